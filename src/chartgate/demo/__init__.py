@@ -1,0 +1,1 @@
+"""The sample hospital, the sample AI clients and the story that joins them."""

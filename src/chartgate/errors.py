@@ -1,0 +1,134 @@
+"""Errors that Chartgate raises on purpose.
+
+`issue` is the FHIR R4 issue-type code and `status` the HTTP status, so that web/ can
+answer with an OperationOutcome without a translation table per endpoint.
+Source: https://hl7.org/fhir/R4/valueset-issue-type.html
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+
+class ChartgateError(Exception):
+    """Base of all our errors. The message is for the caller and never holds patient data."""
+
+    issue = "exception"
+    status = 500
+
+    def __init__(self, message: str, *, operator_detail: str = "") -> None:
+        super().__init__(message)
+        self.operator_detail = operator_detail  # for the log only
+
+
+class Invalid(ChartgateError):
+    """What was sent does not parse, or breaks a rule that the sender can mend."""
+
+    issue = "invalid"
+    status = 400
+
+
+class Unprocessable(Invalid):
+    """Well-formed, but it breaks a rule of the charter or of FHIR."""
+
+    issue = "business-rule"
+    status = 422
+
+
+class TooLarge(Invalid):
+    """Over a configured limit of size, depth or count."""
+
+    issue = "too-long"
+    status = 413
+
+
+class ConfigError(Invalid):
+    """chartgate.toml, a charter or a file that they name is wrong. Says what to change."""
+
+
+class Unauthenticated(ChartgateError):
+    """No credential, or one that does not hold."""
+
+    issue = "login"
+    status = 401
+
+
+class Denied(ChartgateError):
+    """Policy says no; the message is the policy's own sentence."""
+
+    issue = "forbidden"
+    status = 403
+
+
+class NotFound(ChartgateError):
+    """It is not there, or the caller may not know that it is."""
+
+    issue = "not-found"
+    status = 404
+
+
+class InvalidTransition(ChartgateError):
+    """A record cannot move from its status to the one asked for."""
+
+    issue = "business-rule"
+    status = 409
+
+
+class VersionConflict(ChartgateError):
+    """The thing changed since it was read. Nothing was written."""
+
+    issue = "conflict"
+    status = 409
+
+
+class Throttled(ChartgateError):
+    """Over a budget or a rate; `retry_after_s` says when to come back."""
+
+    issue = "throttled"
+    status = 429
+
+    def __init__(
+        self, message: str, *, retry_after_s: float = 1.0, operator_detail: str = ""
+    ) -> None:
+        super().__init__(message, operator_detail=operator_detail)
+        self.retry_after_s = retry_after_s
+
+
+class Unavailable(ChartgateError):
+    """Chartgate itself cannot serve now, e.g. the store is gone. Nothing was done."""
+
+    issue = "transient"
+    status = 503
+
+
+class SourceUnreachable(ChartgateError):
+    """A system of record did not answer, or its circuit breaker is open."""
+
+    issue = "transient"
+    status = 503
+
+
+class WriteRefused(ChartgateError):
+    """The system of record definitely refused the write: nothing was written."""
+
+    issue = "processing"
+    status = 422
+
+
+class OutcomeUnknown(ChartgateError):
+    """A write was sent and its answer is not known; only reading can tell what happened."""
+
+    issue = "transient"
+    status = 503
+
+
+ErrorMap = Mapping[type[Exception], type[ChartgateError]]
+
+
+@contextmanager
+def mapped(errors: ErrorMap, message: str) -> Iterator[None]:
+    """Turns a library's exceptions into ours, at an adapter's edge."""
+    try:
+        yield
+    except tuple(errors) as cause:
+        kind = next(ours for theirs, ours in errors.items() if isinstance(cause, theirs))
+        raise kind(message, operator_detail=f"{type(cause).__name__}: {cause}") from cause

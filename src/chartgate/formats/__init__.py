@@ -1,0 +1,1 @@
+"""Standards, parsed and written; knows nothing of Chartgate."""

@@ -1,0 +1,1 @@
+"""Our frozen records, their transition tables, and the ports that adapters implement."""

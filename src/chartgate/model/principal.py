@@ -1,0 +1,44 @@
+"""Who acts. Agents, people and our own processes are different types, so that an agent's
+credential can never hold a person's power (invariant 13)."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Client:
+    """An AI client, as its access token names it."""
+
+    id: str
+    charter: str  # the one charter this token acts under
+    scopes: tuple[str, ...] = ()
+
+    @property
+    def agent(self) -> str:
+        return f"client:{self.id}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Person:
+    """A member of staff, as their session names them."""
+
+    id: str
+    roles: tuple[str, ...]  # e.g. "scheduler", "clinician", "operator"
+    sites: tuple[str, ...]
+
+    @property
+    def agent(self) -> str:
+        return f"person:{self.id}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Process:
+    """One of our own processes, e.g. "worker", or an operator at the command line."""
+
+    id: str
+
+    @property
+    def agent(self) -> str:
+        return f"process:{self.id}"
+
+
+Principal = Client | Person | Process

@@ -1,0 +1,115 @@
+"""A proposal: one change to the chart that an AI suggests and a person, or an explicit rule, decides.
+
+The word is FHIR's own (Request.intent = proposal).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+from chartgate.errors import InvalidTransition
+from chartgate.model.write import Change, Receipt, Write
+
+
+class Status(Enum):
+    """Where a proposal stands. The value is what the store and the API show."""
+
+    SHADOWED = "shadowed"  # stage shadow: stored, never shown to anyone who could act on it
+    PENDING_REVIEW = "pending-review"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    EXPIRED = "expired"  # nobody decided in time
+    WITHDRAWN = "withdrawn"  # by its author
+    HANDED_OFF = "handed-off"  # staff do it by hand, from their worklist
+    CONFLICTED = "conflicted"  # a guard no longer held at commit
+    COMMITTING = "committing"  # intent is durable; the answer is not known yet
+    COMMITTED = "committed"  # the system of record confirmed the write
+    VERIFIED = "verified"  # read back, and it is what was approved
+    MISMATCHED = "mismatched"  # read back, and it is not
+    ROLLING_BACK = "rolling-back"  # undo intent is durable; the answer is not known yet
+    ROLLED_BACK = "rolled-back"
+    CLOSED = "closed"  # staff finished what was handed to them
+
+
+S = Status
+
+TRANSITIONS: Mapping[Status, frozenset[Status]] = {
+    S.SHADOWED: frozenset(),
+    S.PENDING_REVIEW: frozenset({S.APPROVED, S.REJECTED, S.EXPIRED, S.WITHDRAWN, S.HANDED_OFF}),
+    S.APPROVED: frozenset({S.COMMITTING, S.CONFLICTED, S.HANDED_OFF}),
+    S.REJECTED: frozenset(),
+    S.EXPIRED: frozenset({S.HANDED_OFF}),
+    S.WITHDRAWN: frozenset(),
+    S.HANDED_OFF: frozenset({S.CLOSED}),
+    S.CONFLICTED: frozenset({S.PENDING_REVIEW, S.HANDED_OFF}),
+    S.COMMITTING: frozenset({S.COMMITTED, S.APPROVED, S.HANDED_OFF}),
+    S.COMMITTED: frozenset({S.VERIFIED, S.MISMATCHED}),
+    S.VERIFIED: frozenset({S.ROLLING_BACK}),
+    S.MISMATCHED: frozenset({S.HANDED_OFF}),
+    S.ROLLING_BACK: frozenset({S.ROLLED_BACK, S.VERIFIED, S.HANDED_OFF}),
+    S.ROLLED_BACK: frozenset(),
+    S.CLOSED: frozenset(),
+}
+
+ENDS = frozenset({S.SHADOWED, S.REJECTED, S.WITHDRAWN, S.VERIFIED, S.ROLLED_BACK, S.CLOSED})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """One element that would change, as we computed it from the data."""
+
+    reference: str  # "Slot/12", or "Appointment (new)"
+    path: str  # "status", "participant[1].actor.reference"
+    before: Any  # None: not there
+    after: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """What is proposed, at one version of it. A reviewer's edit makes the next version."""
+
+    version: int  # from 1
+    changes: tuple[Change, ...]
+    differences: tuple[Difference, ...]
+    digest: str  # hex SHA-256 of changes and differences: what an approval is bound to
+    edited_by: str | None = None  # a person's agent name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proposal:
+    """One proposal and where it stands."""
+
+    id: str  # UUID
+    charter: str
+    charter_digest: str  # hex, of the revision it was submitted under
+    action: str  # name under the charter's `proposes`
+    site: str
+    connection: str
+    author: str  # Client.agent
+    interaction: str
+    stage: str  # at submit
+    status: Status
+    content: Content
+    confidence: float  # 0 to 1, the AI's own
+    rationale: str  # the AI's own words, untrusted
+    created_at: datetime
+    due_at: datetime  # undecided by then: expired, then handed off
+    decided_by: str | None = None  # Person.agent, or "rule:auto"
+    decided_at: datetime | None = None
+    decided_digest: str | None = None  # Content.digest that was decided on
+    reason: str | None = None  # why refused, conflicted or handed off
+    receipt: Receipt | None = None
+    compensation: Write | None = None
+    attempts: int = 0  # of the commit or rollback under way
+    fence: int = 0  # grows with each claim by a worker; an older claim cannot move it
+
+
+def moved(proposal: Proposal, to: Status, **changes: Any) -> Proposal:
+    """A copy in its next status. Raises InvalidTransition."""
+    if to not in TRANSITIONS[proposal.status]:
+        raise InvalidTransition(
+            f"a proposal that is {proposal.status.value} cannot become {to.value}"
+        )
+    return replace(proposal, status=to, **changes)

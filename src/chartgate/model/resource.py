@@ -1,0 +1,49 @@
+"""A resource as a system of record gave it, with what it takes to tell it from other versions."""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+Resource = dict[str, Any]  # one FHIR resource as JSON
+
+REFERENCE = re.compile(r"([A-Z][A-Za-z]{1,40})/([A-Za-z0-9\-.]{1,64})")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Copy:
+    """One version of one resource, as it stood in the system of record at `as_of`."""
+
+    reference: str  # "Slot/12"
+    version: str  # the version id that If-Match must name; "" where the system has none
+    digest: bytes  # SHA-256 of `body`
+    body: bytes  # canonical JSON
+    as_of: datetime
+
+    @property
+    def resource_type(self) -> str:
+        return self.reference.partition("/")[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotModified:
+    """The version asked about is still the current one."""
+
+    reference: str
+    version: str
+    as_of: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchPage:
+    """All that a search found, up to the limit that was set."""
+
+    copies: tuple[Copy, ...]
+    complete: bool  # False: there was more than the limit
+    as_of: datetime
+
+
+def split_reference(reference: str) -> tuple[str, str] | None:
+    """("Slot", "12") of "Slot/12"; None if it is no relative literal reference."""
+    match = REFERENCE.fullmatch(reference)
+    return (match[1], match[2]) if match else None

@@ -1,0 +1,1 @@
+"""PostgreSQL: schema, named queries, one small class a thing."""

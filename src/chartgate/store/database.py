@@ -1,0 +1,121 @@
+"""The pool, and the two kinds of transaction.
+
+`change` is the only way to change state, and it takes the audit events that stand for the
+change: they commit together or not at all (invariant 10). `bookkeeping` is for leases, counters
+of attempts and caches of what a system of record said, which change no state of ours.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+
+from chartgate.errors import Unavailable, mapped
+from chartgate.model.audit import AuditEvent, leaf_bytes
+from chartgate.store.queries import load_queries
+
+QUERIES = load_queries("audit.sql")
+
+Connection = Any  # asyncpg's proxy of a connection: it has no types of its own
+Row = Any  # asyncpg.Record
+
+GONE = {
+    asyncpg.PostgresConnectionError: Unavailable,
+    asyncpg.InterfaceError: Unavailable,
+    asyncpg.OperatorInterventionError: Unavailable,
+    asyncpg.InsufficientResourcesError: Unavailable,
+    ConnectionError: Unavailable,
+    TimeoutError: Unavailable,
+    OSError: Unavailable,
+}
+SAY_GONE = "the store cannot be reached; nothing was done; try again shortly"
+
+
+class Database:
+    """One tenant's view of the store. Raises Unavailable when PostgreSQL does not answer."""
+
+    def __init__(self, pool: Any, *, tenant: str, acquire_timeout_s: float) -> None:
+        self.tenant = tenant
+        self._pool = pool
+        self._acquire_timeout_s = acquire_timeout_s
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection outside any transaction, for reading."""
+        with mapped(GONE, SAY_GONE):
+            async with self._pool.acquire(timeout=self._acquire_timeout_s) as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def change(self, *events: AuditEvent) -> AsyncIterator[Connection]:
+        """A transaction that leaves these audit events. Never empty."""
+        assert events, "a change without an audit event"
+        async with self.bookkeeping() as connection:
+            yield connection
+            await append_audit_events(connection, self.tenant, events)
+
+    @asynccontextmanager
+    async def bookkeeping(self) -> AsyncIterator[Connection]:
+        """A transaction that changes no state of ours: leases, attempts, copies, read sets."""
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+
+    async def fetch(self, query: str, *parameters: Any) -> list[Row]:
+        """All rows of a reading query; the tenant is $1."""
+        async with self.connection() as connection:
+            rows: list[Row] = await connection.fetch(query, self.tenant, *parameters)
+            return rows
+
+    async def fetch_row(self, query: str, *parameters: Any) -> Row | None:
+        """The first row, if any; the tenant is $1."""
+        async with self.connection() as connection:
+            return await connection.fetchrow(query, self.tenant, *parameters)
+
+    async def fetch_value(self, query: str, *parameters: Any) -> Any:
+        """The first column of the first row; the tenant is $1."""
+        async with self.connection() as connection:
+            return await connection.fetchval(query, self.tenant, *parameters)
+
+    async def close(self) -> None:
+        """Waits for what is under way, at most as long as one acquire may take."""
+        try:
+            async with asyncio.timeout(self._acquire_timeout_s):
+                await self._pool.close()
+        except TimeoutError:
+            self._pool.terminate()
+
+
+async def append_audit_events(
+    connection: Connection, tenant: str, events: Sequence[AuditEvent]
+) -> None:
+    """Inserts the events; they count once the transaction of `connection` commits."""
+    await connection.execute(
+        QUERIES["insert_audit_events"],
+        tenant,
+        [e.recorded for e in events],
+        [e.action for e in events],
+        [e.agent for e in events],
+        [e.patient for e in events],
+        [e.outcome.value for e in events],
+        [leaf_bytes(e, tenant=tenant) for e in events],
+    )
+
+
+async def open_database(
+    url: str, *, tenant: str, connections_max: int = 10, acquire_timeout_s: float = 5.0
+) -> Database:
+    """Opens a pool on `url` for one tenant. Raises Unavailable."""
+    with mapped(
+        GONE, "the store cannot be reached; is PostgreSQL running, and database_url right?"
+    ):
+        pool = await asyncpg.create_pool(
+            url,
+            min_size=1,
+            max_size=connections_max,
+            command_timeout=30,
+            timeout=acquire_timeout_s,
+            server_settings={"chartgate.tenant": tenant, "application_name": "chartgate"},
+        )
+    return Database(pool, tenant=tenant, acquire_timeout_s=acquire_timeout_s)

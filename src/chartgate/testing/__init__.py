@@ -1,0 +1,1 @@
+"""Public conformance kit for adapters, fake clock, builders of synthetic records."""

@@ -1,0 +1,1 @@
+"""The versioned JSON API under /v1; openapi.yaml is its contract."""

@@ -1,0 +1,1 @@
+"""FHIR REST, one file an interaction."""
