@@ -1,0 +1,113 @@
+"""The record: each version of each resource that Chartgate has seen, kept once.
+
+It is a cache of what systems of record said (reads) and what their messages told us (events),
+so it changes by `bookkeeping`, or inside the transaction of the event that brought it.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from chartgate.model.resource import Copy, split_reference
+from chartgate.store.database import Connection, Database
+from chartgate.store.queries import load_queries
+
+QUERIES = load_queries("record.sql")
+
+
+class RecordStore:
+    """Copies by connection and reference, e.g. "north-ehr", "Slot/12"."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def current(self, connection: str, reference: str) -> Copy | None:
+        """The newest copy we have, with the time at which it was last known to be current."""
+        resource_type, id_ = _split(reference)
+        row = await self._database.fetch_row(
+            QUERIES["select_current"], connection, resource_type, id_
+        )
+        if row is None:
+            return None
+        return Copy(
+            reference=reference,
+            version=row["version"],
+            digest=row["digest"],
+            body=row["body"],
+            as_of=row["as_of"],
+        )
+
+    async def version(self, connection: str, reference: str, digest: bytes) -> bytes | None:
+        """The canonical bytes of one version, e.g. as an AI client once saw it."""
+        resource_type, id_ = _split(reference)
+        body: bytes | None = await self._database.fetch_value(
+            QUERIES["select_version"], connection, resource_type, id_, digest
+        )
+        return body
+
+    async def keep(self, connection: str, copies: Sequence[Copy]) -> None:
+        """Stores versions and moves the current pointers, in a transaction of its own."""
+        if copies:
+            async with self._database.bookkeeping() as transaction:
+                await self.keep_in(transaction, connection, copies)
+
+    async def keep_in(
+        self, transaction: Connection, connection: str, copies: Sequence[Copy]
+    ) -> None:
+        """As `keep`, inside the caller's transaction. Of copies with one `as_of` the last wins."""
+        if not copies:
+            return
+        # Rows are taken in one order everywhere, so that two writers cannot deadlock.
+        versions = sorted(
+            {(*_split(c.reference), c.digest): c for c in copies}.items(), key=lambda item: item[0]
+        )
+        await transaction.execute(
+            QUERIES["insert_versions"],
+            self._database.tenant,
+            connection,
+            [key[0] for key, _ in versions],
+            [key[1] for key, _ in versions],
+            [c.digest for _, c in versions],
+            [c.version for _, c in versions],
+            [c.body for _, c in versions],
+            [c.as_of for _, c in versions],
+        )
+        current = sorted(_newest(copies).items())
+        await transaction.execute(
+            QUERIES["upsert_current"],
+            self._database.tenant,
+            connection,
+            [key[0] for key, _ in current],
+            [key[1] for key, _ in current],
+            [c.digest for _, c in current],
+            [c.version for _, c in current],
+            [c.as_of for _, c in current],
+        )
+
+    async def touch(self, connection: str, reference: str, version: str, as_of: datetime) -> None:
+        """Notes that `version` was still current at `as_of` (the system answered 304)."""
+        resource_type, id_ = _split(reference)
+        async with self._database.bookkeeping() as transaction:
+            await transaction.execute(
+                QUERIES["touch_current"],
+                self._database.tenant,
+                connection,
+                resource_type,
+                id_,
+                version,
+                as_of,
+            )
+
+
+def _newest(copies: Sequence[Copy]) -> dict[tuple[str, str], Copy]:
+    newest: dict[tuple[str, str], Copy] = {}
+    for copy in copies:
+        key = _split(copy.reference)
+        if key not in newest or newest[key].as_of <= copy.as_of:
+            newest[key] = copy
+    return newest
+
+
+def _split(reference: str) -> tuple[str, str]:
+    parts = split_reference(reference)
+    assert parts is not None, "a copy is named by a relative literal reference"
+    return parts

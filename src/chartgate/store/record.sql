@@ -1,0 +1,28 @@
+-- name: insert_versions
+INSERT INTO record_version
+  (tenant, connection, resource_type, id, digest, version, body, seen_at)
+SELECT $1, $2, * FROM unnest($3::text[], $4::text[], $5::bytea[], $6::text[], $7::bytea[],
+                             $8::timestamptz[])
+ON CONFLICT DO NOTHING;
+
+-- name: upsert_current
+-- A copy that is older than the one we have never takes its place.
+INSERT INTO record AS r (tenant, connection, resource_type, id, digest, version, as_of)
+SELECT $1, $2, * FROM unnest($3::text[], $4::text[], $5::bytea[], $6::text[], $7::timestamptz[])
+ON CONFLICT (tenant, connection, resource_type, id) DO UPDATE
+  SET digest = EXCLUDED.digest, version = EXCLUDED.version, as_of = EXCLUDED.as_of
+  WHERE r.as_of <= EXCLUDED.as_of;
+
+-- name: select_current
+SELECT r.digest, r.version, v.body, r.as_of
+FROM record r JOIN record_version v USING (tenant, connection, resource_type, id, digest)
+WHERE r.tenant = $1 AND r.connection = $2 AND r.resource_type = $3 AND r.id = $4;
+
+-- name: select_version
+SELECT body FROM record_version
+WHERE tenant = $1 AND connection = $2 AND resource_type = $3 AND id = $4 AND digest = $5;
+
+-- name: touch_current
+UPDATE record SET as_of = $6
+WHERE tenant = $1 AND connection = $2 AND resource_type = $3 AND id = $4 AND version = $5
+  AND as_of < $6;
