@@ -1,10 +1,23 @@
 """One audit event. Field names follow FHIR AuditEvent and IHE BALP."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 
 from chartgate.formats.canonical import canonical_bytes
+
+# Fields that are left out of a leaf when they are None.
+SPARSE_FIELDS = (
+    "patient",
+    "site",
+    "charter",
+    "charter_digest",
+    "purpose",
+    "interaction",
+    "rule",
+    "decision",
+    "reason",
+)
 
 
 class Outcome(Enum):
@@ -37,11 +50,21 @@ class AuditEvent:
 
 
 def leaf_bytes(event: AuditEvent, *, tenant: str) -> bytes:
-    """The canonical bytes that the ledger's tree holds for this event."""
-    record = {k: v for k, v in asdict(event).items() if v not in (None, ())}
-    record["recorded"] = event.recorded.isoformat(timespec="microseconds")
-    record["outcome"] = event.outcome.value
-    record["tenant"] = tenant
+    """The canonical bytes that the ledger's tree holds for this event: fields that say nothing
+    are left out, so that a field added later changes no old leaf."""
+    record: dict[str, object] = {
+        "recorded": event.recorded.isoformat(timespec="microseconds"),
+        "action": event.action,
+        "agent": event.agent,
+        "outcome": event.outcome.value,
+        "tenant": tenant,
+    }
+    for name in SPARSE_FIELDS:
+        value = getattr(event, name)
+        if value is not None:
+            record[name] = value
+    if event.entities:
+        record["entities"] = event.entities
     if event.details:
         record["details"] = dict(event.details)
     return canonical_bytes(record)
