@@ -186,6 +186,7 @@ CREATE TABLE inbox (
   control_id text NOT NULL,
   message_type text NOT NULL,
   lane integer NOT NULL,
+  merged_lane integer,  -- of the patient who is merged away, which must keep its order too
   digest bytea NOT NULL CHECK (length(digest) = 32),
   raw bytea NOT NULL,
   ack bytea NOT NULL,
@@ -198,7 +199,8 @@ CREATE TABLE inbox (
   UNIQUE (tenant, connection, sender, control_id),
   CHECK (status <> 'filtered' OR reason IS NOT NULL)
 );
-CREATE INDEX inbox_queued ON inbox (tenant, lane, id) WHERE status = 'queued';
+CREATE INDEX inbox_queued ON inbox (tenant, id) INCLUDE (lane, merged_lane)
+  WHERE status = 'queued';
 
 -- What could not be taken or transformed, with its bytes. inbox_id is null for bytes that
 -- never became a message of the inbox.
@@ -252,7 +254,8 @@ CREATE TABLE notification (
   last_error text,
   PRIMARY KEY (tenant, client, charter, number)
 );
-CREATE INDEX notification_due ON notification (tenant, next_try_at) WHERE delivered_at IS NULL;
+CREATE INDEX notification_waiting ON notification (tenant, client, charter, number)
+  WHERE delivered_at IS NULL;
 
 CREATE TABLE proposal (
   tenant text NOT NULL,
