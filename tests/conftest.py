@@ -1,0 +1,83 @@
+"""What most tests share: one real PostgreSQL, a database of its own for each test, a clock."""
+
+import itertools
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+from chartgate.store.database import Database, open_database
+from chartgate.store.embedded import EmbeddedServer, start_embedded
+from chartgate.store.migrate import migrate
+from chartgate.testing.clock import FakeClock
+
+TENANT = "main"
+NUMBERS = itertools.count(1)
+
+
+def at_database(url: str, database: str) -> str:
+    """The same server and role, another database."""
+    return urlsplit(url)._replace(path=f"/{database}").geturl()
+
+
+@pytest.fixture(scope="session")
+def open_folder() -> Iterator[Path]:
+    """A short-named folder that PostgreSQL's uid can reach: pytest's own are closed to it."""
+    folder = Path(tempfile.mkdtemp(prefix="cg-"))
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres(open_folder: Path) -> Iterator[EmbeddedServer]:
+    """The server of the whole run."""
+    server = start_embedded(open_folder / "data")
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+async def postgres_admin(postgres: EmbeddedServer) -> AsyncIterator[Any]:
+    """The superuser's connection, for making databases."""
+    connection = await asyncpg.connect(postgres.admin_url)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture(scope="session")
+async def template(postgres: EmbeddedServer, postgres_admin: Any) -> str:
+    """A migrated database that nobody is connected to."""
+    await postgres_admin.execute("CREATE DATABASE template_chartgate OWNER chartgate")
+    await migrate(at_database(postgres.url, "template_chartgate"))
+    return "template_chartgate"
+
+
+@pytest.fixture
+async def database_url(
+    postgres: EmbeddedServer, postgres_admin: Any, template: str
+) -> AsyncIterator[str]:
+    """URL, as the application's role, of a migrated database that is this test's alone."""
+    name = f"test_{next(NUMBERS)}"
+    await postgres_admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} OWNER chartgate")
+    yield at_database(postgres.url, name)
+    await postgres_admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """A test's own database, opened for the tenant `main`."""
+    opened = await open_database(database_url, tenant=TENANT)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """A clock that stands still until the test moves it."""
+    return FakeClock()
