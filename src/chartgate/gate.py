@@ -1,20 +1,28 @@
 """Wiring: opens what the config names. The walks get everything through a Gate."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
-from chartgate.clock import Clock
+from chartgate.adapters.loader import Connections, load_connections
+from chartgate.clock import Clock, utc_now
 from chartgate.config import Config
 from chartgate.errors import ConfigError
 from chartgate.model.ports import Sink, Source
 from chartgate.policy.charters import CharterBook
 from chartgate.store.audit import AuditWriter
-from chartgate.store.database import Database
+from chartgate.store.caches import Caches
+from chartgate.store.database import Database, open_database
+from chartgate.store.lookups import Lookups
+from chartgate.store.verdicts import VerdictStore
+
+Verdicts = dict[str, Mapping[str, tuple[bool, str]]]  # by connection, then dialect line
 
 
 @dataclass
 class Running:
-    """The one thing that a reload replaces, whole and at once."""
+    """What a reload replaces, whole and at once."""
 
     charters: CharterBook
 
@@ -26,15 +34,27 @@ class Gate:
     config: Config
     clock: Clock
     database: Database
-    audit: AuditWriter  # for reads: commits many events at once; `await` it before answering
+    audit: AuditWriter  # for reads: commits many events at once; awaited before answering
     running: Running
     sources: Mapping[str, Source]  # by connection
     sinks: Mapping[str, Sink]  # by connection
+    connections: Connections | None = None  # with their breakers; None where a test wires ports
+    verdicts: Verdicts | None = None  # what the probe found; the sinks look into this very dict
 
     @property
     def charters(self) -> CharterBook:
         """The running charters."""
         return self.running.charters
+
+    @cached_property
+    def caches(self) -> Caches:
+        """What this process keeps in memory, bounded."""
+        return Caches()
+
+    @cached_property
+    def lookups(self) -> Lookups:
+        """Current copies of the record, looked up for many readers in one query."""
+        return Lookups(self.database)
 
     def source(self, connection: str) -> Source:
         """The named Source. Raises ConfigError."""
@@ -49,3 +69,47 @@ class Gate:
             return self.sinks[connection]
         except KeyError:
             raise ConfigError(f"no connection {connection} that can be written") from None
+
+
+@asynccontextmanager
+async def open_gate(
+    config: Config, *, url: str, book: CharterBook, clock: Clock = utc_now
+) -> AsyncIterator[Gate]:
+    """Opens store, audit writer and connections; closes them in reverse.
+
+    Raises ConfigError, Unavailable.
+    """
+    store = config.store
+    database = await open_database(
+        url,
+        tenant=config.tenant,
+        connections_max=store.connections_max,
+        acquire_timeout_s=store.acquire_timeout_s,
+    )
+    audit = AuditWriter(database)
+    try:
+        await audit.start()
+        verdicts: Verdicts = {}
+        await refresh_verdicts(verdicts, config, database)
+        async with load_connections(config, clock=clock, verdicts=verdicts) as connections:
+            yield Gate(
+                config=config,
+                clock=clock,
+                database=database,
+                audit=audit,
+                running=Running(charters=book),
+                sources=connections.sources,
+                sinks=connections.sinks,
+                connections=connections,
+                verdicts=verdicts,
+            )
+    finally:
+        await audit.close()
+        await database.close()
+
+
+async def refresh_verdicts(verdicts: Verdicts, config: Config, database: Database) -> None:
+    """Takes over what a probe has stored since, so that write rights follow at once."""
+    store = VerdictStore(database)
+    for name in config.connections:
+        verdicts[name] = await store.of(name)

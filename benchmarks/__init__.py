@@ -1,0 +1,1 @@
+"""Whole-process measurements: `make bench`, `make chaos`, `make proof`."""

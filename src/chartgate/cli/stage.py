@@ -1,0 +1,41 @@
+"""`chartgate stage`: at which stage of its rollout a charter runs."""
+
+import argparse
+from typing import Any
+
+from chartgate.cli.halt import operator
+from chartgate.cli.session import add_json_flag, show, with_gate
+from chartgate.config import load_config
+from chartgate.flows import halts
+from chartgate.gate import Gate
+from chartgate.model.charter import STAGES
+
+
+def add_parser(commands: Any) -> None:
+    """stage"""
+    parser = commands.add_parser(
+        "stage",
+        help="move a charter to a stage of its rollout",
+        description="shadow stores proposals and shows them to nobody; suggest and later stages "
+        "send them to review.",
+    )
+    parser.add_argument("charter")
+    parser.add_argument("stage", choices=STAGES)
+    add_json_flag(parser)
+    parser.set_defaults(run=run_stage)
+
+
+def run_stage(arguments: argparse.Namespace) -> int:
+    """Sets the stage."""
+
+    async def act(gate: Gate) -> None:
+        charter = gate.charters.get(arguments.charter)
+        await halts.set_stage(gate, operator(), charter=charter, stage=arguments.stage)
+
+    with_gate(load_config(arguments.config), act)
+    show(
+        arguments.json,
+        {"charter": arguments.charter, "stage": arguments.stage},
+        f"{arguments.charter} is at stage {arguments.stage}",
+    )
+    return 0

@@ -1,0 +1,37 @@
+"""What every long-running process keeps looking at: charters and probe verdicts."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import structlog
+
+from chartgate.errors import ChartgateError
+from chartgate.flows import charters
+from chartgate.gate import Gate, refresh_verdicts
+
+EVERY_S = 1.0
+
+
+@asynccontextmanager
+async def watch_gate(gate: Gate) -> AsyncIterator[None]:
+    """Reloads charters and verdicts about once a second while the context lasts."""
+    task = asyncio.create_task(_watch(gate))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def _watch(gate: Gate) -> None:
+    log = structlog.get_logger()
+    while True:
+        await asyncio.sleep(EVERY_S)
+        try:
+            await charters.watch(gate)
+            if gate.verdicts is not None:
+                await refresh_verdicts(gate.verdicts, gate.config, gate.database)
+        except ChartgateError as error:
+            log.warning("watch", error=type(error).__name__, detail=error.operator_detail)

@@ -1,0 +1,102 @@
+"""The loops of a worker: each takes one kind of queued work until none is left, then waits.
+
+A NOTIFY wakes the loops at once; without one they look again after poll_interval_s. An error ends
+one step, never a loop: what was claimed is free again when its lease ends.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+
+import aiohttp
+import structlog
+
+from chartgate.cli.wakeups import Wakeups, listen_for_work
+from chartgate.errors import ChartgateError
+from chartgate.flows import commits, deadlines, events, ledger, notifications, rollbacks
+from chartgate.gate import Gate
+from chartgate.store.ledger import Signer, Witness
+
+Step = Callable[[], Awaitable[int]]  # how much it did; 0: nothing was queued
+
+AFTER_ERROR_S = 0.5
+DRAIN_S = 20.0
+
+
+def worker_name() -> str:
+    """Tells one worker from another in leases and logs."""
+    return f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
+
+
+async def run_loops(
+    gate: Gate, stopping: asyncio.Event, *, stop_on: Sequence[signal.Signals] = ()
+) -> None:
+    """Runs every loop until `stopping` is set; then waits for the steps under way."""
+    for number in stop_on:
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    timeout = aiohttp.ClientTimeout(total=gate.config.worker.notify_timeout_s)
+    wakeups = Wakeups()
+    async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as http:
+        tasks = [
+            asyncio.create_task(_loop(name, step, gate, wakeups, stopping), name=name)
+            for name, step in _steps(gate, http).items()
+        ]
+        tasks.append(asyncio.create_task(listen_for_work(gate.database, wakeups), name="wakeups"))
+        await stopping.wait()
+        wakeups.wake()
+        _, late = await asyncio.wait(tasks[:-1], timeout=DRAIN_S)
+        for task in (*late, tasks[-1]):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _steps(gate: Gate, http: aiohttp.ClientSession) -> Mapping[str, Step]:
+    worker = worker_name()
+    signer = Signer.load(gate.config.path(gate.config.ledger.signing_key_file))
+    witness = Witness(gate.config.path(gate.config.ledger.witness_file))
+    return {
+        "ledger": lambda: ledger.sequence_next(gate, signer, witness),
+        "messages": lambda: events.process_next(gate),
+        "notifications": lambda: notifications.deliver_next(gate, http),
+        "commits": lambda: commits.commit_next(gate, worker),
+        "verifications": lambda: commits.verify_next(gate, worker),
+        "rollbacks": lambda: rollbacks.rollback_next(gate, worker),
+        "deadlines": lambda: deadlines.expire_next(gate),
+    }
+
+
+async def _loop(
+    name: str, step: Step, gate: Gate, wakeups: Wakeups, stopping: asyncio.Event
+) -> None:
+    log = structlog.get_logger().bind(loop=name)
+    interval_s = gate.config.worker.poll_interval_s
+    if name == "ledger":
+        interval_s = min(interval_s, gate.config.ledger.interval_s)
+    while not stopping.is_set():
+        woken = wakeups.next()
+        try:
+            did = await step()
+        except ChartgateError as error:
+            log.warning("step", error=type(error).__name__, detail=error.operator_detail)
+            did, interval_now_s = 0, AFTER_ERROR_S
+        except Exception as error:  # noqa: BLE001 - the top of a loop
+            log.error("step", error=type(error).__name__, where=_where(error))
+            did, interval_now_s = 0, AFTER_ERROR_S
+        else:
+            interval_now_s = interval_s
+        if not did and not stopping.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(interval_now_s):
+                    await (asyncio.Event().wait() if name == "ledger" else woken.wait())
+
+
+def _where(error: BaseException) -> str:
+    """File and line of the innermost frame: never the error's text, which may hold chart data."""
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    return f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else ""

@@ -1,0 +1,1 @@
+"""Programs that look after the project: reference pages, tables, the independent verifier."""
