@@ -66,6 +66,31 @@ class NotFound(ChartgateError):
     status = 404
 
 
+class NotAllowed(ChartgateError):
+    """The method, or the form in which it was sent, is not one that stands here."""
+
+    issue = "not-supported"
+    status = 405
+
+    def __init__(self, message: str, *, allow: str = "", operator_detail: str = "") -> None:
+        super().__init__(message, operator_detail=operator_detail)
+        self.allow = allow  # methods that do stand here, e.g. "GET, HEAD"
+
+
+class NotAcceptable(ChartgateError):
+    """The caller takes only forms that we do not serve."""
+
+    issue = "not-supported"
+    status = 406
+
+
+class UnsupportedMedia(ChartgateError):
+    """A media type or content coding that this route does not take."""
+
+    issue = "not-supported"
+    status = 415
+
+
 class InvalidTransition(ChartgateError):
     """A record cannot move from its status to the one asked for."""
 
@@ -97,6 +122,14 @@ class Unavailable(ChartgateError):
     """Chartgate itself cannot serve now, e.g. the store is gone. Nothing was done."""
 
     issue = "transient"
+    status = 503
+
+
+class LedgerRewound(ChartgateError):
+    """The ledger in the store is not how the one that was signed began: cut, rewritten, or
+    restored from an older copy. No head is signed until a person has settled it."""
+
+    issue = "conflict"
     status = 503
 
 

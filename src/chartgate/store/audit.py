@@ -68,6 +68,16 @@ class AuditWriter:
         self._open = False
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def queued(self) -> int:
+        """How many events wait for their commit."""
+        return len(self._queue)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether events are taken."""
+        return self._open
+
     async def start(self) -> None:
         """Starts the writer's task."""
         assert self._task is None, "started twice"
@@ -119,9 +129,8 @@ class AuditWriter:
                     while await self._something_queued():
                         if batch := self._take(self._batch_max):
                             await self._commit(connection, batch)
-            except Unavailable as error:
-                lost = Unavailable(SAY_LOST, operator_detail=f"audit: {error.operator_detail}")
-                _fail(self._take(len(self._queue)), lost)
+            except Exception as error:  # noqa: BLE001  the top of a loop that must go on
+                _fail(self._take(len(self._queue)), _lost(error))
 
     async def _something_queued(self) -> bool:
         """Waits until there is work; False once the writer is closed and has none left."""
@@ -137,7 +146,7 @@ class AuditWriter:
             await self._insert(connection, batch)
         except Exception as error:
             if isinstance(error, LOSSES) or connection.is_closed():
-                _fail(batch, Unavailable(SAY_LOST, operator_detail=f"audit: {error!r}"))
+                _fail(batch, _lost(error))
                 connection.terminate()  # its state is unknown: never back into the pool
                 raise
             await self._commit_singly(connection, batch, error)
@@ -155,7 +164,7 @@ class AuditWriter:
         """The batch was refused, so nothing of it is in. One bad event must not take its
         neighbours with it."""
         if len(batch) == 1:
-            _fail(batch, Unavailable(SAY_LOST, operator_detail=f"audit: {error!r}"))
+            _fail(batch, _lost(error))
             return
         for entry in batch:
             await self._commit(connection, [entry])
@@ -199,6 +208,12 @@ def _interaction_columns(batch: Sequence[_Entry]) -> Iterator[list[object]]:
     yield [interaction.charter for interaction in opened]
     yield [interaction.site for interaction in opened]
     yield [interaction.started_at for interaction in opened]
+
+
+def _lost(error: Exception) -> Unavailable:
+    """Names the kind of error only: PostgreSQL's own words may quote a row."""
+    detail = error.operator_detail if isinstance(error, Unavailable) else type(error).__name__
+    return Unavailable(SAY_LOST, operator_detail=f"audit: {detail}")
 
 
 def _fail(entries: Sequence[_Entry], error: Unavailable) -> None:
