@@ -10,6 +10,8 @@ really happened; `control` is the back door for tests; `population` and `bundles
 from chartgate.demo.hospital.faults import Faults
 from chartgate.demo.hospital.journal import MARKER_SYSTEM, Effect, Journal
 from chartgate.demo.hospital.oauth import RegisteredClient
+from chartgate.demo.hospital.population import sample_patients
+from chartgate.demo.hospital.scenario import Scenario
 from chartgate.demo.hospital.server import Hospital, make_hospital, running_hospital
 
 __all__ = [
@@ -19,6 +21,8 @@ __all__ = [
     "Hospital",
     "Journal",
     "RegisteredClient",
+    "Scenario",
     "make_hospital",
     "running_hospital",
+    "sample_patients",
 ]

@@ -2,7 +2,7 @@
 
 GET, PUT, DELETE /control/faults; GET /control/journal?marker=&since= and /control/requests (JSON
 lists); GET /control/counts (requests by interaction); PUT /control/chart (a resource with its id,
-written at once, as if somebody in the hospital did it); POST /control/reset (journal and faults);
+written at once, as if somebody in the hospital did it); GET /control/scenario and /control/types; POST /control/reset (journal and faults);
 POST /control/expire-tokens.
 """
 
@@ -18,6 +18,7 @@ from chartgate.demo.hospital.exchange import Answer, Refused, Request, json_answ
 from chartgate.demo.hospital.faults import Faults
 from chartgate.demo.hospital.journal import Effect, Journal
 from chartgate.demo.hospital.oauth import TokenDesk
+from chartgate.demo.hospital.scenario import Scenario
 from chartgate.demo.hospital.validate import check_id, check_resource, check_type
 
 JSON = b"application/json"
@@ -32,6 +33,7 @@ class Control:
         self.faults = faults
         self.journal = journal
         self.desk = desk
+        self.scenario: Scenario | None = None  # set by who fills the chart
         self.routes: Mapping[str, Callable[[Request], Any]] = {
             "GET faults": lambda request: self.faults.shown(),
             "PUT faults": self._put_faults,
@@ -40,6 +42,7 @@ class Control:
             "GET requests": lambda request: list(map(asdict, self.journal.requests)),
             "GET counts": lambda request: {**self.journal.counts},
             "GET types": lambda request: self.chart.types(),
+            "GET scenario": lambda request: self.scenario and asdict(self.scenario),
             "PUT chart": lambda request: self.edit(_json(request)),
             "POST reset": self._reset,
             "POST expire-tokens": self._expire,

@@ -19,6 +19,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
 from chartgate.clock import Clock
+from chartgate.errors import ConfigError
 
 ALGORITHMS = ["RS384", "ES384"]
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -58,19 +59,23 @@ class Grant:
 
 
 def load_clients(file: Path) -> tuple[RegisteredClient, ...]:
-    """Reads {"clients": [{"client_id", "jwks" or "jwks_file", "scope"}]}. Raises ValueError."""
-    table = json.loads(file.read_text(encoding="utf-8"))
-    clients = []
-    for row in table["clients"]:
-        jwks = row.get("jwks")
-        if jwks is None:
-            jwks = json.loads((file.parent / row["jwks_file"]).read_text(encoding="utf-8"))
-        clients.append(
+    """Reads {client_id: {"jwks": {…} or "jwks_file": "…", "scope": "…"}}. Raises ConfigError."""
+    try:
+        table = json.loads(file.read_text(encoding="utf-8"))
+        return tuple(
             RegisteredClient(
-                client_id=row["client_id"], jwks=jwks, scope=row.get("scope", "system/*.cruds")
+                client_id=client_id,
+                jwks=row["jwks"]
+                if "jwks" in row
+                else json.loads((file.parent / row["jwks_file"]).read_text(encoding="utf-8")),
+                scope=row.get("scope", "system/*.cruds"),
             )
+            for client_id, row in table.items()
         )
-    return tuple(clients)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"{file} must be JSON such as {{client_id: {{jwks: {{keys: [...]}}}}}}: {error!r}"
+        ) from None
 
 
 class TokenDesk:

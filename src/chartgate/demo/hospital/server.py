@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -16,6 +16,8 @@ from chartgate.demo.hospital.chart import Chart
 from chartgate.demo.hospital.faults import Faults
 from chartgate.demo.hospital.journal import Journal
 from chartgate.demo.hospital.oauth import RegisteredClient
+from chartgate.demo.hospital.population import Fill
+from chartgate.demo.hospital.scenario import Scenario
 from chartgate.errors import ConfigError
 
 
@@ -61,6 +63,13 @@ class Hospital:
     @property
     def faults(self) -> Faults:
         return self.app.faults
+
+    @property
+    def scenario(self) -> Scenario:
+        """What the demo plays on. Raises LookupError if the chart was opened empty."""
+        if self.app.control.scenario is None:
+            raise LookupError("this hospital was opened without patients")
+        return self.app.control.scenario
 
     @property
     def journal(self) -> Journal:
@@ -122,9 +131,6 @@ class Hospital:
         self._server = None
 
 
-Load = Callable[[Chart], Any]
-
-
 def free_port(host: str) -> int:
     """A port that is free now."""
     with socket.socket() as probe:
@@ -138,14 +144,14 @@ async def running_hospital(
     host: str = "127.0.0.1",
     port: int = 0,
     clients: Iterable[RegisteredClient] = (),
-    load: Sequence[Load] = (),
+    fill: Fill | None = None,
     clock: Clock = utc_now,
 ) -> AsyncIterator[Hospital]:
     """A hospital in this event loop. Port 0 takes a free one; without clients no token is needed.
 
-    `load` fill the chart before it opens, e.g. `population.load_population`.
+    `fill` fills the chart before it opens, e.g. `sample_patients()`; without it, it is empty.
     """
-    hospital = make_hospital(host=host, port=port, clients=clients, load=load, clock=clock)
+    hospital = make_hospital(host=host, port=port, clients=clients, fill=fill, clock=clock)
     await hospital.start()
     try:
         yield hospital
@@ -158,13 +164,13 @@ def make_hospital(
     host: str,
     port: int,
     clients: Iterable[RegisteredClient] = (),
-    load: Sequence[Load] = (),
+    fill: Fill | None = None,
     clock: Clock = utc_now,
 ) -> Hospital:
     """A filled hospital that does not listen yet."""
     port = port or free_port(host)
     chart = Chart(clock=clock)
-    for fill in load:
-        fill(chart)
+    scenario = fill(chart) if fill else None
     app = HospitalApp(chart, clients=tuple(clients), url=f"http://{host}:{port}", clock=clock)
+    app.control.scenario = scenario
     return Hospital(app, host=host, port=port)
