@@ -1,9 +1,11 @@
-"""What an adapter can do: three small protocols. An adapter implements those it has."""
+"""What an adapter can do: small protocols. An adapter implements those it has."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, runtime_checkable
 
+from chartgate.model.message import Received
 from chartgate.model.resource import Copy, NotModified, SearchPage
+from chartgate.model.verdict import Verdict, Verdicts
 from chartgate.model.write import Receipt, Write
 
 Criteria = Sequence[tuple[str, str]]  # FHIR search parameters, in order
@@ -51,22 +53,66 @@ class Sink(Protocol):
         what was created removed, or cancelled where the system has no delete. Sends nothing."""
         ...
 
-    def differences(self, write: Write, receipt: Receipt, after: Sequence[Copy]) -> list[str]:
+    def differences(
+        self,
+        write: Write,
+        receipt: Receipt,
+        after: Sequence[Copy],
+        before: Sequence[Copy] = (),
+    ) -> list[str]:
         """Element paths in which the read-back differs from what was sent, beyond what the
-        dialect is known to change (id, meta, and what it names)."""
+        dialect is known to change (id, meta, and what it names). With the pre-images a patch is
+        checked on the whole resource, without them only where it wrote."""
         ...
 
 
-class Acknowledge(Protocol):
-    """Answers one message; called once its bytes are durable."""
+@runtime_checkable
+class Probe(Protocol):
+    """Finds out what a live system really does. It may write, and cleans up after itself."""
 
-    async def __call__(self, ack: bytes) -> None: ...
+    async def probe(self, report: Callable[[Verdict], None]) -> tuple[Verdict, ...]:
+        """Tries each line of the dialect, telling each verdict as it falls.
+
+        Raises SourceUnreachable, Throttled.
+        """
+        ...
+
+    def adopt(self, verdicts: Verdicts) -> None:
+        """Acts by these verdicts from now on; they must be stored already."""
+        ...
+
+
+Accept = Callable[[Sequence[Received]], Awaitable[Sequence[bytes]]]
+
+
+class ListenLimits(Protocol):
+    """Where a feed listens and how much it takes; the config's [mllp] is one."""
+
+    @property
+    def host(self) -> str: ...
+    @property
+    def port(self) -> int: ...
+    @property
+    def message_bytes_max(self) -> int: ...
+    @property
+    def connections_max(self) -> int: ...
+    @property
+    def idle_timeout_s(self) -> float: ...
+    @property
+    def batch_max(self) -> int: ...
 
 
 @runtime_checkable
 class Feed(Protocol):
-    """Brings messages in; each waits for its acknowledgement."""
+    """Brings messages in, each answered only after it is durable."""
 
-    def messages(self) -> AsyncIterator[tuple[bytes, str, Acknowledge]]:
-        """Raw message, peer name, and what to call with the ACK."""
+    async def listen(
+        self, accept: Accept, limits: ListenLimits, *, ready: Callable[[int], None]
+    ) -> None:
+        """Serves until cancelled; `ready` is told the port once connections are taken.
+
+        `accept` is handed what has come in, many at once, and gives the answers in the same
+        order, when they may be sent; an empty one says: close without an answer. Raises
+        ConfigError where the port cannot be had.
+        """
         ...
