@@ -111,12 +111,12 @@ def elements(
 
 def kind(element: Definition, type_: Definition) -> str:
     """One type as the table writes it."""
-    code: str = type_["code"]
+    code = str(type_["code"])
     if code.startswith(SYSTEM_TYPE):
         return "uri" if element["path"].endswith(".url") else "string"
     if code in ("BackboneElement", "Element"):
-        return "#" + element["path"]
-    targets = sorted(t.removeprefix(CANONICAL) for t in type_.get("targetProfile", []))
+        return f"#{element['path']}"
+    targets = sorted(str(t).removeprefix(CANONICAL) for t in type_.get("targetProfile", []))
     if code == "Reference" and targets and "Resource" not in targets:
         return f"Reference({','.join(targets)})"
     return code

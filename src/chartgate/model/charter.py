@@ -92,3 +92,5 @@ class Charter:
     halt_when: Mapping[str, str]
     retention_s: Mapping[str, float]
     official_process: str | None = None
+    model_name: str = ""
+    model_version: str = ""

@@ -1,0 +1,204 @@
+"""Charters: from a file's bytes to the records that everything else derives from."""
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from chartgate.errors import ChartgateError, ConfigError, Invalid, NotFound
+from chartgate.formats.canonical import canonical_bytes
+from chartgate.formats.strict_yaml import load_yaml
+from chartgate.model.charter import (
+    ActionRule,
+    AutoRule,
+    Charter,
+    GuardRule,
+    ReadRule,
+    Stage,
+    WriteRule,
+)
+from chartgate.model.write import WriteInteraction
+from chartgate.policy.cedar import Rulebook, compile_rulebook
+from chartgate.policy.charter_checks import WRITE, content_findings
+from chartgate.policy.charter_shape import CHARTER_SCHEMA, shape_findings
+from chartgate.policy.minimise import listable_elements
+from chartgate.policy.model_file import ModelFile, parse_model, source_attributes
+
+__all__ = [
+    "CHARTER_SCHEMA",
+    "CharterBook",
+    "compile_book",
+    "parse_charter",
+    "source_attributes",
+]
+
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800, "y": 31_536_000}
+ALL = "all"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CharterBook:
+    """All running charters, and the policy they compile to. Replaced whole."""
+
+    charters: Mapping[str, Charter]
+    digest: str  # hex SHA-256 over charters, model files and site forbids
+    rulebook: Rulebook = field(repr=False)
+
+    def get(self, name: str) -> Charter:
+        """Raises NotFound."""
+        try:
+            return self.charters[name]
+        except KeyError:
+            raise NotFound(f"there is no charter {name}") from None
+
+    def of_client(self, client_id: str) -> tuple[Charter, ...]:
+        """The charters that name this client."""
+        return tuple(c for c in self.charters.values() if client_id in c.clients)
+
+
+def compile_book(charters: Sequence[Charter], *, forbids: Sequence[str] = ()) -> CharterBook:
+    """Compiles to Cedar once. `forbids` are a site's own texts. Raises ConfigError."""
+    by_name: dict[str, Charter] = {}
+    for charter in charters:
+        if charter.name in by_name:
+            raise ConfigError(f"two files describe the charter {charter.name}; keep one")
+        by_name[charter.name] = charter
+    digests = [(n, c.digest, c.model_digest) for n, c in sorted(by_name.items())]
+    digest = hashlib.sha256(canonical_bytes([digests, list(forbids)])).hexdigest()
+    rulebook = compile_rulebook(by_name, forbids=forbids, digest=digest)
+    return CharterBook(charters=by_name, digest=digest, rulebook=rulebook)
+
+
+def parse_charter(body: bytes, *, file: str, read_model: Callable[[str], bytes]) -> Charter:
+    """One charter. `read_model` gives the bytes of the model file that it names.
+
+    Raises ConfigError with every mistake that was found, a line each.
+    """
+    try:
+        value = load_yaml(body)
+    except Invalid as error:
+        raise ConfigError(f"{file}: {error}") from None
+    findings = shape_findings(value)
+    if not findings:
+        findings = content_findings(value)
+    model, model_digest = None, ""
+    if isinstance(value, dict) and isinstance(value.get("model"), str) and value["model"]:
+        model, model_digest, mistakes = _load_model(value["model"], read_model)
+        findings += mistakes
+    if findings or model is None:
+        raise ConfigError("\n".join(f"{file}: {f}" for f in findings))
+    digest = hashlib.sha256(body).hexdigest()
+    return _charter(value, digest=digest, model=model, model_digest=model_digest)
+
+
+def duration_s(text: str) -> float:
+    """Seconds of "15m", "14d" …; a year has 365 days. "live" is 0."""
+    return 0.0 if text == "live" else float(int(text[:-1]) * SECONDS[text[-1]])
+
+
+def _load_model(
+    path: str, read_model: Callable[[str], bytes]
+) -> tuple[ModelFile | None, str, list[str]]:
+    try:
+        body = read_model(path)
+        return parse_model(body), hashlib.sha256(body).hexdigest(), []
+    except OSError as error:
+        return None, "", [f"model: {path} cannot be read: {error.strerror or error}"]
+    except ChartgateError as error:
+        return None, "", [f"model: {path}: {line}" for line in str(error).splitlines()]
+
+
+def _charter(
+    value: Mapping[str, Any], *, digest: str, model: ModelFile, model_digest: str
+) -> Charter:
+    return Charter(
+        name=value["charter"],
+        revision=value["revision"],
+        digest=digest,
+        purpose_of_use=value["purpose_of_use"],
+        sites=value["sites"],
+        clients=tuple(value["clients"]),
+        model=model.attributes,
+        model_digest=model_digest,
+        model_name=model.name,
+        model_version=model.version,
+        reads={t: _read_rule(t, r) for t, r in value["reads"].items()},
+        proposes={n: _action_rule(n, a) for n, a in value.get("proposes", {}).items()},
+        events=tuple(value.get("events", [])),
+        budgets=value.get("budgets", {}),
+        rollout=tuple(_stage(s) for s in value["rollout"]),
+        halt_when=value.get("halt_when", {}),
+        retention_s={k: duration_s(v) for k, v in value.get("retention", {}).items()},
+        official_process=value.get("official_process"),
+    )
+
+
+def _read_rule(resource_type: str, rule: Mapping[str, Any]) -> ReadRule:
+    elements = rule["elements"]
+    if elements == ALL:
+        elements = sorted(listable_elements(resource_type))
+    when: Literal["refuse", "stale"] = rule.get("when_unreachable", "refuse")
+    return ReadRule(
+        elements=tuple(elements),
+        search=tuple(rule.get("search", [])),
+        fresh_s=duration_s(rule.get("fresh", "live")),
+        when_unreachable=when,
+    )
+
+
+def _action_rule(name: str, action: Mapping[str, Any]) -> ActionRule:
+    review, otherwise = action["review"], action["otherwise"]
+    auto = review.get("auto")
+    return ActionRule(
+        name=name,
+        writes=_write_rules(action["writes"]),
+        guards=tuple(_guard_rule(g) for g in action.get("guards", [])),
+        rules=tuple(action.get("rules", [])),
+        review_by=review["by"],
+        review_within_s=duration_s(review["within"]),
+        auto=AutoRule(min_confidence=auto["min_confidence"], from_stage=auto["from_stage"])
+        if auto
+        else None,
+        handoff_to=otherwise["handoff"],
+        handoff_within_s=duration_s(otherwise["within"]),
+        handoff_below=float(otherwise.get("below", 0.0)),
+    )
+
+
+def _write_rules(writes: Sequence[str]) -> tuple[WriteRule, ...]:
+    """Joined by interaction and type; one write without an element means any element."""
+    elements: dict[tuple[WriteInteraction, str], list[str] | None] = {}
+    for write in writes:
+        match = WRITE.fullmatch(write)
+        assert match, "checked before"
+        key: Any = (match[1], match[2])
+        known = elements.setdefault(key, [])
+        if match[3] is None:
+            elements[key] = None
+        elif known is not None:
+            known.append(match[3])
+    return tuple(
+        WriteRule(interaction=interaction, resource_type=type_, elements=tuple(names or ()))
+        for (interaction, type_), names in elements.items()
+    )
+
+
+def _guard_rule(guard: Mapping[str, Any]) -> GuardRule:
+    if "same" in guard:
+        return GuardRule(kind="same", paths=tuple(guard["same"]))
+    return GuardRule(kind="none", query=guard["none"])
+
+
+def _stage(stage: Mapping[str, Any]) -> Stage:
+    share = stage.get("share", 1.0)
+    if isinstance(share, str):
+        share = float(share.rstrip("%")) / 100
+    gate = tuple((k, re.sub(r"^([<>=]+) ?", r"\1 ", v)) for k, v in stage.get("gate", {}).items())
+    return Stage(
+        name=stage["stage"],
+        for_s=duration_s(stage["for"]) if "for" in stage else 0.0,
+        units=tuple(stage.get("units", [])),
+        share=float(share),
+        gate=gate,
+    )
