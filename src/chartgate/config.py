@@ -49,7 +49,20 @@ class WebConfig:
     token_lifetime_s: float = 300.0  # SMART Backend Services: 300 s is the recommended limit
     session_idle_s: float = 900.0
     session_lifetime_s: float = 28_800.0  # a shift
+    sign_in_failures_max: int = 10  # wrong passwords in a row, then the account is locked
+    sign_in_lock_s: float = 900.0
     in_flight_max: int = 256  # requests at once; more are told to come back
+    body_timeout_s: float = 10.0  # for a request's body to arrive whole
+
+    @property
+    def url(self) -> str:
+        """What clients call this gateway by, without a slash at its end."""
+        return self.public_url.rstrip("/") or f"http://{self.host}:{self.port}"
+
+    @property
+    def token_url(self) -> str:
+        """The token endpoint, which is also the audience of client assertions."""
+        return f"{self.url}/oauth/token"
 
 
 @dataclass(frozen=True, kw_only=True)

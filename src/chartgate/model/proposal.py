@@ -3,14 +3,18 @@
 The word is FHIR's own (Request.intent = proposal).
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from enum import Enum
 from typing import Any
 
+import orjson
+
 from chartgate.errors import InvalidTransition
-from chartgate.model.write import Change, Receipt, Write
+from chartgate.formats.canonical import canonical_bytes, digest
+from chartgate.model.interaction import Seen
+from chartgate.model.write import Change, Receipt, Write, change_from, change_json
 
 
 class Status(Enum):
@@ -73,8 +77,10 @@ class Content:
     version: int  # from 1
     changes: tuple[Change, ...]
     differences: tuple[Difference, ...]
-    digest: str  # hex SHA-256 of changes and differences: what an approval is bound to
+    digest: str  # hex SHA-256 of `content_bytes`: what an approval is bound to
     edited_by: str | None = None  # a person's agent name
+    base: tuple[Seen, ...] = ()  # live versions a person was shown after a conflict; for the
+    # guards they take the place of what the AI saw
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,10 +112,76 @@ class Proposal:
     fence: int = 0  # grows with each claim by a worker; an older claim cannot move it
 
 
+def can_move(proposal: Proposal, to: Status) -> bool:
+    """Whether `moved` would."""
+    return to in TRANSITIONS[proposal.status]
+
+
 def moved(proposal: Proposal, to: Status, **changes: Any) -> Proposal:
     """A copy in its next status. Raises InvalidTransition."""
-    if to not in TRANSITIONS[proposal.status]:
+    if not can_move(proposal, to):
         raise InvalidTransition(
             f"a proposal that is {proposal.status.value} cannot become {to.value}"
         )
     return replace(proposal, status=to, **changes)
+
+
+def content_bytes(
+    changes: Sequence[Change], differences: Sequence[Difference], base: Sequence[Seen] = ()
+) -> bytes:
+    """What an approval is bound to, and what the store keeps: canonical JSON."""
+    form: dict[str, Any] = {
+        "changes": [change_json(c) for c in changes],
+        "differences": [asdict(d) for d in differences],
+    }
+    if base:
+        form["base"] = [
+            {
+                "reference": seen.reference,
+                "version": seen.version,
+                "digest": seen.digest.hex(),
+                "asOf": seen.as_of.isoformat(),
+            }
+            for seen in base
+        ]
+    return canonical_bytes(form)
+
+
+def content_digest(
+    changes: Sequence[Change], differences: Sequence[Difference], base: Sequence[Seen] = ()
+) -> str:
+    """`Content.digest`."""
+    return digest(content_bytes(changes, differences, base)).hex()
+
+
+def content_from(body: bytes, *, version: int, digest: str, edited_by: str | None) -> Content:
+    """The content of stored bytes. What does not parse comes back empty, and so not intact."""
+    try:
+        form = orjson.loads(body)
+        changes = tuple(change_from(c) for c in form["changes"])
+        differences = tuple(Difference(**d) for d in form["differences"])
+        base = tuple(_seen_from(s) for s in form.get("base", ()))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        changes, differences, base = (), (), ()
+    return Content(
+        version=version,
+        changes=changes,
+        differences=differences,
+        digest=digest,
+        edited_by=edited_by,
+        base=base,
+    )
+
+
+def is_intact(content: Content) -> bool:
+    """False when the content is not what its digest says, so that nobody decided on it."""
+    return content_digest(content.changes, content.differences, content.base) == content.digest
+
+
+def _seen_from(form: Mapping[str, Any]) -> Seen:
+    return Seen(
+        reference=form["reference"],
+        version=form["version"],
+        digest=bytes.fromhex(form["digest"]),
+        as_of=datetime.fromisoformat(form["asOf"]),
+    )

@@ -1,12 +1,17 @@
 """A write set, and what became of it.
 
 A `Write` is everything that one proposal (or its undoing) changes, applied as one: all or nothing.
+The JSON forms at the end are what the store keeps; that of a change is also the API's.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+import orjson
+
+from chartgate.formats.canonical import canonical_bytes, digest
 from chartgate.model.resource import Copy, Resource
 
 WriteInteraction = Literal["create", "update", "patch", "delete"]
@@ -62,3 +67,108 @@ class Prepared:
 
     write: Write
     before: tuple[Copy, ...]  # one for each update, patch and delete, in order
+
+
+def change_json(change: Change) -> dict[str, Any]:
+    """The JSON form of a change, as `/v1/proposals` takes it."""
+    form: dict[str, Any] = {"interaction": change.interaction}
+    if change.resource is not None:
+        form["resource"] = change.resource
+    elif change.reference is not None:
+        form["reference"] = change.reference
+    if change.patch:
+        form["patch"] = list(change.patch)
+    if change.if_match is not None:
+        form["ifMatch"] = change.if_match
+    return form
+
+
+def change_from(form: Mapping[str, Any]) -> Change:
+    """The change of a JSON form that we wrote ourselves. Raises KeyError, TypeError."""
+    resource = form.get("resource")
+    reference = form.get("reference")
+    if resource is None:
+        resource_type = reference.partition("/")[0] if reference else ""
+    else:
+        resource_type = resource["resourceType"]
+        reference = f"{resource_type}/{resource['id']}" if "id" in resource else None
+    return Change(
+        interaction=form["interaction"],
+        resource_type=resource_type,
+        reference=reference,
+        resource=resource,
+        patch=tuple(form.get("patch", ())),
+        if_match=form.get("ifMatch"),
+    )
+
+
+def write_bytes(write: Write) -> bytes:
+    """Canonical JSON of a write."""
+    return canonical_bytes(_write_json(write))
+
+
+def write_from(body: bytes) -> Write:
+    """The write of bytes that `write_bytes` made."""
+    return _write_from(orjson.loads(body))
+
+
+def receipt_bytes(receipt: Receipt) -> bytes:
+    """Canonical JSON of a receipt."""
+    return canonical_bytes(
+        {
+            "effects": [asdict(e) for e in receipt.effects],
+            "at": receipt.at.isoformat(),
+            "resolved": receipt.resolved,
+        }
+    )
+
+
+def receipt_from(body: bytes) -> Receipt:
+    """The receipt of bytes that `receipt_bytes` made."""
+    form = orjson.loads(body)
+    return Receipt(
+        effects=tuple(Effect(**e) for e in form["effects"]),
+        at=datetime.fromisoformat(form["at"]),
+        resolved=form["resolved"],
+    )
+
+
+def prepared_bytes(prepared: Prepared) -> bytes:
+    """Canonical JSON of a write with its pre-images."""
+    before = [
+        {
+            "reference": copy.reference,
+            "version": copy.version,
+            "body": orjson.loads(copy.body),
+            "asOf": copy.as_of.isoformat(),
+        }
+        for copy in prepared.before
+    ]
+    return canonical_bytes({"write": _write_json(prepared.write), "before": before})
+
+
+def prepared_from(body: bytes) -> Prepared:
+    """The prepared write of bytes that `prepared_bytes` made."""
+    form = orjson.loads(body)
+    return Prepared(
+        write=_write_from(form["write"]), before=tuple(_copy_from(c) for c in form["before"])
+    )
+
+
+def _write_json(write: Write) -> dict[str, Any]:
+    return {"marker": write.marker, "changes": [change_json(c) for c in write.changes]}
+
+
+def _write_from(form: Mapping[str, Any]) -> Write:
+    return Write(marker=form["marker"], changes=tuple(change_from(c) for c in form["changes"]))
+
+
+def _copy_from(form: Mapping[str, Any]) -> Copy:
+    body = canonical_bytes(form["body"])
+    return Copy(
+        reference=form["reference"],
+        version=form["version"],
+        digest=digest(body),
+        body=body,
+        as_of=datetime.fromisoformat(form["asOf"]),
+    )

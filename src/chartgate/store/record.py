@@ -44,6 +44,19 @@ class RecordStore:
         )
         return body
 
+    async def versions(
+        self, connection: str, wanted: Sequence[tuple[str, bytes]]
+    ) -> dict[str, bytes]:
+        """Canonical bytes by reference, of one version (digest) each; absent: not kept."""
+        rows = await self._database.fetch(
+            QUERIES["select_versions"],
+            connection,
+            [_split(reference)[0] for reference, _ in wanted],
+            [_split(reference)[1] for reference, _ in wanted],
+            [digest for _, digest in wanted],
+        )
+        return {row["reference"]: row["body"] for row in rows}
+
     async def keep(self, connection: str, copies: Sequence[Copy]) -> None:
         """Stores versions and moves the current pointers, in a transaction of its own."""
         if copies:

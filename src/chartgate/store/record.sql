@@ -26,3 +26,10 @@ WHERE tenant = $1 AND connection = $2 AND resource_type = $3 AND id = $4 AND dig
 UPDATE record SET as_of = $6
 WHERE tenant = $1 AND connection = $2 AND resource_type = $3 AND id = $4 AND version = $5
   AND as_of < $6;
+
+-- name: select_versions
+SELECT v.resource_type || '/' || v.id AS reference, v.body
+FROM record_version v
+JOIN unnest($3::text[], $4::text[], $5::bytea[]) AS wanted (resource_type, id, digest)
+  USING (resource_type, id, digest)
+WHERE v.tenant = $1 AND v.connection = $2;

@@ -1,0 +1,444 @@
+"""The commit: an approved proposal is written to the live system of record, at most once.
+
+intact and still allowed? → guards live → intent durable → the last look (halt, lease) → one
+conditional write → receipt and compensation durable → read back. A crash after any line leaves
+a status from which the next worker goes on:
+
+  APPROVED    nothing is under way (or only what its own precondition keeps harmless): start over
+  COMMITTING  a write may have gone out: find out by reading, then COMMITTED or APPROVED
+  COMMITTED   it was written: read back, then VERIFIED or MISMATCHED
+
+A guard that no longer holds makes it CONFLICTED. What was proposed is then worked out anew on the
+live record: if it still passes all rules it goes back to review, with what changed and with
+differences on the record as it is now; if it cannot be any more (the slot is gone, the rule
+fails) it is handed off. Both within one transaction, so that CONFLICTED never lingers.
+"""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import orjson
+
+from chartgate.errors import (
+    ChartgateError,
+    Invalid,
+    InvalidTransition,
+    OutcomeUnknown,
+    Unprocessable,
+    VersionConflict,
+    WriteRefused,
+)
+from chartgate.flows.drafts import content_on
+from chartgate.flows.grounds import Grounds, grounds_of, patient_in, patient_of_proposal
+from chartgate.flows.guards import Standing, look
+from chartgate.flows.handoffs import hand_off
+from chartgate.flows.permissions import SAY_TAMPERED
+from chartgate.flows.permits import running_action
+from chartgate.flows.proposal_events import event_of
+from chartgate.flows.sending import (
+    NOTHING_SENT,
+    Held,
+    claim,
+    find_effect,
+    is_too_old,
+    open_attempts,
+    postpone,
+    read_back_differences,
+    retry_at,
+    send,
+)
+from chartgate.gate import Gate
+from chartgate.model.audit import Outcome
+from chartgate.model.charter import STAGES, ActionRule
+from chartgate.model.interaction import Seen
+from chartgate.model.proposal import (
+    Content,
+    Proposal,
+    Status,
+    can_move,
+    is_intact,
+    moved,
+)
+from chartgate.model.write import Prepared, Receipt, Write
+from chartgate.store.proposals import Attempt, ProposalStore, notify_work
+from chartgate.store.record import RecordStore
+from chartgate.store.stages import StageStore
+
+REASON_MAX = 1_000  # characters
+SAY_NO_CHARTER = "the running charter does not propose this any more"
+SAY_SHADOW = "the charter's stage is shadow now, in which nothing is written"
+SAY_CANNOT_TELL = (
+    "it was sent, and whether it was applied could not be found out; look at the record"
+)
+SAY_NEVER_ARRIVES = "it was sent several times and did not arrive"
+SAY_KEEPS_CHANGING = "the record kept changing while it was written"
+SAY_MISMATCH = "the record is not what was approved, in: "
+
+
+async def commit_next(gate: Gate, worker: str) -> bool:
+    """Takes one approved proposal as far as it will go now. False: there was none."""
+    proposal = await claim(gate, Status.APPROVED, Status.COMMITTING)
+    if proposal is None:
+        return False
+    agent = f"process:{worker}"
+    try:
+        if proposal.status is Status.COMMITTING:
+            await _resume(gate, proposal, agent)
+        else:
+            await _commit(gate, proposal, agent)
+    except (VersionConflict, InvalidTransition):
+        pass  # the lease passed to another worker, who goes on from what is stored
+    except NOTHING_SENT:
+        await postpone(gate, proposal)
+    except (Invalid, WriteRefused) as error:
+        await _give_up(gate, proposal, agent, error)
+    return True
+
+
+async def verify_next(gate: Gate, worker: str) -> bool:
+    """Reads back one write whose read-back was interrupted. False: there was none."""
+    proposal = await claim(gate, Status.COMMITTED)
+    if proposal is None:
+        return False
+    try:
+        attempts = await ProposalStore(gate.database).attempts(proposal.id, "commit")
+        applied = next(a for a in attempts if a.verdict == "applied")
+        await _verify(gate, proposal, applied.prepared, f"process:{worker}")
+    except (VersionConflict, InvalidTransition):
+        pass  # as in commit_next
+    except NOTHING_SENT:
+        await postpone(gate, proposal)
+    return True
+
+
+async def _commit(gate: Gate, proposal: Proposal, agent: str) -> None:
+    action = running_action(gate, proposal)
+    never = await _why_never(gate, proposal, action)
+    if never or action is None:
+        after = moved(proposal, Status.HANDED_OFF, reason=never)
+        await hand_off(gate, proposal, after, action, agent=agent)
+        return
+    content = proposal.content
+    grounds = await grounds_of(gate, proposal.connection, proposal.interaction, content.base)
+    standing = await look(gate, proposal, action, grounds)
+    if standing.broken:
+        await _conflict(gate, proposal, action, grounds, standing, agent)
+        return
+    prepared = _prepared(proposal, standing)
+    patient = patient_in(content, grounds.bodies)
+    committing, number = await _intend(gate, proposal, prepared, patient, agent)
+    try:
+        receipt = await send(gate, committing, prepared.write)
+    except (VersionConflict, WriteRefused) as error:
+        await _refused(gate, committing, action, number, error, agent)
+    except Held:
+        await _back(gate, committing, number, "halt", agent, again=None)
+    except NOTHING_SENT as error:
+        again = retry_at(gate, committing.attempts)
+        await _back(gate, committing, number, error.issue, agent, again=again)
+    except OutcomeUnknown:
+        await postpone(gate, committing)
+    else:
+        await _landed(gate, committing, prepared, number, receipt, agent)
+
+
+async def _why_never(gate: Gate, proposal: Proposal, action: ActionRule | None) -> str | None:
+    """Why this may not be written at all, whatever the record says."""
+    decided_on = proposal.decided_digest == proposal.content.digest
+    if not (is_intact(proposal.content) and decided_on and proposal.decided_by):
+        return SAY_TAMPERED
+    if action is None:
+        return SAY_NO_CHARTER
+    stage = await StageStore(gate.database).current(gate.charters.get(proposal.charter))
+    return SAY_SHADOW if stage == STAGES[0] else None
+
+
+def _prepared(proposal: Proposal, standing: Standing) -> Prepared:
+    """The write, on the versions that the guards were just checked on."""
+    changes = tuple(
+        replace(c, if_match=standing.live[c.reference].version) if c.reference else c
+        for c in proposal.content.changes
+    )
+    before = tuple(standing.live[c.reference] for c in changes if c.reference)
+    return Prepared(write=Write(marker=proposal.id, changes=changes), before=before)
+
+
+async def _intend(
+    gate: Gate, proposal: Proposal, prepared: Prepared, patient: str | None, agent: str
+) -> tuple[Proposal, int]:
+    """Intent first: a crash after this leaves a proposal to resume, never a lost write."""
+    at = gate.clock()
+    after = moved(proposal, Status.COMMITTING, attempts=proposal.attempts + 1)
+    event = event_of(gate, after, "proposal.send", agent, at=at, patient=patient)
+    store = ProposalStore(gate.database)
+    async with gate.database.change(event) as transaction:
+        await store.move(transaction, proposal, after, at=at, keep_lease=True)
+        number = await store.insert_attempt(transaction, after, "commit", prepared, at=at)
+    return after, number
+
+
+async def _refused(
+    gate: Gate,
+    committing: Proposal,
+    action: ActionRule,
+    number: int,
+    error: VersionConflict | WriteRefused,
+    agent: str,
+) -> None:
+    """A definite no to this attempt. An earlier one whose answer was lost may be the reason:
+    then the record already is what we wanted."""
+    earlier = await open_attempts(gate, committing, "commit", but=number)
+    try:
+        found = await find_effect(gate, committing, earlier)
+    except (OutcomeUnknown, *NOTHING_SENT):
+        store = ProposalStore(gate.database)
+        async with gate.database.bookkeeping() as transaction:
+            await store.end_attempt(
+                transaction, committing, "commit", number, "not-applied", at=gate.clock()
+            )
+        await postpone(gate, committing)
+        return
+    if found is not None:
+        attempt, receipt = found
+        await _landed(gate, committing, attempt.prepared, attempt.number, receipt, agent)
+    elif isinstance(error, WriteRefused):
+        after = moved(moved(committing, Status.APPROVED), Status.HANDED_OFF, reason=str(error))
+        await hand_off(
+            gate, committing, after, action, agent=agent, direction="commit", verdict="not-applied"
+        )
+    elif number >= gate.config.worker.attempts_max:
+        after = moved(committing, Status.HANDED_OFF, reason=SAY_KEEPS_CHANGING)
+        await hand_off(
+            gate, committing, after, action, agent=agent, direction="commit", verdict="not-applied"
+        )
+    else:
+        await _back(gate, committing, number, "conflict", agent, again=None)
+
+
+async def _back(
+    gate: Gate,
+    committing: Proposal,
+    number: int | None,
+    reason: str,
+    agent: str,
+    *,
+    again: datetime | None,
+) -> None:
+    """Nothing was written as far as it can be known: to be tried again, guards first."""
+    at = gate.clock()
+    after = moved(committing, Status.APPROVED)
+    event = event_of(
+        gate,
+        after,
+        "proposal.not-sent",
+        agent,
+        at=at,
+        patient=await patient_of_proposal(gate, committing),
+        outcome=Outcome.FAILED,
+        reason=reason,
+    )
+    store = ProposalStore(gate.database)
+    async with gate.database.change(event) as transaction:
+        await store.move(transaction, committing, after, at=at, next_try_at=again)
+        if number is not None:
+            await store.end_attempt(transaction, committing, "commit", number, "not-applied", at=at)
+        if again is None:
+            await notify_work(transaction, "commit")
+
+
+async def _resume(gate: Gate, committing: Proposal, agent: str) -> None:
+    """A write may have gone out and its answer is not known: reading tells."""
+    action = running_action(gate, committing)
+    attempts = await open_attempts(gate, committing, "commit")
+    try:
+        found = await find_effect(gate, committing, attempts)
+    except (OutcomeUnknown, *NOTHING_SENT):
+        await _wait_or_hand_off(gate, committing, attempts, agent)
+        return
+    if found is not None:
+        attempt, receipt = found
+        await _landed(gate, committing, attempt.prepared, attempt.number, receipt, agent)
+    elif len(attempts) >= gate.config.worker.attempts_max:
+        after = moved(committing, Status.HANDED_OFF, reason=SAY_NEVER_ARRIVES)
+        await hand_off(
+            gate, committing, after, action, agent=agent, direction="commit", verdict="not-applied"
+        )
+    else:
+        # The attempt stays without a verdict: its request may still arrive, and then it has
+        # been guarded by its own precondition.
+        again = retry_at(gate, committing.attempts)
+        await _back(gate, committing, None, "did-not-arrive", agent, again=again)
+
+
+async def _wait_or_hand_off(
+    gate: Gate, proposal: Proposal, attempts: Sequence[Attempt], agent: str
+) -> None:
+    """Reading could not tell. It is tried again for a while, then a person has to look."""
+    if not is_too_old(gate, attempts):
+        await postpone(gate, proposal)
+        return
+    after = moved(proposal, Status.HANDED_OFF, reason=SAY_CANNOT_TELL)
+    await hand_off(
+        gate,
+        proposal,
+        after,
+        running_action(gate, proposal),
+        agent=agent,
+        direction="commit",
+        verdict="cannot-tell",
+    )
+
+
+async def _taken_up(gate: Gate, proposal: Proposal, agent: str) -> Proposal:
+    """An earlier attempt turned out to have landed after the proposal had gone back."""
+    at = gate.clock()
+    after = moved(proposal, Status.COMMITTING)
+    event = event_of(gate, after, "proposal.send", agent, at=at, reason="earlier-attempt")
+    async with gate.database.change(event) as transaction:
+        await ProposalStore(gate.database).move(
+            transaction, proposal, after, at=at, keep_lease=True
+        )
+    return after
+
+
+async def _give_up(gate: Gate, claimed: Proposal, agent: str, error: ChartgateError) -> None:
+    """Something is wrong that trying again does not mend: staff do it by hand."""
+    current = await ProposalStore(gate.database).get(claimed.id)
+    if current.fence != claimed.fence or not can_move(current, Status.HANDED_OFF):
+        return
+    after = moved(current, Status.HANDED_OFF, reason=str(error)[:REASON_MAX])
+    with suppress(VersionConflict):
+        await hand_off(gate, current, after, running_action(gate, current), agent=agent)
+
+
+async def _landed(
+    gate: Gate, before: Proposal, prepared: Prepared, number: int, receipt: Receipt, agent: str
+) -> None:
+    """The system of record has it: keep what it answered and what would undo it, then verify."""
+    sink = gate.sink(before.connection)
+    undo = await sink.compensation(prepared.write, receipt, prepared.before)
+    after = moved(before, Status.COMMITTED, receipt=receipt, compensation=undo, attempts=0)
+    at = gate.clock()
+    event = event_of(
+        gate,
+        after,
+        "proposal.commit",
+        agent,
+        at=at,
+        patient=await patient_of_proposal(gate, before),
+        details=(
+            ("resolved", str(receipt.resolved).lower()),
+            ("versions", " ".join(f"{e.reference}/{e.version_after}" for e in receipt.effects)),
+        ),
+    )
+    store = ProposalStore(gate.database)
+    async with gate.database.change(event) as transaction:
+        await store.move(transaction, before, after, at=at, keep_lease=True)
+        await store.end_attempt(transaction, before, "commit", number, "applied", at=at)
+        await store.end_attempts(transaction, before, "commit", "not-applied", at=at)
+    try:
+        await _verify(gate, after, prepared, agent)
+    except NOTHING_SENT:
+        await postpone(gate, after)
+
+
+async def _verify(gate: Gate, committed: Proposal, prepared: Prepared, agent: str) -> None:
+    """Reads back. What differs goes to staff at once."""
+    assert committed.receipt is not None, "committed without a receipt"
+    paths = await read_back_differences(gate, committed, prepared, committed.receipt)
+    at = gate.clock()
+    if paths:
+        mismatched = moved(committed, Status.MISMATCHED)
+        reason = (SAY_MISMATCH + ", ".join(paths))[:REASON_MAX]
+        after = moved(mismatched, Status.HANDED_OFF, reason=reason)
+        await hand_off(gate, committed, after, running_action(gate, committed), agent=agent)
+        return
+    after = moved(committed, Status.VERIFIED, attempts=0)
+    patient = await patient_of_proposal(gate, committed)
+    event = event_of(gate, after, "proposal.verify", agent, at=at, patient=patient)
+    async with gate.database.change(event) as transaction:
+        await ProposalStore(gate.database).move(transaction, committed, after, at=at)
+
+
+async def _conflict(
+    gate: Gate,
+    proposal: Proposal,
+    action: ActionRule,
+    grounds: Grounds,
+    standing: Standing,
+    agent: str,
+) -> None:
+    """A guard no longer holds. If that is the doing of an earlier attempt of ours, it landed."""
+    earlier = await open_attempts(gate, proposal, "commit")
+    try:
+        found = await find_effect(gate, proposal, earlier)
+    except OutcomeUnknown:
+        await _wait_or_hand_off(gate, proposal, earlier, agent)
+        return
+    if found is not None:
+        attempt, receipt = found
+        committing = await _taken_up(gate, proposal, agent)
+        await _landed(gate, committing, attempt.prepared, attempt.number, receipt, agent)
+        return
+    reason = "; ".join(result.sentence for result in standing.broken)[:REASON_MAX]
+    conflicted = moved(proposal, Status.CONFLICTED, reason=reason)
+    try:
+        content = _on_live(proposal.content, action, grounds, standing)
+    except Invalid as error:
+        after = moved(conflicted, Status.HANDED_OFF, reason=f"{reason}; {error}"[:REASON_MAX])
+        await hand_off(gate, proposal, after, action, agent=agent)
+        return
+    at = gate.clock()
+    after = moved(
+        conflicted,
+        Status.PENDING_REVIEW,
+        content=content,
+        due_at=at + timedelta(seconds=action.review_within_s),
+        decided_by=None,
+        decided_at=None,
+        decided_digest=None,
+        attempts=0,
+    )
+    patient = patient_in(content, grounds.bodies)
+    event = event_of(
+        gate,
+        after,
+        "proposal.conflict",
+        agent,
+        at=at,
+        patient=patient,
+        outcome=Outcome.FAILED,
+        reason="guard",
+    )
+    async with gate.database.change(event) as transaction:
+        live = list(standing.live.values())
+        await RecordStore(gate.database).keep_in(transaction, proposal.connection, live)
+        await ProposalStore(gate.database).move(transaction, proposal, after, at=at)
+
+
+def _on_live(content: Content, action: ActionRule, grounds: Grounds, standing: Standing) -> Content:
+    """The same changes on the record as it is now, so that a person sees what they would do.
+    Raises Unprocessable where they can be made no more."""
+    if standing.gone:
+        raise Unprocessable(f"{', '.join(standing.gone)} is no longer there")
+    bodies = {r: orjson.loads(copy.body) for r, copy in standing.live.items()}
+    base = {s.reference: s for s in content.base} | {
+        c.reference: Seen(reference=c.reference, version=c.version, digest=c.digest, as_of=c.as_of)
+        for c in standing.live.values()
+    }
+    changes = [
+        replace(c, if_match=standing.live[c.reference].version) if c.reference else c
+        for c in content.changes
+    ]
+    now = Grounds(seen=grounds.seen | base, bodies=dict(grounds.bodies) | bodies)
+    return content_on(
+        action,
+        changes,
+        now.bodies,
+        now,
+        version=content.version + 1,
+        edited_by=content.edited_by,
+        base=tuple(base.values()),
+    )

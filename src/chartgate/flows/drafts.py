@@ -1,0 +1,103 @@
+"""From raw changes to content that may be decided on; the same checks for the AI's first draft
+and for a reviewer's edit of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from chartgate.errors import Unprocessable
+from chartgate.flows.grounds import Grounds
+from chartgate.flows.guards import check_guardable
+from chartgate.formats.compartment import patient_of
+from chartgate.model.charter import ActionRule
+from chartgate.model.interaction import Seen
+from chartgate.model.proposal import Content, content_digest
+from chartgate.model.resource import Resource
+from chartgate.model.write import Change
+from chartgate.policy.content import check_changes, check_resource, parse_changes
+from chartgate.policy.differences import after_images, content_of
+from chartgate.policy.rules import check_rules
+
+
+def draft(
+    action: ActionRule,
+    raw: Any,
+    grounds: Grounds,
+    *,
+    version: int = 1,
+    edited_by: str | None = None,
+    base: Sequence[Seen] = (),
+) -> Content:
+    """The content of raw changes. Raises Invalid, Unprocessable with what to mend."""
+    changes = _on_what_was_read(parse_changes(raw), grounds)
+    check_changes(action, changes)
+    content = content_on(
+        action, changes, grounds.bodies, grounds, version=version, edited_by=edited_by, base=base
+    )
+    check_guardable(action, content, grounds)
+    return content
+
+
+def content_on(
+    action: ActionRule,
+    changes: Sequence[Change],
+    before: Mapping[str, Resource],
+    grounds: Grounds,
+    *,
+    version: int,
+    edited_by: str | None = None,
+    base: Sequence[Seen] = (),
+) -> Content:
+    """Content of checked changes on these resources. Raises Unprocessable."""
+    afters = after_images(changes, before)
+    written = [a for a in afters if a is not None]
+    for after in written:
+        check_resource(after, before=before.get(f"{after['resourceType']}/{after.get('id', '')}"))
+    _check_references(written, before, grounds)
+    check_rules(action.rules, changes, afters, grounds.near(changes))
+    content = content_of(changes, before, version=version, edited_by=edited_by)
+    if not content.differences:
+        raise Unprocessable("nothing would change: the record already says this")
+    digest = content_digest(content.changes, content.differences, base)
+    return replace(content, base=tuple(base), digest=digest)
+
+
+def _on_what_was_read(changes: Sequence[Change], grounds: Grounds) -> tuple[Change, ...]:
+    """Fills in the versions that the changes stand on. Raises Unprocessable for a change of
+    what this interaction has not read, or of another version of it."""
+    if len({c.reference for c in changes if c.reference}) != sum(
+        c.reference is not None for c in changes
+    ):
+        raise Unprocessable("one resource is changed twice; put both into one change")
+    return tuple(_filled(c, grounds) for c in changes)
+
+
+def _filled(change: Change, grounds: Grounds) -> Change:
+    if change.reference is None:
+        return change
+    seen = grounds.seen.get(change.reference)
+    if seen is None or change.reference not in grounds.bodies:
+        raise Unprocessable(
+            f"{change.reference} was not read in this interaction; read it, then propose"
+        )
+    if change.if_match not in (None, seen.version):
+        raise Unprocessable(
+            f"ifMatch of {change.reference} is not the version that this interaction read, "
+            f"which is {seen.version}"
+        )
+    return replace(change, if_match=seen.version)
+
+
+def _check_references(
+    afters: Sequence[Resource], before: Mapping[str, Resource], grounds: Grounds
+) -> None:
+    """A patient must be one that the interaction has met: a reference that was made up, or
+    carried over from another conversation, is how a chart gets another patient's data."""
+    met = {patient_of(body) for body in grounds.bodies.values()} | set(grounds.bodies)
+    for after in afters:
+        patient = patient_of(after)
+        if patient is not None and patient not in met:
+            raise Unprocessable(f"{patient} was not read in this interaction")
+        own = before.get(f"{after['resourceType']}/{after.get('id', '')}")
+        if own is not None and patient_of(own) != patient:
+            raise Unprocessable("a change may not move a resource to another patient")

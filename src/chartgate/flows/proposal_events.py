@@ -1,0 +1,51 @@
+"""Audit events of proposals: who did what to which one, for which patient, under which rules."""
+
+from datetime import datetime
+
+from chartgate.gate import Gate
+from chartgate.model.audit import AuditEvent, Outcome
+from chartgate.model.decision import Decision
+from chartgate.model.proposal import Proposal
+
+Details = tuple[tuple[str, str], ...]
+
+
+def event_of(
+    gate: Gate,
+    proposal: Proposal,
+    action: str,
+    agent: str,
+    *,
+    at: datetime,
+    patient: str | None = None,
+    decision: Decision | None = None,
+    outcome: Outcome = Outcome.SUCCESS,
+    reason: str | None = None,
+    details: Details = (),
+) -> AuditEvent:
+    """The event of one step of a proposal's walk; `reason` without patient data."""
+    charter = gate.charters.charters.get(proposal.charter)
+    effects = proposal.receipt.effects if proposal.receipt else ()
+    references = [c.reference for c in proposal.content.changes if c.reference]
+    references += [e.reference for e in effects]
+    return AuditEvent(
+        recorded=at,
+        action=action,
+        agent=agent,
+        outcome=outcome,
+        entities=(f"Proposal/{proposal.id}", *dict.fromkeys(references)),
+        patient=patient,
+        site=proposal.site,
+        charter=proposal.charter,
+        charter_digest=charter.digest if charter else proposal.charter_digest,
+        purpose=charter.purpose_of_use if charter else None,
+        interaction=proposal.interaction,
+        rule=decision.rule if decision else None,
+        decision=decision.id if decision else None,
+        reason=reason,
+        details=(
+            ("status", proposal.status.value),
+            ("content", proposal.content.digest),
+            *details,
+        ),
+    )

@@ -1,0 +1,451 @@
+"""Proposals as their author and their readers meet them: submit, list, show, withdraw.
+
+Their way on is in reviews.py (a person decides), commits.py (the write and its read-back),
+rollbacks.py (taking it back), deadlines.py and handoffs.py (staff do it by hand).
+A halt stops writes only: proposals may still be submitted and reviewed while one is in force.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import orjson
+
+from chartgate.errors import ChartgateError, Invalid, NotFound, Throttled, VersionConflict
+from chartgate.flows.drafts import draft
+from chartgate.flows.grounds import Grounds, grounds_of, patient_in, patient_of_proposal
+from chartgate.flows.guards import GuardResult, Standing, cannot_tell, look_bounded
+from chartgate.flows.handoffs import opened
+from chartgate.flows.permissions import Permission, permissions
+from chartgate.flows.permits import check_permitted, record_denied, request_on
+from chartgate.flows.proposal_events import event_of
+from chartgate.gate import Gate
+from chartgate.model.audit import AuditEvent, Outcome
+from chartgate.model.charter import STAGES, ActionRule, Charter
+from chartgate.model.decision import Decision, Request
+from chartgate.model.handoff import Handoff
+from chartgate.model.interaction import Interaction, Seen
+from chartgate.model.principal import Client, Person, Principal
+from chartgate.model.proposal import Content, Difference, Proposal, Status, moved
+from chartgate.model.resource import Resource
+from chartgate.model.write import Change
+from chartgate.policy.decide import decide
+from chartgate.policy.differences import differences
+from chartgate.policy.minimise import minimise
+from chartgate.store.database import Connection
+from chartgate.store.handoffs import HandoffStore
+from chartgate.store.interactions import InteractionStore
+from chartgate.store.proposals import ProposalStore, notify_work
+from chartgate.store.stages import StageStore
+
+RULE_AUTO = "rule:auto"
+SAY_NOT_FOUND = "there is no such proposal"
+SHADOW = STAGES[0]
+RATIONALE_MAX = 4_000  # characters: what a reviewer reads, not a second chart
+KEY_MAX = 200  # characters of an idempotency key
+LIST_MAX = 500
+RETRY_AFTER_S = 30.0
+LOOK_TIMEOUT_S = 3.0  # a page waits no longer for the guards
+LOOKED_AT = frozenset({Status.PENDING_REVIEW, Status.APPROVED, Status.VERIFIED})
+SAY_CANNOT_TELL = "the system of record did not answer in time, so it cannot be told"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """What an AI client sends. `changes` is raw JSON."""
+
+    site: str
+    action: str
+    changes: Any
+    confidence: float
+    rationale: str
+    interaction: str
+    idempotency_key: str | None = None
+    charter: str | None = None  # must be the token's own, if given
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeenResource:
+    """One resource as the AI saw it."""
+
+    seen: Seen
+    resource: Resource | None  # None: its bytes are not kept any more
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProposalView:
+    """Everything that it takes to decide on a proposal."""
+
+    proposal: Proposal
+    read_set: tuple[SeenResource, ...]
+    guards: tuple[GuardResult, ...]  # as they stand now; empty where nobody is to decide
+    changed_since: tuple[Difference, ...]  # in what is changed or guarded, since the AI read it
+    permissions: tuple[Permission, ...]
+    handoff: Handoff | None
+    contents: tuple[Content, ...]  # every version of what was proposed
+
+
+async def submit(gate: Gate, client: Client, submission: Submission) -> Proposal:
+    """Takes a proposal, or the one that was taken before under the same idempotency key.
+
+    Raises Denied, Invalid, Unprocessable, Throttled, VersionConflict (another content under the
+    same key), Unavailable. A refusal is audited.
+    """
+    decision = await check_permitted(
+        gate,
+        Request(
+            principal=client,
+            action="submit",
+            charter=submission.charter or client.charter,
+            site=submission.site,
+            proposes=submission.action,
+        ),
+    )
+    try:
+        return await _submit(gate, client, submission, decision)
+    except ChartgateError as error:
+        await gate.audit.record(_refusal(gate, client, submission, decision, error))
+        raise
+
+
+async def listed(
+    gate: Gate, principal: Principal, *, status: Status | None = None, limit: int = 100
+) -> tuple[Proposal, ...]:
+    """What this principal may see, newest first: a client its own, a person those of their roles
+    and sites. What runs in shadow is shown to no person. Raises Denied."""
+    client = isinstance(principal, Client)
+    allowed = [
+        name
+        for name in gate.charters.charters
+        if decide(
+            gate.charters, Request(principal=principal, action="list", charter=name, site="")
+        ).permitted
+    ]
+    found = await ProposalStore(gate.database).listed(
+        statuses=None if status is None else [status],
+        author=principal.agent if client else None,
+        charters=allowed,
+        sites=principal.sites if isinstance(principal, Person) else None,
+        limit=min(limit, LIST_MAX),
+    )
+    shown = tuple(p for p in found if _may_see(gate, principal, p))
+    event = AuditEvent(
+        recorded=gate.clock(),
+        action="proposal.list",
+        agent=principal.agent,
+        entities=tuple(f"Proposal/{p.id}" for p in shown),
+    )
+    await gate.audit.record(event)
+    return shown
+
+
+async def show(gate: Gate, principal: Principal, id_: str) -> ProposalView:
+    """One proposal with all that it takes to decide on it. A person's view looks at the live
+    system, for a bounded time. Raises NotFound, also for what this principal may not see."""
+    proposal = await _visible(gate, principal, id_)
+    charter = gate.charters.get(proposal.charter)
+    action = charter.proposes.get(proposal.action)
+    content = proposal.content
+    grounds = await grounds_of(gate, proposal.connection, proposal.interaction)
+    based = await grounds_of(gate, proposal.connection, proposal.interaction, content.base)
+    results: tuple[GuardResult, ...] = ()
+    changed: tuple[Difference, ...] = ()
+    if isinstance(principal, Person) and action and proposal.status in LOOKED_AT:
+        standing = await look_bounded(gate, proposal, action, based, timeout_s=LOOK_TIMEOUT_S)
+        results = standing.results if standing else cannot_tell(action, SAY_CANNOT_TELL)
+        changed = _changed_since(charter, grounds, standing) if standing else ()
+    view = ProposalView(
+        proposal=proposal,
+        read_set=_as_seen(charter, grounds),
+        guards=results,
+        changed_since=changed,
+        permissions=permissions(gate, principal, proposal, results, now=gate.clock()),
+        handoff=await HandoffStore(gate.database).of_proposal(proposal.id),
+        contents=await ProposalStore(gate.database).contents(proposal.id),
+    )
+    patient = patient_in(content, grounds.bodies)
+    await gate.audit.record(
+        event_of(gate, proposal, "proposal.show", principal.agent, at=gate.clock(), patient=patient)
+    )
+    return view
+
+
+async def withdraw(gate: Gate, client: Client, id_: str) -> Proposal:
+    """Its author takes it back before anybody decided. Raises NotFound, Denied,
+    InvalidTransition, VersionConflict."""
+    proposal = await _visible(gate, client, id_)
+    decision = await check_permitted(
+        gate, request_on(proposal, client, "withdraw"), proposal=proposal.id
+    )
+    after = moved(proposal, Status.WITHDRAWN)
+    at = gate.clock()
+    patient = await patient_of_proposal(gate, proposal)
+    event = event_of(
+        gate, after, "proposal.withdraw", client.agent, at=at, patient=patient, decision=decision
+    )
+    async with gate.database.change(event) as transaction:
+        await ProposalStore(gate.database).move(transaction, proposal, after, at=at)
+    return after
+
+
+async def _submit(
+    gate: Gate, client: Client, submission: Submission, decision: Decision
+) -> Proposal:
+    _check_plain(client, submission)
+    charter = gate.charters.get(client.charter)
+    action = charter.proposes[submission.action]
+    connection = charter.sites[submission.site]
+    interaction = await _own_interaction(gate, client, submission)
+    grounds = await grounds_of(gate, connection, interaction.id)
+    content = draft(action, submission.changes, grounds)
+    proposal = Proposal(
+        id=str(uuid4()),
+        charter=charter.name,
+        charter_digest=charter.digest,
+        action=action.name,
+        site=submission.site,
+        connection=connection,
+        author=client.agent,
+        interaction=interaction.id,
+        stage=await StageStore(gate.database).current(charter),
+        status=Status.PENDING_REVIEW,
+        content=content,
+        confidence=submission.confidence,
+        rationale=submission.rationale,
+        created_at=gate.clock(),
+        due_at=gate.clock() + timedelta(seconds=action.review_within_s),
+    )
+    if earlier := await _submitted_before(gate, submission, proposal):
+        return earlier
+    return await _store(gate, proposal, submission, charter, grounds, decision)
+
+
+async def _store(
+    gate: Gate,
+    proposal: Proposal,
+    submission: Submission,
+    charter: Charter,
+    grounds: Grounds,
+    decision: Decision,
+) -> Proposal:
+    """Stores it where the stage, its confidence and the charter's rule put it."""
+    action = charter.proposes[proposal.action]
+    proposal = _first_status(proposal, action)
+    handoff = (
+        opened(proposal, action, reason=proposal.reason, at=proposal.created_at)
+        if proposal.status is Status.HANDED_OFF and proposal.reason
+        else None
+    )
+    events = _events(gate, proposal, patient_in(proposal.content, grounds.bodies), decision)
+    store = ProposalStore(gate.database)
+    try:
+        async with gate.database.change(*events) as transaction:
+            await _check_budget(store, transaction, proposal, charter)
+            await store.insert(transaction, proposal, idempotency_key=submission.idempotency_key)
+            if handoff:
+                await HandoffStore(gate.database).insert(transaction, handoff)
+            if proposal.status is Status.APPROVED:
+                await notify_work(transaction, "commit")
+    except VersionConflict:
+        # The same key came twice at once, and the other one was first.
+        earlier = await _submitted_before(gate, submission, proposal)
+        if earlier is None:
+            raise
+        return earlier
+    return proposal
+
+
+def _first_status(proposal: Proposal, action: ActionRule) -> Proposal:
+    if proposal.stage == SHADOW:
+        return replace(proposal, status=Status.SHADOWED)
+    if proposal.confidence < action.handoff_below:
+        reason = "the AI's confidence is below what the charter asks for"
+        return moved(proposal, Status.HANDED_OFF, reason=reason)
+    if can_decide_itself(action, stage=proposal.stage, confidence=proposal.confidence):
+        return moved(
+            proposal,
+            Status.APPROVED,
+            decided_by=RULE_AUTO,
+            decided_at=proposal.created_at,
+            decided_digest=proposal.content.digest,
+        )
+    return proposal
+
+
+def can_decide_itself(action: ActionRule, *, stage: str, confidence: float) -> bool:
+    """Whether the charter's explicit rule stands in for a person."""
+    rule = action.auto
+    return (
+        rule is not None
+        and confidence >= rule.min_confidence
+        and STAGES.index(stage) >= STAGES.index(rule.from_stage)
+    )
+
+
+def _events(
+    gate: Gate, proposal: Proposal, patient: str | None, decision: Decision
+) -> list[AuditEvent]:
+    at = proposal.created_at
+    confidence = (("confidence", f"{proposal.confidence:.3f}"), ("stage", proposal.stage))
+    events = [
+        event_of(
+            gate,
+            proposal,
+            "proposal.submit",
+            proposal.author,
+            at=at,
+            patient=patient,
+            decision=decision,
+            details=confidence,
+        )
+    ]
+    if proposal.status is Status.APPROVED:
+        events.append(
+            event_of(gate, proposal, "proposal.review", RULE_AUTO, at=at, patient=patient)
+        )
+    if proposal.status is Status.HANDED_OFF:
+        reason = proposal.reason
+        events.append(
+            event_of(
+                gate, proposal, "handoff.open", RULE_AUTO, at=at, patient=patient, reason=reason
+            )
+        )
+    return events
+
+
+async def _check_budget(
+    store: ProposalStore, transaction: Connection, proposal: Proposal, charter: Charter
+) -> None:
+    open_max = charter.budgets.get("open_proposals")
+    if open_max is None or proposal.status is Status.SHADOWED:
+        return
+    count = await store.count_open(transaction, author=proposal.author, charter=proposal.charter)
+    if count >= open_max:
+        raise Throttled(
+            f"{count} proposals of this charter are open, and its budget is {open_max}; "
+            "wait until some are decided",
+            retry_after_s=RETRY_AFTER_S,
+        )
+
+
+def _check_plain(client: Client, submission: Submission) -> None:
+    """What needs no look at anything else."""
+    if submission.charter not in (None, client.charter):
+        raise Invalid(f"this token acts under {client.charter}, not under {submission.charter}")
+    confidence = submission.confidence
+    if isinstance(confidence, bool) or not isinstance(confidence, int | float):
+        raise Invalid("confidence must be a number from 0 to 1")
+    if not 0 <= confidence <= 1:
+        raise Invalid("confidence must be a number from 0 to 1")
+    if not isinstance(submission.rationale, str) or len(submission.rationale) > RATIONALE_MAX:
+        raise Invalid(f"rationale must be a text of at most {RATIONALE_MAX} characters")
+    if "\0" in submission.rationale:
+        raise Invalid("rationale must not hold a NUL character")
+    key = submission.idempotency_key
+    if key is not None and not (0 < len(key) <= KEY_MAX and key.isprintable()):
+        raise Invalid(f"an idempotency key is 1 to {KEY_MAX} printable characters")
+
+
+async def _own_interaction(gate: Gate, client: Client, submission: Submission) -> Interaction:
+    """Raises Invalid: one sentence for "not there" and "not yours"."""
+    try:
+        id_ = str(UUID(submission.interaction))
+    except (ValueError, AttributeError, TypeError):
+        raise Invalid("interaction must be the UUID that your reads were answered with") from None
+    found = await InteractionStore(gate.database).get(id_)
+    if found is None or (found.client, found.charter, found.site) != (
+        client.id,
+        client.charter,
+        submission.site,
+    ):
+        raise Invalid("there is no such interaction of this client at this site")
+    return found
+
+
+async def _submitted_before(
+    gate: Gate, submission: Submission, proposal: Proposal
+) -> Proposal | None:
+    """What came under this key before. Raises VersionConflict if it was something else."""
+    key = submission.idempotency_key
+    store = ProposalStore(gate.database)
+    earlier = await store.by_key(proposal.author, key) if key else None
+    if earlier is None:
+        return None
+    id_, digest = earlier
+    found = await store.get(id_)
+    if digest != proposal.content.digest or found.action != proposal.action:
+        raise VersionConflict("this idempotency key was used for another proposal; take a new one")
+    return found
+
+
+def _refusal(
+    gate: Gate, client: Client, submission: Submission, decision: Decision, error: ChartgateError
+) -> AuditEvent:
+    """The event of a submission that was not taken. It holds nothing of what was sent."""
+    charter = gate.charters.charters.get(client.charter)
+    return AuditEvent(
+        recorded=gate.clock(),
+        action="proposal.submit",
+        agent=client.agent,
+        outcome=Outcome.FAILED,
+        site=submission.site,
+        charter=client.charter,
+        charter_digest=charter.digest if charter else None,
+        purpose=charter.purpose_of_use if charter else None,
+        rule=decision.rule,
+        decision=decision.id,
+        reason=error.issue,
+    )
+
+
+async def _visible(gate: Gate, principal: Principal, id_: str) -> Proposal:
+    proposal = await ProposalStore(gate.database).get(id_)
+    if not _may_see(gate, principal, proposal):
+        request = request_on(proposal, principal, "show")
+        await record_denied(gate, request, decide(gate.charters, request), proposal=proposal.id)
+        raise NotFound(SAY_NOT_FOUND)
+    return proposal
+
+
+def _may_see(gate: Gate, principal: Principal, proposal: Proposal) -> bool:
+    """Shadow is silent: who could act on a proposal must not be swayed by it."""
+    if proposal.status is Status.SHADOWED and isinstance(principal, Person):
+        return False
+    return decide(gate.charters, request_on(proposal, principal, "show")).permitted
+
+
+def _as_seen(charter: Charter, grounds: Grounds) -> tuple[SeenResource, ...]:
+    """The read set as the client got it: minimised by the charter."""
+    return tuple(
+        SeenResource(seen=seen, resource=_minimised(charter, grounds.bodies.get(reference)))
+        for reference, seen in grounds.seen.items()
+    )
+
+
+def _changed_since(
+    charter: Charter, grounds: Grounds, standing: Standing
+) -> tuple[Difference, ...]:
+    """What of it changed in the record since the AI read it, as far as the charter shows it."""
+    found: list[Difference] = []
+    for reference, copy in standing.live.items():
+        before = _minimised(charter, grounds.bodies.get(reference))
+        now = _minimised(charter, orjson.loads(copy.body))
+        if before is not None and now is not None and copy.digest != grounds.seen[reference].digest:
+            whole = Change(
+                interaction="update",
+                resource_type=copy.resource_type,
+                reference=reference,
+                resource=now,
+            )
+            found += [
+                d
+                for d in differences([whole], {reference: before})
+                if not d.path.startswith("meta")
+            ]
+    return tuple(found)
+
+
+def _minimised(charter: Charter, resource: Resource | None) -> Resource | None:
+    rule = charter.reads.get(resource["resourceType"]) if resource else None
+    return minimise(resource, rule) if resource and rule else None

@@ -1,0 +1,229 @@
+"""Taking a verified write back: the stored compensation, which never overwrites a later edit.
+
+VERIFIED → ROLLING_BACK when a person asks, with a reason; from there as a commit: the last look,
+one conditional write, read-back. If the chart has moved on the system of record refuses it by its
+precondition: the proposal is VERIFIED again and says so, and its page shows what changed since.
+A halt holds rollbacks too, because it stops every write. To undo while an AI use is to do
+nothing, set its stage to shadow and resume.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from chartgate.errors import (
+    Invalid,
+    InvalidTransition,
+    OutcomeUnknown,
+    VersionConflict,
+    WriteRefused,
+)
+from chartgate.flows.grounds import patient_of_proposal
+from chartgate.flows.handoffs import hand_off
+from chartgate.flows.permissions import why_not
+from chartgate.flows.permits import check_person, request_on, running_action
+from chartgate.flows.proposal_events import event_of
+from chartgate.flows.sending import (
+    NOTHING_SENT,
+    claim,
+    find_effect,
+    is_too_old,
+    open_attempts,
+    postpone,
+    read_back_differences,
+    send,
+)
+from chartgate.gate import Gate
+from chartgate.model.audit import Outcome
+from chartgate.model.principal import Principal
+from chartgate.model.proposal import Proposal, Status, moved
+from chartgate.model.write import Prepared, Receipt
+from chartgate.store.proposals import Attempt, ProposalStore, notify_work
+
+REASON_MAX = 2_000  # characters
+SAY_MOVED_ON = "not rolled back: the chart moved on, somebody changed it after the commit"
+SAY_REFUSED = "not rolled back: "
+SAY_CANNOT_TELL = "whether the rollback was applied could not be found out; look at the record"
+SAY_NEVER_ARRIVES = "not rolled back: it was sent several times and did not arrive"
+SAY_DIFFERS = "rolled back, but the record is not what it was before, in: "
+
+
+async def request_rollback(gate: Gate, principal: Principal, id_: str, *, reason: str) -> Proposal:
+    """A person asks to take it back; a worker does it.
+
+    Raises NotFound, Denied, Invalid (no reason), InvalidTransition (it is not verified, or is
+    being rolled back already), VersionConflict.
+    """
+    before = await ProposalStore(gate.database).get(id_)
+    request = request_on(before, principal, "rollback")
+    person, decision = await check_person(gate, principal, request, proposal=before.id)
+    words = reason.strip()
+    if not words or len(words) > REASON_MAX or "\0" in words:
+        raise Invalid(f"say in 1 to {REASON_MAX} characters why it is rolled back")
+    if hindrance := why_not(before, "rollback", now=gate.clock()):
+        raise InvalidTransition(hindrance)
+    after = moved(before, Status.ROLLING_BACK, reason=words, attempts=0)
+    at = gate.clock()
+    event = event_of(
+        gate,
+        after,
+        "proposal.rollback",
+        person.agent,
+        at=at,
+        patient=await patient_of_proposal(gate, before),
+        decision=decision,
+    )
+    async with gate.database.change(event) as transaction:
+        await ProposalStore(gate.database).move(transaction, before, after, at=at)
+        await notify_work(transaction, "rollback")
+    return after
+
+
+async def rollback_next(gate: Gate, worker: str) -> bool:
+    """Takes one rollback as far as it will go now. False: there was none."""
+    proposal = await claim(gate, Status.ROLLING_BACK)
+    if proposal is None:
+        return False
+    agent = f"process:{worker}"
+    try:
+        attempts = await open_attempts(gate, proposal, "rollback")
+        if attempts:
+            await _resume(gate, proposal, attempts, agent)
+        else:
+            await _roll_back(gate, proposal, agent)
+    except (VersionConflict, InvalidTransition):
+        pass  # the lease passed to another worker, who goes on from what is stored
+    except NOTHING_SENT:
+        await postpone(gate, proposal)
+    return True
+
+
+async def _roll_back(gate: Gate, proposal: Proposal, agent: str) -> None:
+    assert proposal.compensation is not None, "verified without a compensation"
+    prepared = Prepared(write=proposal.compensation, before=())
+    at = gate.clock()
+    counted = replace(proposal, attempts=proposal.attempts + 1)
+    event = event_of(gate, counted, "proposal.send-rollback", agent, at=at)
+    store = ProposalStore(gate.database)
+    async with gate.database.change(event) as transaction:
+        await store.move(transaction, proposal, counted, at=at, keep_lease=True)
+        number = await store.insert_attempt(transaction, counted, "rollback", prepared, at=at)
+    try:
+        receipt = await send(gate, counted, prepared.write)
+    except (VersionConflict, WriteRefused) as error:
+        await _refused(gate, counted, number, error, agent)
+    except NOTHING_SENT:
+        await _end_attempt(gate, counted, number)
+        await postpone(gate, counted)
+    except OutcomeUnknown:
+        await postpone(gate, counted)
+    else:
+        await _landed(gate, counted, prepared, receipt, agent)
+
+
+async def _resume(gate: Gate, proposal: Proposal, attempts: Sequence[Attempt], agent: str) -> None:
+    """A rollback may have gone out and its answer is not known: reading tells."""
+    try:
+        found = await find_effect(gate, proposal, attempts)
+    except (OutcomeUnknown, *NOTHING_SENT):
+        if not is_too_old(gate, attempts):
+            await postpone(gate, proposal)
+            return
+        after = moved(proposal, Status.HANDED_OFF, reason=SAY_CANNOT_TELL)
+        await hand_off(
+            gate,
+            proposal,
+            after,
+            running_action(gate, proposal),
+            agent=agent,
+            direction="rollback",
+            verdict="cannot-tell",
+        )
+        return
+    if found is not None:
+        attempt, receipt = found
+        await _landed(gate, proposal, attempt.prepared, receipt, agent)
+    elif len(attempts) >= gate.config.worker.attempts_max:
+        await _stays(gate, proposal, SAY_NEVER_ARRIVES, agent)
+    else:
+        await _roll_back(gate, proposal, agent)
+
+
+async def _refused(
+    gate: Gate, proposal: Proposal, number: int, error: VersionConflict | WriteRefused, agent: str
+) -> None:
+    """A definite no to this attempt; an earlier one whose answer was lost may be the reason."""
+    earlier = await open_attempts(gate, proposal, "rollback", but=number)
+    try:
+        found = await find_effect(gate, proposal, earlier)
+    except (OutcomeUnknown, *NOTHING_SENT):
+        await _end_attempt(gate, proposal, number)
+        await postpone(gate, proposal)
+        return
+    if found is not None:
+        attempt, receipt = found
+        await _landed(gate, proposal, attempt.prepared, receipt, agent)
+        return
+    moved_on = isinstance(error, VersionConflict)
+    await _stays(gate, proposal, SAY_MOVED_ON if moved_on else f"{SAY_REFUSED}{error}", agent)
+
+
+async def _stays(gate: Gate, proposal: Proposal, reason: str, agent: str) -> None:
+    """Nothing was undone: what was committed stands."""
+    at = gate.clock()
+    after = moved(proposal, Status.VERIFIED, reason=reason, attempts=0)
+    event = event_of(
+        gate,
+        after,
+        "proposal.not-rolled-back",
+        agent,
+        at=at,
+        patient=await patient_of_proposal(gate, proposal),
+        outcome=Outcome.FAILED,
+        reason=reason,
+    )
+    store = ProposalStore(gate.database)
+    async with gate.database.change(event) as transaction:
+        await store.move(transaction, proposal, after, at=at)
+        await store.end_attempts(transaction, proposal, "rollback", "not-applied", at=at)
+
+
+async def _landed(
+    gate: Gate, proposal: Proposal, prepared: Prepared, receipt: Receipt, agent: str
+) -> None:
+    """It was undone: read back, then the end. Until that is stored, reading finds it again."""
+    paths = await read_back_differences(gate, proposal, prepared, receipt)
+    if paths:
+        after = moved(proposal, Status.HANDED_OFF, reason=(SAY_DIFFERS + ", ".join(paths)))
+        await hand_off(
+            gate,
+            proposal,
+            after,
+            running_action(gate, proposal),
+            agent=agent,
+            direction="rollback",
+            verdict="applied",
+        )
+        return
+    at = gate.clock()
+    after = moved(proposal, Status.ROLLED_BACK, attempts=0)
+    event = event_of(
+        gate,
+        after,
+        "proposal.rolled-back",
+        agent,
+        at=at,
+        patient=await patient_of_proposal(gate, proposal),
+        details=(("resolved", str(receipt.resolved).lower()),),
+    )
+    store = ProposalStore(gate.database)
+    async with gate.database.change(event) as transaction:
+        await store.move(transaction, proposal, after, at=at)
+        await store.end_attempts(transaction, proposal, "rollback", "applied", at=at)
+
+
+async def _end_attempt(gate: Gate, proposal: Proposal, number: int) -> None:
+    at: datetime = gate.clock()
+    store = ProposalStore(gate.database)
+    async with gate.database.bookkeeping() as transaction:
+        await store.end_attempt(transaction, proposal, "rollback", number, "not-applied", at=at)

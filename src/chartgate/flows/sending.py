@@ -1,0 +1,128 @@
+"""What commits and rollbacks share: claims, the last look before a write, and finding out.
+
+The one rule: a sent write whose answer is not known is resolved by reading, never guessed. Until
+it is resolved its attempt has no verdict, because the request may still be on its way.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from chartgate.errors import NotFound, OutcomeUnknown, SourceUnreachable, Throttled
+from chartgate.flows.guards import together
+from chartgate.gate import Gate
+from chartgate.model.ports import Source
+from chartgate.model.proposal import Proposal, Status
+from chartgate.model.resource import Copy
+from chartgate.model.write import Effect, Prepared, Receipt, Write
+from chartgate.store.proposals import Attempt, Direction, ProposalStore
+
+HISTORY_MAX = 20  # versions that may have followed ours between write and read-back
+
+NOTHING_SENT = (SourceUnreachable, Throttled)
+
+
+class Held(Throttled):
+    """A halt is in force: nothing was sent."""
+
+
+async def claim(gate: Gate, *statuses: Status) -> Proposal | None:
+    """The next proposal in one of these statuses, leased to the caller."""
+    now = gate.clock()
+    lease_until = now + timedelta(seconds=gate.config.worker.lease_s)
+    return await ProposalStore(gate.database).claim(statuses, now=now, lease_until=lease_until)
+
+
+async def postpone(gate: Gate, proposal: Proposal) -> None:
+    """Gives it back, to be tried again after a while that grows."""
+    until = retry_at(gate, proposal.attempts)
+    await ProposalStore(gate.database).postpone(proposal, until=until, failed=True)
+
+
+def retry_at(gate: Gate, attempts: int) -> datetime:
+    """Next try after `attempts` failures: exponential, capped."""
+    worker = gate.config.worker
+    delay_s = min(worker.backoff_cap_s, worker.backoff_base_s * 2 ** min(attempts, 30))
+    return gate.clock() + timedelta(seconds=delay_s)
+
+
+async def send(gate: Gate, proposal: Proposal, write: Write) -> Receipt:
+    """Sends a write whose intent is durable. Raises Held, InvalidTransition (the lease passed to
+    another), and as `Sink.commit`."""
+    sink = gate.sink(proposal.connection)
+    halted = await ProposalStore(gate.database).why_not_send(proposal, now=gate.clock())
+    if halted is not None:
+        raise Held("a halt is in force; nothing was sent")
+    try:
+        async with asyncio.timeout(gate.config.worker.lease_s):
+            return await sink.commit(write)
+    except TimeoutError:
+        raise OutcomeUnknown("the system of record did not answer in time") from None
+
+
+async def find_effect(
+    gate: Gate, proposal: Proposal, attempts: Sequence[Attempt]
+) -> tuple[Attempt, Receipt] | None:
+    """Which of these attempts was applied, found by reading; None: none of them was.
+
+    Raises OutcomeUnknown, SourceUnreachable, Throttled.
+    """
+    sink = gate.sink(proposal.connection)
+    asked: list[Write] = []
+    for attempt in reversed(attempts):
+        write = attempt.prepared.write
+        if write in asked:
+            continue
+        asked.append(write)
+        try:
+            async with asyncio.timeout(gate.config.worker.lease_s):
+                receipt = await sink.resolve(write)
+        except TimeoutError:
+            raise SourceUnreachable("the system of record did not answer in time") from None
+        if receipt is not None:
+            return attempt, receipt
+    return None
+
+
+async def open_attempts(
+    gate: Gate, proposal: Proposal, direction: Direction, *, but: int | None = None
+) -> tuple[Attempt, ...]:
+    """Attempts whose request may still arrive, or may have arrived unseen."""
+    attempts = await ProposalStore(gate.database).attempts(proposal.id, direction)
+    return tuple(a for a in attempts if a.verdict is None and a.number != but)
+
+
+async def read_back_differences(
+    gate: Gate, proposal: Proposal, prepared: Prepared, receipt: Receipt
+) -> list[str]:
+    """Element paths in which the record is not what was sent; empty: it is.
+
+    Raises SourceUnreachable, Throttled.
+    """
+    source = gate.source(proposal.connection)
+    copies = await together([_at_version(source, effect) for effect in receipt.effects])
+    after = [copy for copy in copies if copy is not None]
+    sink = gate.sink(proposal.connection)
+    return sink.differences(prepared.write, receipt, after, prepared.before)
+
+
+async def _at_version(source: Source, effect: Effect) -> Copy | None:
+    """A later edit by somebody else, or a stale read, must not be taken for a mismatch."""
+    try:
+        copy = await source.read(effect.reference)
+    except NotFound:
+        return None
+    assert isinstance(copy, Copy), "not modified, without a version asked about"
+    if effect.version_after in (None, "", copy.version):
+        return copy
+    try:
+        versions = await source.history(effect.reference, count_max=HISTORY_MAX)
+    except NotFound:
+        return copy
+    return next((c for c in versions if c.version == effect.version_after), copy)
+
+
+def is_too_old(gate: Gate, attempts: Sequence[Attempt]) -> bool:
+    """Whether an unknown outcome has been unknown for so long that a person must look."""
+    limit = timedelta(seconds=gate.config.worker.resolve_within_s)
+    return bool(attempts) and gate.clock() - attempts[0].started_at > limit

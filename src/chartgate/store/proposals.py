@@ -1,0 +1,355 @@
+"""Proposals, each version of what they propose, and every attempt to write them.
+
+Methods that take a `transaction` belong inside `Database.change`, next to the audit events that
+stand for them. Claims and postponements move no status: they are bookkeeping of the workers.
+"""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+import asyncpg
+
+from chartgate.errors import InvalidTransition, NotFound, VersionConflict, mapped
+from chartgate.model.proposal import Content, Proposal, Status, content_bytes, content_from
+from chartgate.model.write import (
+    Prepared,
+    prepared_bytes,
+    prepared_from,
+    receipt_bytes,
+    receipt_from,
+    write_bytes,
+    write_from,
+)
+from chartgate.store.database import Connection, Database, Row
+from chartgate.store.queries import load_queries
+
+QUERIES = load_queries("proposals.sql")
+
+SAY_KEY_USED = "this idempotency key was used for another proposal; take a new one"
+
+Direction = Literal["commit", "rollback"]
+Verdict = Literal["applied", "not-applied", "cannot-tell"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One intent to send. Without a verdict its request may still arrive."""
+
+    number: int
+    prepared: Prepared
+    started_at: datetime
+    verdict: Verdict | None
+
+
+class ProposalStore:
+    """Proposals of one tenant."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def get(self, id_: str) -> Proposal:
+        """Raises NotFound."""
+        row = await self._database.fetch_row(QUERIES["select_proposal"], _uuid(id_))
+        if row is None:
+            raise NotFound(f"there is no proposal {id_}")
+        return _proposal(row)
+
+    async def by_key(self, author: str, key: str) -> tuple[str, str] | None:
+        """Id and first content digest of what `author` submitted under an idempotency key."""
+        row = await self._database.fetch_row(QUERIES["select_by_key"], author, key)
+        return (str(row["id"]), row["first_digest"]) if row is not None else None
+
+    async def listed(
+        self,
+        *,
+        statuses: Sequence[Status] | None = None,
+        author: str | None = None,
+        charters: Sequence[str] | None = None,
+        sites: Sequence[str] | None = None,
+        limit: int,
+    ) -> tuple[Proposal, ...]:
+        """Newest first; None does not narrow."""
+        rows = await self._database.fetch(
+            QUERIES["select_listed"],
+            None if statuses is None else [s.value for s in statuses],
+            author,
+            charters,
+            sites,
+            limit,
+        )
+        return tuple(_proposal(row) for row in rows)
+
+    async def contents(self, id_: str) -> tuple[Content, ...]:
+        """Every version of what was proposed, oldest first."""
+        rows = await self._database.fetch(QUERIES["select_contents"], _uuid(id_))
+        return tuple(
+            content_from(
+                r["body"], version=r["version"], digest=r["digest"], edited_by=r["edited_by"]
+            )
+            for r in rows
+        )
+
+    async def count_open(self, transaction: Connection, *, author: str, charter: str) -> int:
+        """Undecided and unfinished proposals. Other submissions of `author` wait until the
+        transaction ends, so that the count is exact."""
+        tenant = self._database.tenant
+        await transaction.execute(QUERIES["lock_author"], tenant, author)
+        count: int = await transaction.fetchval(QUERIES["count_open"], tenant, author, charter)
+        return count
+
+    async def insert(
+        self, transaction: Connection, proposal: Proposal, *, idempotency_key: str | None
+    ) -> None:
+        """Stores a new proposal with its first content. Raises VersionConflict if the
+        idempotency key was used before."""
+        with mapped({asyncpg.UniqueViolationError: VersionConflict}, SAY_KEY_USED):
+            await self._insert_proposal(transaction, proposal, idempotency_key=idempotency_key)
+        await self._insert_content(transaction, proposal, at=proposal.created_at)
+
+    async def _insert_proposal(
+        self, transaction: Connection, proposal: Proposal, *, idempotency_key: str | None
+    ) -> None:
+        await transaction.execute(
+            QUERIES["insert_proposal"],
+            self._database.tenant,
+            proposal.id,
+            proposal.charter,
+            proposal.charter_digest,
+            proposal.action,
+            proposal.site,
+            proposal.connection,
+            proposal.author,
+            proposal.interaction,
+            idempotency_key,
+            proposal.stage,
+            proposal.status.value,
+            proposal.content.version,
+            proposal.content.digest,
+            proposal.confidence,
+            proposal.rationale,
+            proposal.created_at,
+            proposal.due_at,
+            proposal.decided_by,
+            proposal.decided_at,
+            proposal.decided_digest,
+            proposal.reason,
+        )
+
+    async def move(
+        self,
+        transaction: Connection,
+        before: Proposal,
+        after: Proposal,
+        *,
+        at: datetime,
+        next_try_at: datetime | None = None,
+        keep_lease: bool = False,
+    ) -> None:
+        """Writes `after` over `before`. Raises VersionConflict if it is `before` no longer."""
+        result = await transaction.execute(
+            QUERIES["move_proposal"],
+            self._database.tenant,
+            before.id,
+            before.status.value,
+            before.fence,
+            after.status.value,
+            after.content.version,
+            after.content.digest,
+            after.due_at,
+            after.decided_by,
+            after.decided_at,
+            after.decided_digest,
+            after.reason,
+            receipt_bytes(after.receipt) if after.receipt else None,
+            write_bytes(after.compensation) if after.compensation else None,
+            after.attempts,
+            next_try_at,
+            at,
+            keep_lease,
+            before.content.version,
+        )
+        if result != "UPDATE 1":
+            raise VersionConflict(
+                "the proposal was changed by somebody else meanwhile; look at it again"
+            )
+        if after.content.version != before.content.version:
+            await self._insert_content(transaction, after, at=at)
+
+    async def _insert_content(
+        self, transaction: Connection, proposal: Proposal, *, at: datetime
+    ) -> None:
+        content = proposal.content
+        await transaction.execute(
+            QUERIES["insert_content"],
+            self._database.tenant,
+            proposal.id,
+            content.version,
+            content.digest,
+            content_bytes(content.changes, content.differences, content.base),
+            content.edited_by,
+            at,
+        )
+
+    async def claim(
+        self, statuses: Sequence[Status], *, now: datetime, lease_until: datetime
+    ) -> Proposal | None:
+        """The next one to work on, with a new fence; nobody else gets it before the lease ends."""
+        async with self._database.bookkeeping() as transaction:
+            id_ = await transaction.fetchval(
+                QUERIES["claim_proposal"],
+                self._database.tenant,
+                [s.value for s in statuses],
+                now,
+                lease_until,
+            )
+        return await self.get(str(id_)) if id_ is not None else None
+
+    async def postpone(self, proposal: Proposal, *, until: datetime, failed: bool) -> None:
+        """Gives a claimed proposal back, to be tried again at `until`."""
+        async with self._database.bookkeeping() as transaction:
+            await transaction.execute(
+                QUERIES["postpone_proposal"],
+                self._database.tenant,
+                proposal.id,
+                proposal.fence,
+                until,
+                int(failed),
+            )
+
+    async def overdue(self, *, now: datetime) -> Proposal | None:
+        """One that nobody decided in time, or that a status on the way to staff holds."""
+        id_ = await self._database.fetch_value(QUERIES["select_overdue"], now)
+        return None if id_ is None else await self.get(str(id_))
+
+    async def why_not_send(self, proposal: Proposal, *, now: datetime) -> str | None:
+        """None if a write may go out now; else the reason of the halt in force. Raises
+        InvalidTransition when the proposal is another worker's now, or not what was decided."""
+        row = await self._database.fetch_row(
+            QUERIES["select_may_send"],
+            proposal.id,
+            proposal.fence,
+            now,
+            proposal.status.value,
+            proposal.content.digest,
+        )
+        if row is None or not row["ours"]:
+            raise InvalidTransition("another worker has taken over this proposal")
+        halted: str | None = row["halted"]
+        return halted
+
+    async def insert_attempt(
+        self,
+        transaction: Connection,
+        proposal: Proposal,
+        direction: Direction,
+        prepared: Prepared,
+        *,
+        at: datetime,
+    ) -> int:
+        """Makes the intent to send durable (once the transaction commits). Its number."""
+        number: int = await transaction.fetchval(
+            QUERIES["insert_attempt"],
+            self._database.tenant,
+            proposal.id,
+            direction,
+            proposal.fence,
+            prepared_bytes(prepared),
+            at,
+        )
+        return number
+
+    async def end_attempt(
+        self,
+        transaction: Connection,
+        proposal: Proposal,
+        direction: Direction,
+        number: int,
+        verdict: Verdict,
+        *,
+        at: datetime,
+    ) -> None:
+        """Notes what became of one attempt."""
+        await transaction.execute(
+            QUERIES["end_attempt"],
+            self._database.tenant,
+            proposal.id,
+            direction,
+            number,
+            verdict,
+            at,
+        )
+
+    async def end_attempts(
+        self,
+        transaction: Connection,
+        proposal: Proposal,
+        direction: Direction,
+        verdict: Verdict,
+        *,
+        at: datetime,
+    ) -> None:
+        """Notes what became of all attempts that had no verdict yet."""
+        await transaction.execute(
+            QUERIES["end_attempts"], self._database.tenant, proposal.id, direction, verdict, at
+        )
+
+    async def attempts(self, id_: str, direction: Direction) -> tuple[Attempt, ...]:
+        """All attempts, oldest first."""
+        rows = await self._database.fetch(QUERIES["select_attempts"], _uuid(id_), direction)
+        return tuple(
+            Attempt(
+                number=r["attempt"],
+                prepared=prepared_from(r["intent"]),
+                started_at=r["started_at"],
+                verdict=r["verdict"],
+            )
+            for r in rows
+        )
+
+
+async def notify_work(transaction: Connection, kind: str) -> None:
+    """Wakes the workers once the transaction commits."""
+    await transaction.execute(QUERIES["notify_work"], kind)
+
+
+def _uuid(text: str) -> uuid.UUID:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        raise NotFound("there is no proposal of this id") from None
+
+
+def _proposal(row: Row) -> Proposal:
+    return Proposal(
+        id=str(row["id"]),
+        charter=row["charter"],
+        charter_digest=row["charter_digest"],
+        action=row["action"],
+        site=row["site"],
+        connection=row["connection"],
+        author=row["author"],
+        interaction=str(row["interaction"]),
+        stage=row["stage"],
+        status=Status(row["status"]),
+        content=content_from(
+            row["content_body"] or b"",
+            version=row["content_version"],
+            digest=row["content_digest"],
+            edited_by=row["edited_by"],
+        ),
+        confidence=row["confidence"],
+        rationale=row["rationale"],
+        created_at=row["created_at"],
+        due_at=row["due_at"],
+        decided_by=row["decided_by"],
+        decided_at=row["decided_at"],
+        decided_digest=row["decided_digest"],
+        reason=row["reason"],
+        receipt=receipt_from(row["receipt"]) if row["receipt"] else None,
+        compensation=write_from(row["compensation"]) if row["compensation"] else None,
+        attempts=row["attempts"],
+        fence=row["fence"],
+    )

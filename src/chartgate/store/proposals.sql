@@ -1,0 +1,118 @@
+-- name: insert_proposal
+INSERT INTO proposal
+  (tenant, id, charter, charter_digest, action, site, connection, author, interaction,
+   idempotency_key, stage, status, content_version, content_digest, confidence, rationale,
+   created_at, due_at, decided_by, decided_at, decided_digest, reason, changed_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
+        $20, $21, $22, $17);
+
+-- name: insert_content
+INSERT INTO proposal_content (tenant, proposal, version, digest, body, edited_by, created_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7);
+
+-- name: lock_author
+-- Submissions of one author queue here, so that the budget is counted exactly.
+SELECT pg_advisory_xact_lock(hashtextextended($1 || ' ' || $2, 0));
+
+-- name: count_open
+SELECT count(*) FROM proposal
+WHERE tenant = $1 AND author = $2 AND charter = $3
+  AND status IN ('pending-review', 'approved', 'conflicted', 'committing');
+
+-- name: select_proposal
+SELECT p.*, c.body AS content_body, c.edited_by
+FROM proposal p
+LEFT JOIN proposal_content c
+  ON c.tenant = p.tenant AND c.proposal = p.id AND c.version = p.content_version
+WHERE p.tenant = $1 AND p.id = $2;
+
+-- name: select_by_key
+SELECT p.id, c.digest AS first_digest
+FROM proposal p
+LEFT JOIN proposal_content c ON c.tenant = p.tenant AND c.proposal = p.id AND c.version = 1
+WHERE p.tenant = $1 AND p.author = $2 AND p.idempotency_key = $3;
+
+-- name: select_listed
+-- Each of $2 to $5 may be null: then it does not narrow the list.
+SELECT p.*, c.body AS content_body, c.edited_by
+FROM proposal p
+LEFT JOIN proposal_content c
+  ON c.tenant = p.tenant AND c.proposal = p.id AND c.version = p.content_version
+WHERE p.tenant = $1
+  AND ($2::text[] IS NULL OR p.status = ANY ($2))
+  AND ($3::text IS NULL OR p.author = $3)
+  AND ($4::text[] IS NULL OR p.charter = ANY ($4))
+  AND ($5::text[] IS NULL OR p.site = ANY ($5))
+ORDER BY p.created_at DESC, p.id
+LIMIT $6;
+
+-- name: select_contents
+SELECT version, digest, body, edited_by FROM proposal_content
+WHERE tenant = $1 AND proposal = $2 ORDER BY version;
+
+-- name: move_proposal
+-- The fence keeps out a worker whose lease has passed to another.
+UPDATE proposal SET
+  status = $5, content_version = $6, content_digest = $7, due_at = $8, decided_by = $9,
+  decided_at = $10, decided_digest = $11, reason = $12, receipt = $13, compensation = $14,
+  attempts = $15, next_try_at = $16, changed_at = $17,
+  lease_until = CASE WHEN $18 THEN lease_until END
+WHERE tenant = $1 AND id = $2 AND status = $3 AND fence = $4 AND content_version = $19;
+
+-- name: claim_proposal
+-- A halt leaves what is only approved where it is; what was sent is still resolved by reading.
+UPDATE proposal SET fence = fence + 1, lease_until = $4
+WHERE tenant = $1 AND id = (
+  SELECT p.id FROM proposal p
+  WHERE p.tenant = $1 AND p.status = ANY ($2)
+    AND (p.lease_until IS NULL OR p.lease_until <= $3)
+    AND (p.next_try_at IS NULL OR p.next_try_at <= $3)
+    AND (p.status <> 'approved' OR NOT EXISTS (
+      SELECT FROM halt h WHERE h.tenant = p.tenant AND h.scope IN ('*', p.charter)))
+  ORDER BY p.next_try_at NULLS FIRST, p.decided_at
+  LIMIT 1
+  FOR UPDATE SKIP LOCKED)
+RETURNING id;
+
+-- name: select_overdue
+SELECT id FROM proposal
+WHERE tenant = $1
+  AND (status = 'pending-review' AND due_at <= $2
+       OR status IN ('expired', 'conflicted', 'mismatched'))
+ORDER BY due_at
+LIMIT 1;
+
+-- name: select_may_send
+-- The last look before a write goes out: still ours, still decided, and no halt.
+SELECT
+  (SELECT h.reason FROM halt h
+   WHERE h.tenant = $1 AND h.scope IN ('*', p.charter) LIMIT 1) AS halted,
+  p.fence = $3 AND p.lease_until > $4 AND p.status = $5
+    AND p.decided_digest = p.content_digest AND p.content_digest = $6 AS ours
+FROM proposal p WHERE p.tenant = $1 AND p.id = $2;
+
+-- name: postpone_proposal
+UPDATE proposal SET lease_until = NULL, next_try_at = $4, attempts = attempts + $5
+WHERE tenant = $1 AND id = $2 AND fence = $3;
+
+-- name: insert_attempt
+INSERT INTO proposal_attempt
+  (tenant, proposal, direction, attempt, fence, intent, started_at)
+SELECT $1, $2, $3, coalesce(max(attempt), 0) + 1, $4, $5, $6
+FROM proposal_attempt WHERE tenant = $1 AND proposal = $2 AND direction = $3
+RETURNING attempt;
+
+-- name: end_attempts
+UPDATE proposal_attempt SET verdict = $4, ended_at = $5
+WHERE tenant = $1 AND proposal = $2 AND direction = $3 AND verdict IS NULL;
+
+-- name: end_attempt
+UPDATE proposal_attempt SET verdict = $5, ended_at = $6
+WHERE tenant = $1 AND proposal = $2 AND direction = $3 AND attempt = $4 AND verdict IS NULL;
+
+-- name: select_attempts
+SELECT attempt, intent, started_at, verdict FROM proposal_attempt
+WHERE tenant = $1 AND proposal = $2 AND direction = $3 ORDER BY attempt;
+
+-- name: notify_work
+SELECT pg_notify('chartgate_work', $1);
