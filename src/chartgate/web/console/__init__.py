@@ -1,5 +1,33 @@
 """The pages people use, one file a page."""
 
-from chartgate.web.routes import Route
+from chartgate.web.console import inbox, login, proposal, worklist
+from chartgate.web.console.pages import FORM, error_page, style
+from chartgate.web.routes import Endpoint, Guard, Route
 
-ROUTES: tuple[Route, ...] = ()
+
+def _route(method: str, path: str, endpoint: Endpoint, guard: Guard, name: str) -> Route:
+    return Route(
+        method=method,
+        path=path,
+        endpoint=endpoint,
+        guard=guard,
+        name=f"page-{name}",
+        error_page=error_page,
+        body_types=FORM,
+    )
+
+
+ROUTES: tuple[Route, ...] = (
+    _route("GET", "/login", login.form, Guard.PUBLIC, "login"),
+    _route("POST", "/login", login.sign_in, Guard.PUBLIC, "sign-in"),
+    _route("POST", "/logout", login.sign_out, Guard.PERSON, "sign-out"),
+    _route("GET", "/static/style.css", style, Guard.PUBLIC, "style"),
+    _route("GET", "/", inbox.inbox, Guard.PERSON, "inbox"),
+    _route("GET", "/proposals/{id}", proposal.show, Guard.PERSON, "proposal"),
+    _route("POST", "/proposals/{id}/review", proposal.decide, Guard.PERSON, "review"),
+    _route("POST", "/proposals/{id}/edit", proposal.edit, Guard.PERSON, "edit"),
+    _route("POST", "/proposals/{id}/rollback", proposal.roll_back, Guard.PERSON, "rollback"),
+    _route("GET", "/worklist", worklist.worklist, Guard.PERSON, "worklist"),
+    _route("POST", "/worklist/{id}/take", worklist.take, Guard.PERSON, "take"),
+    _route("POST", "/worklist/{id}/close", worklist.close, Guard.PERSON, "close"),
+)

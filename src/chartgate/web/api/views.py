@@ -1,0 +1,103 @@
+"""Our records as the JSON of openapi.yaml. One function a schema."""
+
+from dataclasses import asdict
+from typing import Any
+
+import orjson
+from starlette.responses import Response
+
+from chartgate.flows.proposals import ProposalView, SeenResource
+from chartgate.model.handoff import Handoff
+from chartgate.model.proposal import Content, Proposal
+from chartgate.model.write import Receipt, change_json
+
+JSON = "application/json"
+
+
+def answer(value: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A JSON response."""
+    body = orjson.dumps(value, option=orjson.OPT_NAIVE_UTC)
+    return Response(body, status_code=status, media_type=JSON, headers=headers)
+
+
+def summary(proposal: Proposal) -> dict[str, Any]:
+    """schema ProposalSummary: nothing of the chart."""
+    return {
+        "id": proposal.id,
+        "status": proposal.status.value,
+        "charter": proposal.charter,
+        "action": proposal.action,
+        "site": proposal.site,
+        "author": proposal.author,
+        "stage": proposal.stage,
+        "interaction": proposal.interaction,
+        "confidence": proposal.confidence,
+        "created_at": proposal.created_at.isoformat(),
+        "due_at": proposal.due_at.isoformat(),
+        "decided_by": proposal.decided_by,
+        "decided_at": proposal.decided_at.isoformat() if proposal.decided_at else None,
+        "reason": proposal.reason,
+        "content": {"version": proposal.content.version, "digest": proposal.content.digest},
+    }
+
+
+def whole(view: ProposalView) -> dict[str, Any]:
+    """schema ProposalView: what it takes to decide."""
+    proposal = view.proposal
+    return summary(proposal) | {
+        "rationale": proposal.rationale,
+        "content": content(proposal.content),
+        "read_set": [_seen(seen) for seen in view.read_set],
+        "guards": [asdict(result) for result in view.guards],
+        "changed_since": [asdict(difference) for difference in view.changed_since],
+        "permissions": [asdict(permission) for permission in view.permissions],
+        "receipt": receipt(proposal.receipt) if proposal.receipt else None,
+        "handoff": handoff(view.handoff) if view.handoff else None,
+    }
+
+
+def content(value: Content) -> dict[str, Any]:
+    """schema Content."""
+    return {
+        "version": value.version,
+        "digest": value.digest,
+        "edited_by": value.edited_by,
+        "changes": [change_json(change) for change in value.changes],
+        "differences": [asdict(difference) for difference in value.differences],
+    }
+
+
+def receipt(value: Receipt) -> dict[str, Any]:
+    """schema Receipt."""
+    return {
+        "at": value.at.isoformat(),
+        "resolved": value.resolved,
+        "effects": [asdict(effect) for effect in value.effects],
+    }
+
+
+def handoff(value: Handoff) -> dict[str, Any]:
+    """schema Handoff."""
+    return {
+        "id": value.id,
+        "proposal": value.proposal,
+        "worklist": value.worklist,
+        "site": value.site,
+        "reason": value.reason,
+        "status": value.status.value,
+        "opened_at": value.opened_at.isoformat(),
+        "due_at": value.due_at.isoformat(),
+        "taken_by": value.taken_by,
+        "outcome": value.outcome,
+    }
+
+
+def _seen(value: SeenResource) -> dict[str, Any]:
+    return {
+        "reference": value.seen.reference,
+        "version": value.seen.version,
+        "digest": value.seen.digest.hex(),
+        "as_of": value.seen.as_of.isoformat(),
+        "search": value.seen.search,
+        "resource": value.resource,
+    }

@@ -1,0 +1,48 @@
+"""Sign in and sign out."""
+
+from dataclasses import dataclass
+
+from starlette.responses import Response
+
+from chartgate.errors import ChartgateError
+from chartgate.flows import people
+from chartgate.web.api.session import set_session
+from chartgate.web.auth import session_cookie
+from chartgate.web.console.pages import page, see
+from chartgate.web.routes import Call
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoginPage:
+    """What the form shows."""
+
+    sentence: str
+
+
+async def form(call: Call) -> Response:
+    """GET /login"""
+    return page(call, "login.html", LoginPage(sentence=""))
+
+
+async def sign_in(call: Call) -> Response:
+    """POST /login"""
+    fields = call.form()
+    try:
+        signed_in = await people.sign_in(
+            call.gate, fields.get("name", ""), fields.get("password", "")
+        )
+    except ChartgateError as error:
+        return page(call, "login.html", LoginPage(sentence=str(error)), status=error.status)
+    response = see("/")
+    set_session(call, response, signed_in.cookie)
+    return response
+
+
+async def sign_out(call: Call) -> Response:
+    """POST /logout"""
+    cookie = session_cookie((call.header("cookie") or "").encode("latin"))
+    if cookie:
+        await people.sign_out(call.gate, cookie)
+    response = see("/login", done="signed-out")
+    set_session(call, response, "")
+    return response
