@@ -214,7 +214,8 @@ class Link:
             sent_headers["Authorization"] = f"Bearer {token}"
         if headers:
             sent_headers.update(headers)
-        url = URL(f"{self.base}/{path}" if path else self.base, encoded=True)
+        slash = "/" if path and not path.startswith("?") else ""
+        url = URL(f"{self.base}{slash}{path}", encoded=True)
         asked_at = self._clock()
         try:
             async with self._session.request(
