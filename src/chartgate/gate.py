@@ -4,12 +4,14 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 from chartgate.adapters.loader import Connections, load_connections
 from chartgate.clock import Clock, utc_now
 from chartgate.config import Config
 from chartgate.errors import ConfigError
 from chartgate.model.ports import Sink, Source
+from chartgate.observe.metrics import Metrics
 from chartgate.policy.charters import CharterBook
 from chartgate.store.audit import AuditWriter
 from chartgate.store.caches import Caches
@@ -22,9 +24,12 @@ Verdicts = dict[str, Mapping[str, tuple[bool, str]]]  # by connection, then dial
 
 @dataclass
 class Running:
-    """What a reload replaces, whole and at once."""
+    """What a reload replaces, whole and at once, and what it remembers of its last look."""
 
     charters: CharterBook
+    stamps: tuple[tuple[str, int, int, int], ...] = ()  # of the files as they were looked at
+    model_paths: frozenset[Path] = frozenset()
+    breakage: str = ""  # digest of the mistakes that an alarm was raised for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +55,11 @@ class Gate:
     def caches(self) -> Caches:
         """What this process keeps in memory, bounded."""
         return Caches()
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        """What this process counts."""
+        return Metrics()
 
     @cached_property
     def lookups(self) -> Lookups:

@@ -1,0 +1,24 @@
+"""How deep a JSON text nests, found without parsing it.
+
+A parser that recurses can be killed by depth alone, so this stands before every parse of what a
+stranger sent. Source: RFC 8259, section 9 (a parser may set limits on nesting).
+"""
+
+import re
+
+STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+BRACKETS = bytes.maketrans(b"{}", b"[]")
+NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+
+
+def deeper_than(text: bytes, depth_max: int) -> bool:
+    """True if the brackets of `text` nest deeper than `depth_max`, or do not match up.
+
+    Each pass takes the innermost pairs away, in C; what is left after `depth_max` is too deep.
+    """
+    brackets = STRINGS.sub(b"", text).translate(BRACKETS, NOT_BRACKETS)
+    for _ in range(depth_max):
+        if not brackets:
+            return False
+        brackets = brackets.replace(b"[]", b"")
+    return bool(brackets)

@@ -1,0 +1,95 @@
+"""What a process keeps in memory, bounded: losing it costs time, never truth.
+
+Nothing here decides anything: a kept answer is used only while the store, or its own limit of
+age, says that it still holds.
+"""
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Generic, TypeVar
+
+from chartgate.model.interaction import Interaction
+from chartgate.model.principal import Client
+
+KEPT_BYTES_MAX = 32_000_000  # of minimised resources: some 20,000 of the usual size
+ENTRY_BYTES = 600  # about what the key, the entry and the list links take beside the body
+TOKENS_MAX = 10_000
+INTERACTIONS_MAX = 20_000
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class Bounded(Generic[K, V]):
+    """A map that forgets what was used least recently once its sizes add up to `size_max`."""
+
+    def __init__(self, *, size_max: int) -> None:
+        self._entries: OrderedDict[K, tuple[V, int]] = OrderedDict()
+        self._size_max = size_max
+        self.size = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, key: K) -> V | None:
+        """What was kept, which makes it the most recently used."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        self._entries.move_to_end(key)
+        return entry[0]
+
+    def put(self, key: K, value: V, *, size: int = 1) -> None:
+        """Keeps `value`, unless it alone is over the limit."""
+        self.drop(key)
+        if size > self._size_max:
+            return
+        self._entries[key] = (value, size)
+        self.size += size
+        while self.size > self._size_max:
+            _, (_, freed) = self._entries.popitem(last=False)
+            self.size -= freed
+
+    def drop(self, key: K) -> None:
+        """Forgets one."""
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self.size -= entry[1]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Minimised:
+    """A resource as one charter may see it; holds while the record has this digest."""
+
+    digest: bytes  # of the full resource
+    version: str
+    body: bytes
+    etag: str
+    patient: str | None  # whom it is about, for the audit
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KnownToken:
+    """Whose token it is; asked of the store again after `until`."""
+
+    client: Client
+    until: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caches:
+    """All that one process keeps. Keys of `minimised`: connection, reference, charter digest."""
+
+    minimised: Bounded[tuple[str, str, str], Minimised] = field(
+        default_factory=lambda: Bounded(size_max=KEPT_BYTES_MAX)
+    )
+    tokens: Bounded[bytes, KnownToken] = field(default_factory=lambda: Bounded(size_max=TOKENS_MAX))
+    interactions: Bounded[str, Interaction] = field(
+        default_factory=lambda: Bounded(size_max=INTERACTIONS_MAX)
+    )
+
+    def keep_minimised(self, key: tuple[str, str, str], entry: Minimised) -> None:
+        """Keeps it at its size in bytes."""
+        self.minimised.put(key, entry, size=len(entry.body) + ENTRY_BYTES)

@@ -1,0 +1,10 @@
+-- name: select_current_many
+-- The body comes along only where the caller does not hold that very version already.
+SELECT w.position, r.version, r.digest, r.as_of, v.body
+FROM unnest($2::integer[], $3::text[], $4::text[], $5::text[], $6::bytea[])
+       AS w (position, connection, resource_type, id, known)
+JOIN record r ON r.tenant = $1 AND r.connection = w.connection
+       AND r.resource_type = w.resource_type AND r.id = w.id
+LEFT JOIN record_version v ON v.tenant = $1 AND v.connection = w.connection
+       AND v.resource_type = w.resource_type AND v.id = w.id AND v.digest = r.digest
+       AND r.digest IS DISTINCT FROM w.known;

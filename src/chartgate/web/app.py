@@ -1,0 +1,160 @@
+"""The gateway as a plain ASGI application: the route table, and what stands around every route.
+
+head limits → route → body limits → guard → endpoint → answer. The order matters: nothing is
+parsed before it is measured, and nothing is asked of the store before the request is sound.
+"""
+
+import secrets
+from collections.abc import Awaitable, Callable, MutableMapping
+from time import perf_counter
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from chartgate.errors import ChartgateError, Unavailable
+from chartgate.gate import Gate
+from chartgate.web import api, auth, console, errors, fhir, health, limits
+from chartgate.web.routes import Call, Route
+from chartgate.web.table import Table
+
+ROUTES: tuple[Route, ...] = (*fhir.ROUTES, *api.ROUTES, *console.ROUTES, *health.ROUTES)
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+NO_ROUTE = "none"  # stands for the route in metrics and logs where none was found
+FORM = "application/x-www-form-urlencoded"
+SECURITY_HEADERS = (
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+)
+STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
+
+
+def build_app(gate: Gate) -> ASGIApp:
+    """The application that serves `ROUTES` through `gate`."""
+    return App(gate, Table(ROUTES))
+
+
+class App:
+    """Answers requests. Holds no state of its own but how many are under way."""
+
+    def __init__(self, gate: Gate, table: Table) -> None:
+        self._gate = gate
+        self._table = table
+        self._in_flight = 0
+        https = gate.config.web.url.startswith("https://")
+        self._headers = SECURITY_HEADERS + ((STRICT_TRANSPORT,) if https else ())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await _decline(scope, receive, send)
+            return
+        started = perf_counter()
+        request_id = secrets.token_hex(8)
+        self._in_flight += 1
+        try:
+            response, name = await self._answer(scope, receive, request_id)
+            # Counted before it is sent: the caller's next request may be the one for /metrics.
+            self._gate.metrics.answered(name, response.status_code, perf_counter() - started)
+            await response(scope, receive, self._with_headers(send, request_id))
+        finally:
+            self._in_flight -= 1
+
+    async def _answer(
+        self, scope: Scope, receive: Receive, request_id: str
+    ) -> tuple[Response, str]:
+        """The response, and the name of the route for the metrics."""
+        route: Route | None = None
+        try:
+            single = limits.check_head(scope)
+            route, parameters = self._table.find(scope["method"], scope["raw_path"])
+            self._check_load(route)
+            return await self._call(route, parameters, single, scope, receive, request_id)
+        except ChartgateError as error:
+            return self._error(route, scope, error, request_id)
+        except Exception as fault:  # noqa: BLE001  the top of a request
+            name = route.name if route else NO_ROUTE
+            unexpected = errors.unexpected(fault, route=name, request_id=request_id)
+            return self._error(route, scope, unexpected, request_id)
+
+    async def _call(
+        self,
+        route: Route,
+        parameters: dict[str, str],
+        single: dict[bytes, bytes],
+        scope: Scope,
+        receive: Receive,
+        request_id: str,
+    ) -> tuple[Response, str]:
+        gate = self._gate
+        body = await limits.read_body(
+            gate.config.web, single, scope["headers"], receive, media_types=route.body_types
+        )
+        knock = auth.Knock(
+            method=scope["method"],
+            single=single,
+            csrf=_csrf_header(scope) if scope["method"] not in auth.SAFE_METHODS else None,
+            body=body,
+            is_form=single.get(b"content-type", b"").startswith(FORM.encode()),
+        )
+        admitted = await auth.admit(gate, route, knock)
+        call = Call(
+            gate=gate,
+            request=Request(scope),
+            parameters=parameters,
+            body=body,
+            request_id=request_id,
+            principal=admitted.principal,
+            signed_in=admitted.signed_in,
+        )
+        return await route.endpoint(call), route.name
+
+    def _check_load(self, route: Route) -> None:
+        """More requests than we can hold are told to come back; whether we live is answered."""
+        self._gate.metrics.in_flight.set(self._in_flight)
+        if self._in_flight > self._gate.config.web.in_flight_max and route not in health.ROUTES:
+            raise Unavailable("too many requests are under way; try again shortly")
+
+    def _error(
+        self, route: Route | None, scope: Scope, error: ChartgateError, request_id: str
+    ) -> tuple[Response, str]:
+        if error.operator_detail:
+            errors.log_detail(error, route=route.name if route else NO_ROUTE, request_id=request_id)
+        page = (route and route.error_page) or errors.outcome_page
+        return page(Request(scope), error, request_id), route.name if route else NO_ROUTE
+
+    def _with_headers(self, send: Send, request_id: str) -> Send:
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = message["headers"]
+                present = {name for name, _ in headers}
+                headers.extend(header for header in self._headers if header[0] not in present)
+                headers.append((b"x-request-id", request_id.encode()))
+            await send(message)
+
+        return sending
+
+
+def _csrf_header(scope: Scope) -> str | None:
+    values = [value for name, value in scope["headers"] if name == auth.CSRF_HEADER]
+    return values[0].decode("latin") if len(values) == 1 else None
+
+
+async def _decline(scope: Scope, receive: Receive, send: Send) -> None:
+    """Lifespan needs nothing of us, as the gate is opened outside; web sockets are not served."""
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close", "code": 1003})
+        return
+    while (message := await receive())["type"] != "lifespan.shutdown":
+        assert message["type"] == "lifespan.startup"
+        await send({"type": "lifespan.startup.complete"})
+    await send({"type": "lifespan.shutdown.complete"})

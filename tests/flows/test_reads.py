@@ -1,0 +1,317 @@
+"""The walk of a read, on a real store and a system of record in memory."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from chartgate.errors import Denied, Invalid, NotFound, SourceUnreachable, Unavailable
+from chartgate.flows import reads
+from chartgate.flows.reads import Answer
+from chartgate.gate import Gate, Running
+from chartgate.model.principal import Client
+from chartgate.policy.charters import compile_book
+from chartgate.store.database import Database
+from chartgate.store.interactions import InteractionStore
+from chartgate.testing.clock import FakeClock
+from chartgate.testing.gates import CHARTER, TestGate, open_test_gate, parse_test_charter
+
+SCOPES = ("system/Appointment.rs", "system/Patient.r", "system/Slot.rs")
+CLIENT = Client(id="slot-picker", charter="clinic-booking", scopes=SCOPES)
+PATIENT = {
+    "resourceType": "Patient",
+    "id": "7",
+    "name": [{"family": "Test"}],
+    "birthDate": "1970-01-01",
+    "address": [{"city": "Testville"}],
+}
+SLOT: dict[str, Any] = {
+    "resourceType": "Slot",
+    "id": "12",
+    "schedule": {"reference": "Schedule/1"},
+    "status": "free",
+    "start": "2026-03-03T09:00:00Z",
+    "end": "2026-03-03T09:30:00Z",
+    "comment": "not for the client",
+}
+APPOINTMENT = {
+    "resourceType": "Appointment",
+    "id": "3",
+    "status": "booked",
+    "participant": [{"actor": {"reference": "Patient/7"}, "status": "accepted"}],
+}
+
+
+@pytest.fixture
+async def opened(database: Database, clock: FakeClock, tmp_path: Path) -> AsyncIterator[TestGate]:
+    async with open_test_gate(database, folder=tmp_path, clock=clock) as test_gate:
+        for resource in (PATIENT, SLOT, APPOINTMENT):
+            test_gate.source.put(resource)
+        yield test_gate
+
+
+async def read(
+    gate: Gate,
+    reference: str,
+    *,
+    client: Client = CLIENT,
+    site: str = "north-clinic",
+    interaction: str | None = None,
+    if_none_match: str | None = None,
+) -> Answer:
+    resource_type, _, id_ = reference.partition("/")
+    return await reads.read(
+        gate, client, site, resource_type, id_, interaction=interaction, if_none_match=if_none_match
+    )
+
+
+async def audited(database: Database) -> list[dict[str, Any]]:
+    rows = await database.fetch("SELECT body FROM audit_event WHERE tenant = $1 ORDER BY id")
+    return [orjson.loads(row["body"]) for row in rows]
+
+
+async def test_read_when_permitted_shows_the_minimised_resource(opened: TestGate) -> None:
+    answer = await read(opened.gate, "Slot/12")
+    shown = orjson.loads(answer.body)
+    assert shown["status"] == "free"
+    assert "comment" not in shown
+    assert shown["meta"]["tag"][0]["code"] == "SUBSETTED"
+    assert answer.etag.startswith('W/"1-')
+    assert not answer.stale
+
+
+async def test_read_leaves_its_read_set_and_one_audit_event(
+    opened: TestGate, database: Database
+) -> None:
+    answer = await read(opened.gate, "Patient/7")
+    (event,) = await audited(database)
+    assert event["action"] == "fhir.read"
+    assert event["outcome"] == "success"
+    assert event["patient"] == "Patient/7"
+    assert event["entities"] == ["Patient/7"]
+    assert event["charter_digest"] == opened.gate.charters.get("clinic-booking").digest
+    store = InteractionStore(database)
+    (seen,) = await store.read_set(answer.interaction)
+    assert (seen.reference, seen.version) == ("Patient/7", "1")
+    interaction = await store.get(answer.interaction)
+    assert interaction is not None
+    assert (interaction.client, interaction.site) == ("slot-picker", "north-clinic")
+
+
+async def test_read_of_a_live_type_asks_conditionally_each_time(opened: TestGate) -> None:
+    for _ in range(3):
+        await read(opened.gate, "Slot/12")
+    assert opened.source.asked == [("Slot/12", None), ("Slot/12", "1"), ("Slot/12", "1")]
+
+
+async def test_read_within_its_age_costs_the_hospital_nothing(
+    opened: TestGate, clock: FakeClock
+) -> None:
+    await read(opened.gate, "Patient/7")
+    clock.advance(299)
+    answer = await read(opened.gate, "Patient/7")
+    assert len(opened.source.asked) == 1
+    assert answer.as_of < clock()
+    clock.advance(2)
+    assert (await read(opened.gate, "Patient/7")).as_of == clock()
+    assert len(opened.source.asked) == 2
+    await read(opened.gate, "Patient/7")
+    assert len(opened.source.asked) == 2, "the 304 made it fresh again"
+
+
+async def test_read_after_a_change_shows_the_new_version(opened: TestGate) -> None:
+    before = await read(opened.gate, "Slot/12")
+    opened.source.put({**SLOT, "status": "busy"})
+    after = await read(opened.gate, "Slot/12")
+    assert orjson.loads(after.body)["status"] == "busy"
+    assert after.etag != before.etag
+
+
+@pytest.mark.parametrize(
+    ("reference", "site", "client"),
+    [
+        ("Observation/1", "north-clinic", CLIENT),
+        ("Slot/12", "south-clinic", CLIENT),
+        ("Slot/12", "north-clinic", Client(id="stranger", charter="clinic-booking", scopes=SCOPES)),
+        ("Slot/12", "north-clinic", Client(id="slot-picker", charter="clinic-booking")),
+        ("Slot/404", "north-clinic", CLIENT),
+    ],
+    ids=["type", "site", "client", "scope", "missing"],
+)
+async def test_read_when_refused_looks_like_a_read_of_nothing(
+    opened: TestGate, database: Database, reference: str, site: str, client: Client
+) -> None:
+    with pytest.raises(NotFound) as refused:
+        await read(opened.gate, reference, site=site, client=client)
+    assert str(refused.value) == reads.SAY_NOT_FOUND
+    (event,) = await audited(database)
+    assert event["outcome"] in ("denied", "failed")
+    assert event["reason"]
+    if reference != "Slot/404":
+        assert not opened.source.asked, "the hospital saw nothing of it"
+
+
+async def test_read_of_a_forbidden_type_that_names_a_version_is_no_oracle(opened: TestGate) -> None:
+    with pytest.raises(NotFound):
+        await read(opened.gate, "Observation/1", if_none_match="*")
+
+
+@pytest.mark.parametrize("reference", ["slot/1", "Slot/a_b", "Slot/" + "x" * 65, "Slot/ä"])
+async def test_read_of_an_impossible_name_is_invalid(opened: TestGate, reference: str) -> None:
+    with pytest.raises(Invalid):
+        await read(opened.gate, reference)
+
+
+async def test_read_that_continues_an_interaction_joins_its_read_set(
+    opened: TestGate, database: Database
+) -> None:
+    first = await read(opened.gate, "Slot/12")
+    second = await read(opened.gate, "Patient/7", interaction=first.interaction.upper())
+    assert second.interaction == first.interaction
+    seen = await InteractionStore(database).read_set(first.interaction)
+    assert [row.reference for row in seen] == ["Slot/12", "Patient/7"]
+
+
+async def test_interaction_that_another_process_opened_is_joined(opened: TestGate) -> None:
+    first = await read(opened.gate, "Slot/12")
+    opened.gate.caches.interactions.drop(first.interaction)
+    assert (await read(opened.gate, "Slot/12", interaction=first.interaction)).interaction == (
+        first.interaction
+    )
+
+
+async def test_interaction_of_another_client_is_not_there(
+    database: Database, clock: FakeClock, tmp_path: Path
+) -> None:
+    other = CHARTER.replace(b"[slot-picker]", b"[slot-picker, other]")
+    async with open_test_gate(database, folder=tmp_path, clock=clock, charters=[other]) as opened:
+        opened.source.put(SLOT)
+        first = await read(opened.gate, "Slot/12")
+        stranger = Client(id="other", charter="clinic-booking", scopes=SCOPES)
+        with pytest.raises(NotFound):
+            await read(opened.gate, "Slot/12", client=stranger, interaction=first.interaction)
+        assert len(await InteractionStore(database).read_set(first.interaction)) == 1
+
+
+async def test_interaction_that_is_no_uuid_is_invalid(opened: TestGate) -> None:
+    with pytest.raises(Invalid, match="UUID"):
+        await read(opened.gate, "Slot/12", interaction="42")
+
+
+async def test_read_with_the_version_it_has_is_not_modified_but_audited(
+    opened: TestGate, database: Database
+) -> None:
+    first = await read(opened.gate, "Slot/12")
+    again = await read(opened.gate, "Slot/12", if_none_match=f'"x", {first.etag}')
+    assert again.not_modified
+    assert again.body == b""
+    assert len(await audited(database)) == 2
+
+
+async def test_charter_change_changes_the_etag_and_what_is_shown(opened: TestGate) -> None:
+    before = await read(opened.gate, "Patient/7")
+    narrower = parse_test_charter(CHARTER.replace(b"[name, birthDate]", b"[birthDate]"))
+    opened.gate.running.charters = compile_book([narrower])
+    after = await read(opened.gate, "Patient/7", if_none_match=before.etag)
+    assert not after.not_modified
+    assert "name" not in orjson.loads(after.body)
+
+
+async def test_read_when_the_hospital_is_down_is_refused_or_stale_by_charter(
+    opened: TestGate, database: Database, clock: FakeClock
+) -> None:
+    await read(opened.gate, "Appointment/3")
+    await read(opened.gate, "Slot/12")
+    seen_at = clock()
+    clock.advance(3600)
+    opened.source.fault = SourceUnreachable("north-ehr did not answer")
+    stale = await read(opened.gate, "Appointment/3")
+    assert stale.stale
+    assert stale.as_of == seen_at
+    with pytest.raises(SourceUnreachable):
+        await read(opened.gate, "Slot/12")
+    assert [e.get("reason") for e in await audited(database)][2:] == ["stale", "transient"]
+
+
+async def test_read_when_the_audit_cannot_be_written_answers_nothing(opened: TestGate) -> None:
+    await opened.gate.audit.close()
+    with pytest.raises(Unavailable):
+        await read(opened.gate, "Slot/12")
+
+
+async def test_resource_that_cannot_be_minimised_safely_is_not_shown(
+    opened: TestGate, database: Database
+) -> None:
+    opened.source.put({**SLOT, "id": "13", "modifierExtension": [{"url": "urn:x"}]})
+    with pytest.raises(NotFound):
+        await read(opened.gate, "Slot/13")
+    assert (await audited(database))[0]["reason"] == "minimise"
+    answer = await search(opened.gate, "Slot", [("status", "free")])
+    bundle = orjson.loads(answer.body)
+    assert [e["search"]["mode"] for e in bundle["entry"]] == ["match", "outcome"]
+
+
+async def search(
+    gate: Gate, resource_type: str, criteria: list[tuple[str, str]], **more: Any
+) -> Answer:
+    return await reads.search(
+        gate, CLIENT, "north-clinic", resource_type, criteria, **{"interaction": None, **more}
+    )
+
+
+async def test_search_shows_minimised_matches_and_keeps_them_in_the_read_set(
+    opened: TestGate, database: Database
+) -> None:
+    opened.source.put({**SLOT, "id": "13", "status": "busy"})
+    answer = await search(opened.gate, "Slot", [("status", "free")])
+    bundle = orjson.loads(answer.body)
+    assert bundle["type"] == "searchset"
+    assert bundle["total"] == 1
+    assert bundle["link"][0]["url"].endswith("/fhir/north-clinic/Slot?status=free")
+    (entry,) = bundle["entry"]
+    assert entry["fullUrl"].endswith("/fhir/north-clinic/Slot/12")
+    assert "comment" not in entry["resource"]
+    (seen,) = await InteractionStore(database).read_set(answer.interaction)
+    assert seen.search == "Slot?status=free"
+    assert (await audited(database))[0]["entities"] == ["Slot", "Slot/12"]
+
+
+async def test_search_without_a_match_has_no_entry(opened: TestGate) -> None:
+    bundle = orjson.loads((await search(opened.gate, "Slot", [("status", "busy")])).body)
+    assert bundle["total"] == 0
+    assert "entry" not in bundle
+
+
+async def test_search_over_its_limit_says_so_and_gives_no_total(opened: TestGate) -> None:
+    opened.source.put({**SLOT, "id": "13"})
+    bundle = orjson.loads((await search(opened.gate, "Slot", [], count=1)).body)
+    assert "total" not in bundle
+    match, outcome = bundle["entry"]
+    assert match["search"]["mode"] == "match"
+    assert outcome["resource"]["issue"][0]["code"] == "too-costly"
+
+
+@pytest.mark.parametrize("criterion", ["comment", "_include", "schedule.actor", "status:not"])
+async def test_search_by_what_may_not_be_read_is_denied_before_the_hospital_sees_it(
+    opened: TestGate, database: Database, criterion: str
+) -> None:
+    with pytest.raises(Denied):
+        await search(opened.gate, "Slot", [(criterion, "x")])
+    assert not opened.source.asked
+    (event,) = await audited(database)
+    assert (event["outcome"], event["reason"]) == ("denied", "search-guard")
+    assert event["details"] == {"parameters": criterion}
+
+
+async def test_search_of_a_type_without_search_is_not_found(opened: TestGate) -> None:
+    with pytest.raises(NotFound):
+        await search(opened.gate, "Patient", [])
+
+
+async def test_running_charters_that_lost_the_charter_deny(opened: TestGate) -> None:
+    other = CHARTER.replace(b"charter: clinic-booking", b"charter: other")
+    opened.gate.running.charters = Running(compile_book([parse_test_charter(other)])).charters
+    with pytest.raises(NotFound):
+        await read(opened.gate, "Slot/12")
