@@ -60,10 +60,24 @@ def _sentences(error: jsonschema_rs.ValidationError) -> Iterator[str]:
     elif rule in ("minItems", "minProperties", "minLength") and not error.instance:
         yield f"{where} must not be empty"
     else:
-        expected = str(holder.get("description", "")) or _described_above(error.schema_path)
+        expected = _described_at_use(error.evaluation_path) or holder.get("description", "")
+        expected = expected or _described_above(error.schema_path)
         listed = rule == "enum" and isinstance(error.instance, str)
         hint = near(str(error.instance), holder["enum"]) if listed else ""
         yield f"{where} must be {expected or error.message}, not {_shown(error.instance)}{hint}"
+
+
+def _described_at_use(path: Sequence[str | int]) -> str:
+    """The description beside the $ref that led to the failing schema: it knows more."""
+    if len(path) < 2 or path[-2] != "$ref":
+        return ""
+    schema: Any = CHARTER_SCHEMA
+    for step in path[:-2]:
+        if step == "$ref":
+            schema = CHARTER_SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]]
+        else:
+            schema = schema[step]
+    return str(schema.get("description", ""))
 
 
 def _described_above(path: Sequence[str | int]) -> str:
