@@ -2,7 +2,8 @@
 
 GET, PUT, DELETE /control/faults; GET /control/journal?marker=&since= and /control/requests (JSON
 lists); GET /control/counts (requests by interaction); PUT /control/chart (a resource with its id,
-written at once, as if somebody in the hospital did it); GET /control/scenario and /control/types; POST /control/reset (journal and faults);
+written at once, as if somebody in the hospital did it); GET /control/scenario, /control/types and
+/control/resource?reference= (without a token); POST /control/reset (journal and faults);
 POST /control/expire-tokens.
 """
 
@@ -43,6 +44,7 @@ class Control:
             "GET counts": lambda request: {**self.journal.counts},
             "GET types": lambda request: self.chart.types(),
             "GET scenario": lambda request: self.scenario and asdict(self.scenario),
+            "GET resource": self._resource,
             "PUT chart": lambda request: self.edit(_json(request)),
             "POST reset": self._reset,
             "POST expire-tokens": self._expire,
@@ -68,6 +70,12 @@ class Control:
         version = self.chart.put(reference, body, method="PUT")
         self.journal.record([(interaction, version)], request_id="", client=LOCAL)
         return {"reference": reference, "version": version.number}
+
+    def _resource(self, request: Request) -> Any:
+        version = self.chart.current.get(dict(parse_qsl(request.query)).get("reference", ""))
+        if version is None or version.resource is None:
+            raise Refused(404, "not-found", "there is no such resource")
+        return version.resource
 
     def _put_faults(self, request: Request) -> Any:
         table = _json(request)

@@ -20,7 +20,7 @@ from chartgate.demo.hospital.scenario import Scenario
 ANCHOR = date(2026, 6, 30)  # the day after which sample_patients.json knows nothing
 DATE = re.compile(r"\d{4}-\d\d-\d\d(T.*)?")
 FIXED = frozenset({"birthDate", "value", "text", "data", "title", "display", "line"})
-BOOKING_PATIENT = "N1003"
+BOOKING_PATIENT = "N1004"
 DUPLICATED = "N1012"
 WITHOUT_BIRTH_DATE = "N1020"
 Fill = Callable[[Chart], Scenario]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """References such as "Patient/N1003"; "" or () where the loaded chart has nothing of the kind."""
+    """References such as "Patient/N1004"; "" or () where the loaded chart has nothing of the kind."""
 
     clinic: str  # Organization
     practitioner: str  # whose schedule the booking story is about
