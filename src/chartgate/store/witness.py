@@ -86,7 +86,7 @@ class Witness:
         try:
             with self.path.open("rb") as file:
                 file.seek(max(0, self.length() - TAIL_BYTES))
-                return file.read().decode(errors="replace")
+                return file.read(TAIL_BYTES).decode(errors="replace")
         except FileNotFoundError:
             return ""
         except OSError as error:
@@ -99,6 +99,8 @@ def create_signing_key(path: Path) -> None:
     pem = Ed25519PrivateKey.generate().private_bytes(
         Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
     )
+    if path.exists():
+        raise ConfigError(f"there is a signing key in {path} already; it is kept")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -107,8 +109,6 @@ def create_signing_key(path: Path) -> None:
         finally:
             os.close(descriptor)
         _sync_folder(path.parent)
-    except FileExistsError:
-        raise ConfigError(f"there is a signing key in {path} already; it is kept") from None
     except OSError as error:
         raise ConfigError(f"the signing key {path} cannot be written: {error.strerror}") from error
 
