@@ -44,7 +44,7 @@ def ensure_cluster(place: Place, *, programs: Path, account: Account) -> None:
 @contextmanager
 def _staging(place: Place) -> Iterator[Path]:
     for left in place.folder.glob("new-*"):  # of a start that was killed
-        shutil.rmtree(left)
+        shutil.rmtree(left, ignore_errors=True)  # its initdb may be writing its last
     try:
         staging = Path(tempfile.mkdtemp(prefix="new-", dir=place.folder))
         try:

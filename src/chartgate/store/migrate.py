@@ -102,9 +102,10 @@ async def check_store(url: str) -> None:
     """
     connection = await _connect(url)
     try:
-        facts = await connection.fetchrow(QUERIES["read_store_facts"])
+        with mapped(GONE, SAY_UNREACHABLE):
+            facts = await connection.fetchrow(QUERIES["read_store_facts"])
     finally:
-        await connection.close()
+        await connection.close(timeout=CONNECT_TIMEOUT_S)
     check_facts(facts)
 
 
@@ -161,6 +162,7 @@ async def _connect(url: str) -> Any:
         asyncpg.InvalidAuthorizationSpecificationError: ConfigError,
         asyncpg.InvalidCatalogNameError: ConfigError,
         asyncpg.ClientConfigurationError: ConfigError,
+        ValueError: ConfigError,  # a port that is no number
     }
     with (
         mapped(GONE, SAY_UNREACHABLE),
