@@ -19,6 +19,7 @@ TYPES: Mapping[str, tuple[type, ...]] = {
     "int": (int,),
     "float": (int, float),
     "bool": (bool,),
+    "table": (dict,),  # of texts; its adapter looks inside
 }
 CONFIG_VARIABLE = "CHARTGATE_CONFIG"
 CONFIG_DEFAULT = "chartgate.toml"

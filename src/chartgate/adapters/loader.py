@@ -105,6 +105,26 @@ async def load_connections(
         yield Connections(sources=sources, sinks=sinks, breakers=breakers)
 
 
+@asynccontextmanager
+async def load_feeds(config: Config, *, clock: Clock) -> AsyncIterator[Mapping[str, Feed]]:
+    """Opens every connection that brings messages in, by name, for the listener. Raises
+    ConfigError."""
+    known = manifests()
+    feeds: dict[str, Feed] = {}
+    async with AsyncExitStack() as stack:
+        for name, connection in config.connections.items():
+            manifest = check_connection(connection, known)
+            if "feed" not in manifest.ports:
+                continue
+            module = import_module(f"{manifest.module}.adapter")
+            adapter = await stack.enter_async_context(
+                module.open_adapter(connection, folder=config.folder, clock=clock, verdicts={})
+            )
+            _check_ports(adapter, manifest)
+            feeds[name] = adapter
+        yield feeds
+
+
 def manifests() -> Mapping[str, Manifest]:
     """All adapters that are installed, by name; none of their code has run. Raises ConfigError."""
     found = {

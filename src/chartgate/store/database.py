@@ -24,6 +24,7 @@ Row = Any  # asyncpg.Record
 GONE = {
     asyncpg.PostgresConnectionError: Unavailable,
     asyncpg.InterfaceError: Unavailable,
+    asyncpg.InternalClientError: Unavailable,  # its answer to a goodbye between two statements
     asyncpg.OperatorInterventionError: Unavailable,
     asyncpg.InsufficientResourcesError: Unavailable,
     ConnectionError: Unavailable,
@@ -55,6 +56,23 @@ class Database:
         async with self.bookkeeping() as connection:
             yield connection
             await append_audit_events(connection, self.tenant, events)
+
+    @asynccontextmanager
+    async def change_found(self) -> AsyncIterator[tuple[Connection, list[AuditEvent]]]:
+        """As `change`, where the events are known only once rows have been claimed: the caller
+        adds them to the list. Nothing is kept of a transaction that adds none."""
+        async with self.connection() as connection:
+            transaction = connection.transaction()
+            await transaction.start()
+            events: list[AuditEvent] = []
+            try:
+                yield connection, events
+                if events:
+                    await append_audit_events(connection, self.tenant, events)
+            except BaseException:
+                await transaction.rollback()
+                raise
+            await (transaction.commit() if events else transaction.rollback())
 
     @asynccontextmanager
     async def bookkeeping(self) -> AsyncIterator[Connection]:

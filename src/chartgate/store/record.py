@@ -96,6 +96,19 @@ class RecordStore:
             [c.as_of for _, c in current],
         )
 
+    async def bodies_in(
+        self, transaction: Connection, connection: str, references: Sequence[str]
+    ) -> dict[str, bytes]:
+        """Current canonical bytes by reference, as the transaction sees them."""
+        rows = await transaction.fetch(
+            QUERIES["select_bodies"],
+            self._database.tenant,
+            connection,
+            [_split(reference)[0] for reference in references],
+            [_split(reference)[1] for reference in references],
+        )
+        return {row["reference"]: row["body"] for row in rows}
+
     async def touch(self, connection: str, reference: str, version: str, as_of: datetime) -> None:
         """Notes that `version` was still current at `as_of` (the system answered 304)."""
         resource_type, id_ = _split(reference)

@@ -33,3 +33,11 @@ FROM record_version v
 JOIN unnest($3::text[], $4::text[], $5::bytea[]) AS wanted (resource_type, id, digest)
   USING (resource_type, id, digest)
 WHERE v.tenant = $1 AND v.connection = $2;
+
+-- name: select_bodies
+SELECT r.resource_type || '/' || r.id AS reference, v.body
+FROM unnest($3::text[], $4::text[]) AS wanted (resource_type, id)
+JOIN record r ON r.tenant = $1 AND r.connection = $2
+  AND r.resource_type = wanted.resource_type AND r.id = wanted.id
+JOIN record_version v ON v.tenant = r.tenant AND v.connection = r.connection
+  AND v.resource_type = r.resource_type AND v.id = r.id AND v.digest = r.digest;

@@ -1,0 +1,205 @@
+"""Telling AI clients what happened: numbered, signed, in order, until it is taken.
+
+Each subscription (an AI client under one charter) is a queue of its own. The first undelivered
+notification is sent; the next waits for it. A destination that is down is tried for ever, ever
+more rarely, and delays no other.
+"""
+
+import asyncio
+import random
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid5
+
+import aiohttp
+import structlog
+
+from chartgate.errors import ConfigError
+from chartgate.formats.canonical import canonical_bytes
+from chartgate.formats.webhooks import parse_secret, signed_headers
+from chartgate.gate import Gate
+from chartgate.model.audit import AuditEvent
+from chartgate.model.message import Notification
+from chartgate.store.outbox import OutboxStore, Subscription
+
+LOG = structlog.get_logger()
+AGENT = "process:worker"
+IDS = UUID("5d0d2f0e-8f43-5e2b-8c3a-6a0f0a4b8f11")  # the namespace of subscription ids
+PROFILES = "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition"
+IN_A_ROW_MAX = 100  # to one destination before the others are looked at again
+LEASE_MARGIN_S = 5.0  # beyond the time-out: the answer still has to be stored
+
+
+def subscribers_of(gate: Gate, *, site: str, kind: str) -> tuple[Subscription, ...]:
+    """The clients that a charter wants told of this kind of event at this site."""
+    found = []
+    for charter in gate.charters.charters.values():
+        if kind in charter.events and site in charter.sites:
+            for client in charter.clients:
+                config = gate.config.clients.get(client)
+                if config is not None and config.notify_url:
+                    found.append((client, charter.name))
+    return tuple(sorted(found))
+
+
+async def deliver_next(gate: Gate, http: aiohttp.ClientSession) -> int:
+    """Sends what is due, to all destinations at once; how many were delivered.
+
+    Run several of these loops: each leases what it sends, so a slow destination holds up one of
+    them and no other destination. Raises Unavailable.
+    """
+    outbox = OutboxStore(gate.database)
+    now = gate.clock()
+    heads = await outbox.claim(at=now, lease_until=_lease_until(gate, now))
+    sent = await asyncio.gather(*(_deliver_in_a_row(gate, http, head) for head in heads))
+    return sum(sent)
+
+
+async def _deliver_in_a_row(gate: Gate, http: aiohttp.ClientSession, head: Notification) -> int:
+    """Sends this one and those behind it, until one fails or none is left."""
+    outbox = OutboxStore(gate.database)
+    notification: Notification | None = head
+    count = 0
+    while notification is not None and count < IN_A_ROW_MAX:
+        error = await _send(gate, http, notification)
+        now = gate.clock()
+        if error:
+            LOG.warning(
+                "notifications.failed",
+                client=notification.client,
+                number=notification.number,
+                attempts=notification.attempts + 1,
+                error=error,
+            )
+            retry_at = _retry_at(gate, now, attempts=notification.attempts)
+            await outbox.failed(notification, next_try_at=retry_at, error=error)
+            return count
+        await outbox.delivered(notification, _audit(notification, now), at=now)
+        count += 1
+        following = await outbox.claim(
+            at=now,
+            lease_until=_lease_until(gate, now),
+            subscription=(notification.client, notification.charter),
+        )
+        notification = following[0] if following else None
+    return count
+
+
+async def _send(gate: Gate, http: aiohttp.ClientSession, notification: Notification) -> str:
+    """Empty once it is taken, else what went wrong, without anything that was sent or said."""
+    client = gate.config.clients.get(notification.client)
+    if client is None or not client.notify_url:
+        return "the client has no notify_url"
+    body = canonical_bytes(notification_bundle(gate, notification))
+    try:
+        key = parse_secret(gate.config.path(client.notify_secret_file).read_text("utf-8"))
+    except (OSError, ConfigError):
+        return "notify_secret_file cannot be read or holds no secret"
+    headers = signed_headers(
+        key,
+        message_id=f"{notification.charter}:{notification.client}:{notification.number}",
+        timestamp_s=int(gate.clock().timestamp()),
+        body=body,
+    )
+    timeout = aiohttp.ClientTimeout(total=gate.config.worker.notify_timeout_s)
+    try:
+        async with http.post(
+            client.notify_url,
+            data=body,
+            headers={**headers, "content-type": "application/fhir+json"},
+            timeout=timeout,
+            allow_redirects=False,
+        ) as response:
+            return "" if 200 <= response.status < 300 else f"answered {response.status}"
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        return type(error).__name__
+
+
+def notification_bundle(gate: Gate, notification: Notification) -> dict[str, Any]:
+    """The FHIR R4 Subscriptions Backport notification, id-only: it names, and the client reads.
+
+    Source: http://hl7.org/fhir/uv/subscriptions-backport
+    """
+    event = notification.event
+    base = f"{gate.config.web.url}/fhir/{event.site}"
+    subscription = subscription_id(notification.client, notification.charter)
+    at = _instant(event.occurred_at)
+    focus, *context = event.focus
+    part: list[dict[str, Any]] = [
+        {"name": "event-number", "valueString": str(notification.number)},
+        {"name": "timestamp", "valueInstant": at},
+        {"name": "focus", "valueReference": {"reference": f"{base}/{focus}"}},
+        *(
+            {"name": "additional-context", "valueReference": {"reference": f"{base}/{other}"}}
+            for other in context
+        ),
+    ]
+    status_id = str(uuid5(IDS, f"{subscription} {notification.number}"))
+    status = {
+        "resourceType": "Parameters",
+        "id": status_id,
+        "meta": {"profile": [f"{PROFILES}/backport-subscription-status-r4"]},
+        "parameter": [
+            {
+                "name": "subscription",
+                "valueReference": {"reference": f"{base}/Subscription/{subscription}"},
+            },
+            {"name": "topic", "valueCanonical": topic(event.kind)},
+            {"name": "status", "valueCode": "active"},
+            {"name": "type", "valueCode": "event-notification"},
+            {"name": "events-since-subscription-start", "valueString": str(notification.number)},
+            {"name": "notification-event", "part": part},
+        ],
+    }
+    return {
+        "resourceType": "Bundle",
+        "id": status_id,
+        "meta": {"profile": [f"{PROFILES}/backport-subscription-notification-r4"]},
+        "type": "history",
+        "timestamp": at,
+        "entry": [
+            {
+                "fullUrl": f"urn:uuid:{status_id}",
+                "resource": status,
+                "request": {"method": "GET", "url": f"{base}/Subscription/{subscription}/$status"},
+                "response": {"status": "200"},
+            }
+        ],
+    }
+
+
+def subscription_id(client: str, charter: str) -> str:
+    """The FHIR id of a subscription."""
+    return str(uuid5(IDS, f"{client}|{charter}"))
+
+
+def topic(kind: str) -> str:
+    """The canonical URL of the topic of one kind of event."""
+    return f"urn:chartgate:topic:{kind.replace('^', '-')}"
+
+
+def _retry_at(gate: Gate, now: datetime, *, attempts: int) -> datetime:
+    """Exponential with a cap, and jitter over the upper half, so that many do not come at once."""
+    worker = gate.config.worker
+    longest = min(worker.backoff_cap_s, worker.backoff_base_s * 2.0 ** min(attempts, 32))
+    return now + timedelta(seconds=longest * (0.5 + random.random() / 2))
+
+
+def _lease_until(gate: Gate, now: datetime) -> datetime:
+    return now + timedelta(seconds=gate.config.worker.notify_timeout_s + LEASE_MARGIN_S)
+
+
+def _instant(at: datetime) -> str:
+    return at.isoformat(timespec="milliseconds")
+
+
+def _audit(notification: Notification, at: datetime) -> AuditEvent:
+    return AuditEvent(
+        recorded=at,
+        action="notification.deliver",
+        agent=AGENT,
+        entities=notification.event.focus,
+        site=notification.event.site,
+        charter=notification.charter,
+        details=(("client", notification.client), ("number", str(notification.number))),
+    )

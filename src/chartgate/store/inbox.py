@@ -1,0 +1,187 @@
+"""Messages as they came: accepted many in one commit, claimed by patient lane, kept for ever.
+
+What could not be read or transformed stands in the quarantine, with its bytes and the reason.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from chartgate.model.audit import AuditEvent, leaf_bytes
+from chartgate.model.message import Arrival, Processed, Queued, Rejected, Stored
+from chartgate.store.database import Connection, Database
+from chartgate.store.queries import load_queries
+
+QUERIES = load_queries("inbox.sql")
+
+# Stand in the audit event for what only the store can know; sorted as canonical JSON sorts them.
+UNKNOWN = {"count": "@count@", "digests": "@digests@", "first": "@first@", "last": "@last@"}
+LOOKAHEAD = 8  # times the batch: how far to look for lanes that no other worker holds
+
+
+class InboxStore:
+    """The inbox and the quarantine of one tenant."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def accept(self, arrivals: Sequence[Arrival], audit: AuditEvent) -> tuple[Stored, ...]:
+        """Makes the arrivals durable and answers for each, in order. Raises Unavailable.
+
+        The audit event is committed with them; its details get how many messages are new, the
+        first and last id they got, and the SHA-256 over their digests in the order of the ids.
+        """
+        if not arrivals:
+            return ()
+        new = {_key(a): a for a in reversed(arrivals)}  # of repeats in one batch the first
+        first = [a for a in arrivals if new.get(_key(a)) is a]
+        async with self._database.connection() as connection:
+            taken = await connection.fetchval(
+                QUERIES["accept_arrivals"], *self._accept_parameters(first, audit)
+            )
+            if taken == len(arrivals):
+                return tuple(Stored(taken=True, ack=a.ack, digest=a.digest) for a in arrivals)
+            stored = await self._accepted(connection, first)
+        return tuple(stored[_key(a)] for a in arrivals)
+
+    async def claim(self, transaction: Connection, *, count_max: int) -> tuple[Queued, ...]:
+        """The oldest messages whose lanes nobody else holds, in order; the lanes are then held
+        until the transaction ends.
+
+        A message waits while an older one of either of its lanes does, so every patient's
+        messages are processed in the order of their ids, by however many workers.
+        """
+        tenant, window = self._database.tenant, count_max * LOOKAHEAD
+        waiting = await transaction.fetch(QUERIES["select_waiting"], tenant, window)
+        lanes = {lane for row in waiting for lane in _lanes(row)}
+        if not lanes:
+            return ()
+        rows = await transaction.fetch(QUERIES["lock_lanes"], tenant, sorted(lanes))
+        held = {row["lane"] for row in rows}
+        # Looked at again, since the lanes' holder may just have finished some of these.
+        waiting = await transaction.fetch(QUERIES["select_waiting"], tenant, window)
+        chosen = _in_order(waiting, held, count_max=count_max)
+        found = await transaction.fetch(QUERIES["select_messages"], tenant, chosen)
+        return tuple(Queued(**row) for row in found)
+
+    async def end(self, transaction: Connection, ended: Sequence[Processed]) -> None:
+        """Moves queued messages to where they ended."""
+        status = await transaction.execute(
+            QUERIES["end_messages"],
+            self._database.tenant,
+            [e.id for e in ended],
+            [e.status.value for e in ended],
+            [e.reason for e in ended],
+        )
+        assert status == f"UPDATE {len(ended)}", "only a lane's holder ends its messages"
+
+    async def quarantine(self, rejected: Sequence[Rejected], *audit: AuditEvent) -> None:
+        """Keeps bytes that never became a message of the inbox. Raises Unavailable."""
+        async with self._database.change(*audit) as transaction:
+            await self.quarantine_in(transaction, rejected)
+
+    async def quarantine_in(self, transaction: Connection, rejected: Sequence[Rejected]) -> None:
+        """As `quarantine`, inside the caller's transaction. The same bytes for the same reason
+        are one row, with a count."""
+        first: dict[tuple[str, str, bytes], Rejected] = {}
+        counts: Counter[tuple[str, str, bytes]] = Counter()
+        for one in rejected:
+            key = (one.connection, one.reason_class, hashlib.sha256(one.raw).digest())
+            first.setdefault(key, one)
+            counts[key] += 1
+        keys = sorted(first)  # one order everywhere: no deadlock
+        rows = [first[key] for key in keys]
+        await transaction.execute(
+            QUERIES["upsert_quarantine"],
+            self._database.tenant,
+            [r.connection for r in rows],
+            [r.inbox_id for r in rows],
+            [r.reason_class for r in rows],
+            [r.reason for r in rows],
+            [r.position for r in rows],
+            [digest for _, _, digest in keys],
+            [r.raw for r in rows],
+            [r.seen_at for r in rows],
+            [r.seen_at for r in rows],
+            [counts[key] for key in keys],
+        )
+
+    async def counts(self) -> Mapping[str, int]:
+        """How many messages stand in each status."""
+        rows = await self._database.fetch(QUERIES["count_by_status"])
+        return {row["status"]: row["count"] for row in rows}
+
+    async def quarantine_counts(self) -> tuple[tuple[str, str, int, datetime], ...]:
+        """Reason class, reason, how many, first seen; the most frequent first."""
+        rows = await self._database.fetch(QUERIES["count_quarantine"])
+        return tuple(tuple(row) for row in rows)
+
+    def _accept_parameters(self, arrivals: Sequence[Arrival], audit: AuditEvent) -> list[Any]:
+        event = replace(audit, details=tuple(UNKNOWN.items()))
+        rest = leaf_bytes(event, tenant=self._database.tenant)
+        parts: list[bytes] = []
+        for token in UNKNOWN.values():
+            part, _, rest = rest.partition(token.encode())
+            parts.append(part)
+        return [
+            self._database.tenant,
+            audit.recorded,
+            [a.connection for a in arrivals],
+            [a.sender for a in arrivals],
+            [a.control_id for a in arrivals],
+            [a.message_type for a in arrivals],
+            [a.lane for a in arrivals],
+            [a.merged_lane for a in arrivals],
+            [a.digest for a in arrivals],
+            [a.raw for a in arrivals],
+            [a.ack for a in arrivals],
+            audit.action,
+            audit.agent,
+            audit.outcome.value,
+            *parts,
+            rest,
+        ]
+
+    async def _accepted(
+        self, connection: Connection, arrivals: Sequence[Arrival]
+    ) -> dict[tuple[str, str, str], Stored]:
+        rows = await connection.fetch(
+            QUERIES["select_accepted"],
+            self._database.tenant,
+            [a.connection for a in arrivals],
+            [a.sender for a in arrivals],
+            [a.control_id for a in arrivals],
+        )
+        return {
+            (row["connection"], row["sender"], row["control_id"]): Stored(
+                taken=False, ack=row["ack"], digest=row["digest"]
+            )
+            for row in rows
+        }
+
+
+def _key(arrival: Arrival) -> tuple[str, str, str]:
+    return arrival.connection, arrival.sender, arrival.control_id
+
+
+def _lanes(row: Any) -> tuple[int, ...]:
+    merged = row["merged_lane"]
+    return (row["lane"],) if merged is None else (row["lane"], merged)
+
+
+def _in_order(waiting: Sequence[Any], held: set[int], *, count_max: int) -> list[int]:
+    """Ids that may be processed: of lanes held, with nothing older left out in them."""
+    chosen: list[int] = []
+    blocked: set[int] = set()
+    for row in waiting:
+        lanes = _lanes(row)
+        if held.issuperset(lanes) and blocked.isdisjoint(lanes):
+            chosen.append(row["id"])
+            if len(chosen) == count_max:
+                break
+        else:
+            blocked.update(lanes)
+    return chosen

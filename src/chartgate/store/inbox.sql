@@ -1,0 +1,63 @@
+-- name: accept_arrivals
+-- Messages and the audit event that accounts for them, in one statement: one round trip and one
+-- commit. A message that is here already is left alone. The event's body comes in parts, since
+-- only here is it known how many are new, which ids they got, and what they add up to.
+WITH taken AS (
+  INSERT INTO inbox (tenant, received_at, connection, sender, control_id, message_type, lane,
+                     merged_lane, digest, raw, ack)
+  SELECT $1, $2, * FROM unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::int[],
+                               $8::int[], $9::bytea[], $10::bytea[], $11::bytea[])
+  ON CONFLICT (tenant, connection, sender, control_id) DO NOTHING
+  RETURNING id, digest
+), audited AS (
+  INSERT INTO audit_event (tenant, recorded, action, agent, outcome, body)
+  SELECT $1, $2, $12, $13, $14,
+         $15 || convert_to(count(*)::text, 'UTF8')
+         || $16 || encode(sha256(string_agg(digest, ''::bytea ORDER BY id)), 'hex')::bytea
+         || $17 || convert_to(min(id)::text, 'UTF8')
+         || $18 || convert_to(max(id)::text, 'UTF8') || $19
+  FROM taken HAVING count(*) > 0
+)
+SELECT count(*), pg_notify('chartgate_work', '') FROM taken;
+
+-- name: select_accepted
+SELECT connection, sender, control_id, digest, ack
+FROM inbox JOIN unnest($2::text[], $3::text[], $4::text[])
+  AS wanted (connection, sender, control_id) USING (connection, sender, control_id)
+WHERE tenant = $1;
+
+-- name: select_waiting
+SELECT id, lane, merged_lane FROM inbox
+WHERE tenant = $1 AND status = 'queued'
+ORDER BY id LIMIT $2;
+
+-- name: lock_lanes
+-- Held until the transaction ends. Tried, never waited for: two workers cannot deadlock.
+SELECT lane FROM unnest($2::int[]) AS lane
+WHERE pg_try_advisory_xact_lock(hashtext('chartgate.inbox.' || $1), lane);
+
+-- name: select_messages
+SELECT id, connection, message_type, raw, received_at FROM inbox
+WHERE tenant = $1 AND id = ANY($2::bigint[])
+ORDER BY id;
+
+-- name: end_messages
+UPDATE inbox SET status = ended.status, reason = ended.reason
+FROM unnest($2::bigint[], $3::text[], $4::text[]) AS ended (id, status, reason)
+WHERE inbox.tenant = $1 AND inbox.id = ended.id AND inbox.status = 'queued';
+
+-- name: upsert_quarantine
+INSERT INTO quarantine AS q (tenant, connection, inbox_id, reason_class, reason, position, digest,
+                             raw, first_seen_at, last_seen_at, count)
+SELECT $1, * FROM unnest($2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[],
+                         $7::bytea[], $8::bytea[], $9::timestamptz[], $10::timestamptz[],
+                         $11::int[])
+ON CONFLICT (tenant, connection, reason_class, digest) DO UPDATE
+  SET last_seen_at = EXCLUDED.last_seen_at, count = q.count + EXCLUDED.count;
+
+-- name: count_by_status
+SELECT status, count(*) FROM inbox WHERE tenant = $1 GROUP BY status;
+
+-- name: count_quarantine
+SELECT reason_class, reason, sum(count)::bigint AS count, min(first_seen_at) AS first_seen_at
+FROM quarantine WHERE tenant = $1 GROUP BY reason_class, reason ORDER BY 3 DESC, 1, 2;

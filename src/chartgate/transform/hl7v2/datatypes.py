@@ -1,0 +1,339 @@
+"""HL7 v2 data types to FHIR ones: pure functions of one repetition and the feed's settings.
+
+Each gives None for what says nothing, and raises Unmappable for what cannot be what it should.
+Source: the HL7 v2-to-FHIR implementation guide, data type maps.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import tzinfo
+from typing import Any
+
+from chartgate.errors import Unprocessable
+from chartgate.formats.hl7v2 import NULL, Composite
+from chartgate.formats.hl7v2_time import fhir_date, fhir_datetime, fhir_instant
+from chartgate.transform.hl7v2.codes import (
+    ADDRESS_TYPE,
+    ADDRESS_USE,
+    CODING_SYSTEMS,
+    CONTACT_SYSTEM,
+    CONTACT_USE,
+    NAME_USE,
+    TERMINOLOGY,
+)
+from chartgate.transform.hl7v2.settings import FeedSettings
+
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+V2_TABLE = re.compile(r"HL7\d{4}")
+
+
+class Unmappable(Unprocessable):
+    """A value that cannot become what the table asks for; `position` is e.g. "PID-7"."""
+
+    def __init__(self, sentence: str, *, position: str = "") -> None:
+        super().__init__(sentence)
+        self.position = position
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a data type needs beside its own value."""
+
+    settings: FeedSettings
+    zone: tzinfo  # of times without one: MSH-7's where it names one, else the feed's
+    codes: Mapping[str, Any]  # the row's code map
+
+
+Kind = Callable[[Composite, Context], Any]
+
+
+def valued(cx: Composite, component: int = 1, subcomponent: int = 1) -> str | None:
+    """A value that is there and not the explicit null, fit for a FHIR string."""
+    value = cx.value(component, subcomponent)
+    if value is None or value == NULL:
+        return None
+    return CONTROL.sub("", value).strip() or None
+
+
+def code_of(cx: Composite, component: int = 1) -> str | None:
+    """A value as a FHIR code: single blanks only."""
+    value = valued(cx, component)
+    return " ".join(value.split()) if value else None
+
+
+def string(cx: Composite, context: Context) -> str | None:
+    """ST, TX, ID: the text."""
+    return valued(cx)
+
+
+def boolean(cx: Composite, context: Context) -> bool | None:
+    """ID of table 0136."""
+    value = valued(cx)
+    if value is None:
+        return None
+    known = {"Y": True, "N": False, "1": True, "0": False, "TRUE": True, "FALSE": False}
+    try:
+        return known[value.upper()]
+    except KeyError:
+        raise Unmappable("is not Y or N") from None
+
+
+def positive_integer(cx: Composite, context: Context) -> int | None:
+    """NM as positiveInt."""
+    value = valued(cx)
+    if value is None:
+        return None
+    if not value.isascii() or not value.isdecimal() or not 0 < int(value[:12]) < 2**31:
+        raise Unmappable("is not a whole number from 1")
+    return int(value)
+
+
+def mapped_code(cx: Composite, context: Context) -> str | None:
+    """CWE[code] by the row's code map; codes outside it raise, as FHIR has no place for them."""
+    value = valued(cx)
+    if value is None:
+        return None
+    found = context.codes.get(value, context.codes.get(value.upper(), context.codes.get("*")))
+    if found is None:
+        raise Unmappable("holds a code that its table does not map")
+    return str(found)
+
+
+def date(cx: Composite, context: Context) -> str | None:
+    """DT, DTM as date."""
+    return _time(cx, 1, fhir_date, "is not a date")
+
+
+def date_time(cx: Composite, context: Context, component: int = 1) -> str | None:
+    """DTM as dateTime."""
+    return _time(
+        cx, component, lambda text: fhir_datetime(text, zone=context.zone), "is not a timestamp"
+    )
+
+
+def instant(cx: Composite, context: Context, component: int = 1) -> str | None:
+    """DTM as instant."""
+    return _time(
+        cx,
+        component,
+        lambda text: fhir_instant(text, zone=context.zone),
+        "is not a timestamp with a time of day",
+    )
+
+
+def identifier(cx: Composite, context: Context) -> dict[str, Any] | None:
+    """CX as Identifier."""
+    value = valued(cx)
+    if value is None:
+        return None
+    found: dict[str, Any] = {"value": value, **_assigned(cx, context)}
+    kind = code_of(cx, 5)
+    if kind:
+        found["type"] = {"coding": [{"system": f"{TERMINOLOGY}/v2-0203", "code": kind}]}
+    _period(found, date_time(cx, context, 7), date_time(cx, context, 8))
+    return found
+
+
+def patient_identifier(cx: Composite, context: Context) -> dict[str, Any] | None:
+    """CX as Identifier, in the feed's system of patient identifiers unless it names its own."""
+    found = identifier(cx, context)
+    if found and context.settings.patient_system:
+        found.setdefault("system", context.settings.patient_system)
+    return found
+
+
+def entity_identifier(cx: Composite, context: Context) -> dict[str, Any] | None:
+    """EI as Identifier."""
+    value = valued(cx)
+    if value is None:
+        return None
+    found: dict[str, Any] = {"value": value}
+    system = _system(valued(cx, 2), valued(cx, 3), valued(cx, 4), context)
+    if system:
+        found["system"] = system
+    elif valued(cx, 2):
+        found["assigner"] = {"display": valued(cx, 2)}
+    return found
+
+
+def human_name(cx: Composite, context: Context) -> dict[str, Any] | None:
+    """XPN as HumanName."""
+    found: dict[str, Any] = {}
+    _put(found, "use", NAME_USE.get((valued(cx, 7) or "").upper()))
+    _put(found, "family", valued(cx, 1))
+    _put(found, "given", [g for g in (valued(cx, 2), valued(cx, 3)) if g])
+    _put(found, "prefix", [p for p in (valued(cx, 5),) if p])
+    _put(found, "suffix", [s for s in (valued(cx, 4), valued(cx, 6), valued(cx, 14)) if s])
+    if not found.keys() - {"use"}:
+        return None
+    _period(found, date_time(cx, context, 12), date_time(cx, context, 13))
+    return found
+
+
+def address(cx: Composite, context: Context) -> dict[str, Any] | None:
+    """XAD as Address."""
+    found: dict[str, Any] = {}
+    kind = (valued(cx, 7) or "").upper()
+    _put(found, "use", ADDRESS_USE.get(kind))
+    _put(found, "type", ADDRESS_TYPE.get(kind))
+    street = [valued(cx, 1, part) for part in (1, 2, 3)]
+    _put(found, "line", [line for line in (*street, valued(cx, 2), valued(cx, 19)) if line])
+    names = {3: "city", 9: "district", 4: "state", 5: "postalCode", 6: "country"}
+    for component, name in names.items():
+        _put(found, name, valued(cx, component))
+    if not found.keys() - {"use", "type"}:
+        return None
+    _period(found, date_time(cx, context, 13), date_time(cx, context, 14))
+    return found
+
+
+def contact_point(cx: Composite, context: Context) -> dict[str, Any] | None:
+    """XTN as ContactPoint."""
+    equipment = valued(cx, 3) or ""
+    electronic = equipment.upper() in ("INTERNET", "X.400")
+    address_sent = valued(cx, 4)
+    number = valued(cx, 1) or valued(cx, 12)
+    if not number and not electronic:
+        parts = [valued(cx, 5), valued(cx, 6), valued(cx, 7)]
+        parts[0] = f"+{parts[0].lstrip('+')}" if parts[0] and valued(cx, 7) else None
+        number = " ".join(part for part in parts if part) if valued(cx, 7) else None
+        if number and valued(cx, 8):
+            number += f" X{valued(cx, 8)}"
+    by_address = bool(address_sent) and (electronic or not number)
+    value = address_sent if by_address else number
+    if not value:
+        return None
+    found: dict[str, Any] = {"value": value}
+    system = "email" if by_address else CONTACT_SYSTEM.get(equipment.upper(), "phone")
+    found["system"] = system
+    mobile = "mobile" if equipment.upper() == "CP" else None
+    _put(found, "use", mobile or CONTACT_USE.get((valued(cx, 2) or "").upper()))
+    return found
+
+
+def concept(cx: Composite, context: Context) -> dict[str, Any] | None:
+    """CWE, CE, IS as CodeableConcept; a code map's Coding comes first."""
+    codings = [c for c in (_coding(cx, 1, context), _coding(cx, 4, context)) if c]
+    found: dict[str, Any] = {}
+    code = code_of(cx)
+    translated = context.codes.get(code) if code else None
+    if translated:
+        codings.insert(0, dict(translated))
+    _put(found, "coding", [c for n, c in enumerate(codings) if c not in codings[:n]])
+    _put(found, "text", valued(cx, 9) or (None if code_of(cx) else valued(cx, 2)))
+    return found or None
+
+
+def coding(cx: Composite, context: Context) -> dict[str, Any] | None:
+    """CWE, IS as Coding, by the row's code map where it has the code."""
+    code = code_of(cx)
+    translated = context.codes.get(code) or context.codes.get(code.upper()) if code else None
+    return dict(translated) if translated else _coding(cx, 1, context)
+
+
+def location(cx: Composite, context: Context) -> dict[str, Any] | None:
+    """PL as a logical reference to a Location: facility, building, floor, unit, room, bed."""
+    parts = [valued(cx, component) for component in (4, 7, 8, 1, 2, 3)]
+    named = [part for part in parts if part]
+    if not named:
+        return None
+    return {
+        "type": "Location",
+        "identifier": {"value": "/".join(part or "" for part in parts).strip("/")},
+        "display": valued(cx, 9) or ", ".join(named),
+    }
+
+
+def practitioner(cx: Composite, context: Context) -> dict[str, Any] | None:
+    """XCN as a logical reference to a Practitioner."""
+    found: dict[str, Any] = {"type": "Practitioner"}
+    value = valued(cx)
+    if value:
+        system = _system(valued(cx, 9, 1), valued(cx, 9, 2), valued(cx, 9, 3), context)
+        found["identifier"] = {"value": value, **({"system": system} if system else {})}
+    name = [valued(cx, 6), valued(cx, 3), valued(cx, 4), valued(cx, 2), valued(cx, 5)]
+    _put(found, "display", " ".join(part for part in name if part))
+    return found if len(found) > 1 else None
+
+
+def _coding(cx: Composite, first: int, context: Context) -> dict[str, Any] | None:
+    code = code_of(cx, first)
+    if code is None:
+        return None
+    found: dict[str, Any] = {}
+    name = (valued(cx, first + 2) or "").upper()
+    table = f"{TERMINOLOGY}/v2-{name[3:]}" if V2_TABLE.fullmatch(name) else None
+    _put(found, "system", CODING_SYSTEMS.get(name) or table)
+    found["code"] = code
+    _put(found, "display", valued(cx, first + 1))
+    return found
+
+
+def _assigned(cx: Composite, context: Context) -> dict[str, Any]:
+    names = [valued(cx, 4, part) for part in (1, 2, 3)]
+    system = _system(names[0], names[1], names[2], context)
+    if system:
+        return {"system": system}
+    return {"assigner": {"display": names[0] or names[1]}} if names[0] or names[1] else {}
+
+
+def _system(
+    namespace: str | None, universal: str | None, kind: str | None, context: Context
+) -> str | None:
+    """The URI of an assigning authority (HD), by the feed's own names first."""
+    for name in (namespace, universal):
+        if name and name in context.settings.systems:
+            return context.settings.systems[name]
+    if universal and kind:
+        if kind.upper() == "ISO" and re.fullmatch(r"[0-2](\.\d+)+", universal):
+            return f"urn:oid:{universal}"
+        if kind.upper() in ("UUID", "GUID"):
+            return f"urn:uuid:{universal.lower()}"
+        if kind.upper() in ("URI", "URL") and not re.search(r"\s", universal):
+            return universal
+    return None
+
+
+def _time(
+    cx: Composite, component: int, convert: Callable[[str], str], sentence: str
+) -> str | None:
+    value = valued(cx, component)
+    if value is None:
+        return None
+    try:
+        return convert(value)
+    except ValueError:
+        raise Unmappable(sentence) from None
+
+
+def _period(found: dict[str, Any], start: str | None, end: str | None) -> None:
+    period = {k: v for k, v in (("start", start), ("end", end)) if v}
+    if period:
+        found["period"] = period
+
+
+def _put(found: dict[str, Any], name: str, value: Any) -> None:
+    if value:
+        found[name] = value
+
+
+KINDS: Mapping[str, Kind] = {
+    "string": string,
+    "boolean": boolean,
+    "positiveInt": positive_integer,
+    "code": mapped_code,
+    "date": date,
+    "dateTime": date_time,
+    "instant": instant,
+    "Identifier": identifier,
+    "Identifier-patient": patient_identifier,
+    "Identifier-entity": entity_identifier,
+    "HumanName": human_name,
+    "Address": address,
+    "ContactPoint": contact_point,
+    "CodeableConcept": concept,
+    "Coding": coding,
+    "Location": location,
+    "Practitioner": practitioner,
+}

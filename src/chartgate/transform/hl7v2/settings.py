@@ -1,0 +1,19 @@
+"""What is agreed about one feed: the little that its messages do not say themselves."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeedSettings:
+    """The options of one HL7 v2 connection, ready to use."""
+
+    connection: str
+    site: str
+    processing_id: str = "P"  # the only MSH-11 that is taken; empty: any
+    charset: str = ""  # HL7 name of the set where MSH-18 is empty
+    zone: tzinfo = UTC  # of times that are sent without one
+    ids_are_identifiers: bool = False  # the feed sends the ids of its EHR as identifiers
+    systems: Mapping[str, str] = field(default_factory=dict)  # assigning authority: system URI
+    patient_system: str = ""  # of patient identifiers whose authority `systems` does not name
