@@ -51,7 +51,7 @@ class BackendServices:
         self._expires_at = 0.0
         self._renew_at = 0.0
         self._refused_until = 0.0
-        self._refusal: SourceUnreachable | None = None
+        self._refusal = ""
         self._single = asyncio.Lock()
 
     async def token(self) -> str:
@@ -78,8 +78,8 @@ class BackendServices:
             self._expires_at = self._renew_at = 0.0
 
     async def _renew(self, now: float) -> None:
-        if self._refusal is not None and now < self._refused_until:
-            raise self._refusal
+        if now < self._refused_until:
+            raise self._refused(self._refusal)
         endpoint = self._endpoint or await self._discover()
         form = {
             "grant_type": "client_credentials",
@@ -94,8 +94,8 @@ class BackendServices:
             raise self._silent(f"HTTP {status}")
         if status != 200:
             self._refused_until = now + REFUSAL_HOLD_S
-            self._refusal = self._refused(f"HTTP {status} {_error_code(body)}")
-            raise self._refusal
+            self._refusal = f"HTTP {status} {_error_code(body)}"
+            raise self._refused(self._refusal)
         self._take(body, now)
 
     def _take(self, body: bytes, now: float) -> None:
@@ -108,7 +108,7 @@ class BackendServices:
             raise self._silent("200 with an unusable access_token")
         if isinstance(lifetime_s, bool) or not isinstance(lifetime_s, int | float):
             lifetime_s = LIFETIME_DEFAULT_S
-        self._token, self._refusal = token, None
+        self._token = token
         self._expires_at = now + lifetime_s
         self._renew_at = self._expires_at - min(RENEW_BEFORE_S, lifetime_s / 5)
 
