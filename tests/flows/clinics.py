@@ -1,0 +1,286 @@
+"""The sample hospital on a socket, with a gate on it that runs the sample charters."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+import chartgate
+from chartgate.adapters.fhir_r4.adapter import FhirR4, open_adapter
+from chartgate.adapters.fhir_r4.dialect import PROBED
+from chartgate.config import Config, ConnectionConfig
+from chartgate.demo.hospital import Hospital, running_hospital, sample_patients
+from chartgate.flows import commits, halts, reads, reviews
+from chartgate.flows.proposals import Submission, submit
+from chartgate.gate import Gate, Running
+from chartgate.model.audit import AuditEvent
+from chartgate.model.principal import Client, Person, Process
+from chartgate.model.proposal import Proposal
+from chartgate.model.resource import Copy, Resource
+from chartgate.model.write import Receipt, Write
+from chartgate.policy.charters import compile_book, parse_charter
+from chartgate.store.audit import AuditWriter
+from chartgate.store.database import Database
+from chartgate.store.proposals import ProposalStore
+from chartgate.testing.clock import FakeClock
+
+SITE = "north-clinic"
+EHR = "north-ehr"
+CHARTERS = ("clinic-booking", "visit-note", "prior-authorisation")
+PICKER = Client(
+    id="slot-picker",
+    charter="clinic-booking",
+    scopes=("system/Patient.r", "system/Slot.rs", "system/Schedule.r", "system/Appointment.rs"),
+)
+SCRIBE = Client(id="scribe", charter="visit-note", scopes=("system/Encounter.r",))
+CLERK = Client(id="auth-clerk", charter="prior-authorisation", scopes=("system/Task.rs",))
+SOFIA = Person(id="sofia", roles=("scheduler",), sites=(SITE,))
+OSEI = Person(id="dr-osei", roles=("clinician",), sites=(SITE,))
+NORA = Person(id="nora", roles=("utilisation",), sites=(SITE,))
+OPERATOR = Process(id="cli/test")
+
+
+def sample_charter(name: str, *, change: Sequence[tuple[str, str]] = ()) -> Any:
+    """One of the sample charters, with texts of it replaced."""
+    folder = Path(chartgate.__file__).parent / "cli" / "samples"
+    text = (folder / "charters" / f"{name}.yaml").read_text(encoding="utf-8")
+    for old, new in change:
+        assert old in text, f"{old} is not in {name}"
+        text = text.replace(old, new)
+    return parse_charter(
+        text.encode(), file=f"{name}.yaml", read_model=lambda model: (folder / model).read_bytes()
+    )
+
+
+class Killed(BaseException):
+    """As if the process were killed here."""
+
+
+def killing(number: int, place: str) -> Any:
+    """A `Database.change` that dies before or after the transaction of that number."""
+    change = Database.change
+    count = 0
+
+    @asynccontextmanager
+    async def dying(database: Database, *events: AuditEvent) -> AsyncIterator[Any]:
+        nonlocal count
+        count += 1
+        here = count == number
+        if here and place == "before":
+            raise Killed
+        async with change(database, *events) as transaction:
+            yield transaction
+        if here:
+            raise Killed
+
+    return dying
+
+
+class TrapSink:
+    """The real sink, with a place to stop before or after each of its calls."""
+
+    def __init__(self, sink: FhirR4) -> None:
+        self._sink = sink
+        self.before: dict[str, Callable[[], Awaitable[None]]] = {}
+        self.after: dict[str, Callable[[], Awaitable[None]]] = {}
+        self.sent: list[Write] = []
+
+    async def commit(self, write: Write) -> Receipt:
+        await self._stop(self.before, "commit")
+        self.sent.append(write)
+        receipt = await self._sink.commit(write)
+        await self._stop(self.after, "commit")
+        return receipt
+
+    async def resolve(self, write: Write) -> Receipt | None:
+        await self._stop(self.before, "resolve")
+        receipt = await self._sink.resolve(write)
+        await self._stop(self.after, "resolve")
+        return receipt
+
+    async def compensation(self, write: Write, receipt: Receipt, before: Sequence[Copy]) -> Write:
+        await self._stop(self.before, "compensation")
+        return await self._sink.compensation(write, receipt, before)
+
+    def differences(
+        self, write: Write, receipt: Receipt, after: Sequence[Copy], before: Sequence[Copy] = ()
+    ) -> list[str]:
+        return self._sink.differences(write, receipt, after, before)
+
+    async def _stop(self, traps: dict[str, Callable[[], Awaitable[None]]], call: str) -> None:
+        if call in traps:
+            await traps.pop(call)()
+
+
+@dataclass(kw_only=True)
+class Clinic:
+    """What a test plays with."""
+
+    hospital: Hospital
+    gate: Gate
+    clock: FakeClock
+    sink: TrapSink
+    database: Database
+    free: list[str] = field(default_factory=list)
+
+    async def see(self, client: Client, *references: str) -> str:
+        """The client reads these in one interaction; its id."""
+        interaction: str | None = None
+        for reference in references:
+            resource_type, _, id_ = reference.partition("/")
+            answer = await reads.read(
+                self.gate,
+                client,
+                SITE,
+                resource_type,
+                id_,
+                interaction=interaction,
+                if_none_match=None,
+            )
+            interaction = answer.interaction
+        assert interaction is not None
+        return interaction
+
+    async def booking(self, slot: str | None = None, **changes: Any) -> Submission:
+        """A submission of slot-picker: the first free slot for the booking patient."""
+        slot = slot or self.hospital.scenario.free_slots[0]
+        patient = self.hospital.scenario.booking_patient
+        schedule = self.hospital.scenario.schedule
+        interaction = await self.see(PICKER, patient, slot, schedule)
+        submission = Submission(
+            site=SITE,
+            action="book",
+            changes=booking_changes(
+                self.hospital.resource(slot), patient, self.hospital.scenario.practitioner
+            ),
+            confidence=0.93,
+            rationale="First free slot.",
+            interaction=interaction,
+        )
+        return replace(submission, **changes)
+
+    async def booked(self, slot: str | None = None, **changes: Any) -> Proposal:
+        """A submitted booking."""
+        return await submit(self.gate, PICKER, await self.booking(slot, **changes))
+
+    async def approved(self, slot: str | None = None) -> Proposal:
+        """A booking that the scheduler approved."""
+        proposal = await self.booked(slot)
+        return await self.approve(proposal)
+
+    async def approve(self, proposal: Proposal, person: Person = SOFIA) -> Proposal:
+        return await reviews.review(
+            self.gate, person, proposal.id, verdict="approve", digest=proposal.content.digest
+        )
+
+    async def verified(self, slot: str | None = None) -> Proposal:
+        """A booking that stands in the chart."""
+        proposal = await self.approved(slot)
+        assert await commits.commit_next(self.gate, "w1")
+        return await self.get(proposal)
+
+    async def get(self, proposal: Proposal) -> Proposal:
+        return await ProposalStore(self.database).get(proposal.id)
+
+    async def commit_until_done(self, proposal: Proposal, *, steps: int = 20) -> Proposal:
+        """Runs workers, moving the clock over back-offs and leases, until nothing is to do."""
+        for _ in range(steps):
+            did = await commits.commit_next(self.gate, "w2")
+            did = await commits.verify_next(self.gate, "w2") or did
+            if not did and (await self.get(proposal)).status.value not in UNDER_WAY:
+                break
+            self.clock.advance(31)
+        return await self.get(proposal)
+
+    def effects(self, proposal: Proposal, interaction: str = "create") -> int:
+        """How often the hospital's journal says it was applied."""
+        return len(self.hospital.journal.effects_of(proposal.id, interaction=interaction))
+
+    async def audited(self, action: str) -> list[dict[str, Any]]:
+        """Audit events of one action, in order."""
+        rows = await self.database.fetch(
+            "SELECT body FROM audit_event WHERE tenant = $1 AND action = $2 ORDER BY id", action
+        )
+        return [orjson.loads(row["body"]) for row in rows]
+
+
+UNDER_WAY = ("approved", "committing", "committed")
+
+
+def booking_changes(slot: Resource, patient: str, practitioner: str) -> list[dict[str, Any]]:
+    """The changes that book `patient` into `slot`."""
+    return [
+        {
+            "interaction": "create",
+            "resource": {
+                "resourceType": "Appointment",
+                "status": "booked",
+                "slot": [{"reference": f"Slot/{slot['id']}"}],
+                "start": slot["start"],
+                "end": slot["end"],
+                "participant": [
+                    {"actor": {"reference": patient}, "status": "accepted"},
+                    {"actor": {"reference": practitioner}, "status": "accepted"},
+                ],
+            },
+        },
+        {
+            "interaction": "patch",
+            "reference": f"Slot/{slot['id']}",
+            "patch": [{"op": "replace", "path": "/status", "value": "busy"}],
+        },
+    ]
+
+
+@asynccontextmanager
+async def open_clinic(
+    database: Database,
+    clock: FakeClock,
+    folder: Path,
+    *,
+    charters: Sequence[Any] | None = None,
+    probed: bool = True,
+) -> AsyncIterator[Clinic]:
+    """A hospital of its own and a gate on it, every charter at stage suggest."""
+    fill = sample_patients(today=clock().date())
+    async with running_hospital(fill=fill, clock=clock) as hospital:
+        connection = ConnectionConfig(
+            name=EHR,
+            adapter="fhir_r4",
+            options={
+                "url": hospital.fhir_url,
+                "dialect": "sample-hospital",
+                "retries": 0,
+                "timeout_s": 1.0,
+                "breaker_failures": 1000,
+            },
+        )
+        verdicts = {line: (probed, "test") for line in PROBED}
+        async with open_adapter(
+            connection, folder=folder, clock=clock, verdicts=verdicts
+        ) as adapter:
+            audit = AuditWriter(database)
+            await audit.start()
+            sink = TrapSink(adapter)
+            gate = Gate(
+                config=Config(folder=folder),
+                clock=clock,
+                database=database,
+                audit=audit,
+                running=Running(
+                    charters=compile_book(charters or [sample_charter(n) for n in CHARTERS])
+                ),
+                sources={EHR: adapter},
+                sinks={EHR: sink},
+            )
+            for name in gate.charters.charters:
+                await halts.set_stage(gate, OPERATOR, name, "suggest")
+            try:
+                yield Clinic(
+                    hospital=hospital, gate=gate, clock=clock, sink=sink, database=database
+                )
+            finally:
+                await audit.close()
