@@ -43,7 +43,11 @@ def test_as_root_programs_that_the_uid_cannot_run_are_copied_once(
     """The copy runs with its own libraries, for the server's uid and for initdb's."""
     system = open_folder / "system"
     monkeypatch.setattr(embedded_binaries, "SYSTEM_FOLDER", system)
-    programs = find_programs("", server_account())
+    before = os.umask(0o077)
+    try:
+        programs = find_programs("", server_account())
+    finally:
+        os.umask(before)
     assert programs.is_relative_to(system)
     for account in (server_account(), naming_account()):
         assert run_as(account, [programs / "initdb", "--version"]).returncode == 0

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 import asyncpg
@@ -141,6 +142,22 @@ async def test_a_backend_that_outlives_its_postmaster_is_ended_before_the_restar
     again = await asyncpg.connect(server.url)
     assert await again.fetchval("SELECT 1") == 1
     await again.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not which("setpriv"), reason="needs root and setpriv")
+def test_root_without_the_ptrace_capability_still_sees_the_processes(
+    server: EmbeddedServer, killed_dir: Path
+) -> None:
+    """As in a container, where root has it not."""
+    look = (
+        "import sys, pathlib; from chartgate.store.embedded_orphans import processes_in; "
+        "sys.stdout.write(str(processes_in(pathlib.Path(sys.argv[1]))))"
+    )
+    command = ["setpriv", "--bounding-set=-sys_ptrace", sys.executable, "-c", look]
+    done = subprocess.run(
+        [*command, str(cluster_of(killed_dir))], capture_output=True, text=True, check=True
+    )
+    assert server.pid in json.loads(done.stdout)
 
 
 async def test_a_backend_that_cannot_be_ended_is_named(

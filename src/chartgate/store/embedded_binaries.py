@@ -55,7 +55,7 @@ def major_version(programs: Path, account: Account) -> int:
 def system_folder() -> Path:
     """/var/lib/chartgate, made when missing. Raises ConfigError when it is not root's alone."""
     try:
-        SYSTEM_FOLDER.mkdir(mode=0o755, exist_ok=True)
+        make_folder(SYSTEM_FOLDER, 0o755)
         found = SYSTEM_FOLDER.lstat()
     except OSError as error:
         raise ConfigError(
@@ -65,6 +65,15 @@ def system_folder() -> Path:
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != 0 or found.st_mode & 0o022:
         raise ConfigError(f"{SYSTEM_FOLDER} must be a folder that only root can write")
     return SYSTEM_FOLDER
+
+
+def make_folder(folder: Path, mode: int) -> None:
+    """Makes it with exactly this mode, whatever the umask; one that is there is left as it is."""
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        return
+    folder.chmod(mode)
 
 
 def copied_programs(wheel: Path, target: Path) -> Path:

@@ -5,10 +5,12 @@ and it is right: such a backend could still write to the files. So they are wait
 after a while ended. A process belongs to a cluster when it works in the cluster's folder.
 """
 
+import ctypes
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from chartgate.errors import Unavailable
@@ -46,7 +48,9 @@ def processes_in(cluster: Path) -> list[int]:
     if not PROC.is_dir():
         return []
     folder = str(cluster.resolve())
-    return [int(p.name) for p in PROC.iterdir() if p.name.isdigit() and _works_in(p, folder)]
+    processes = [p for p in PROC.iterdir() if p.name.isdigit()]
+    with _looking_as_owner_of(cluster):
+        return [int(p.name) for p in processes if _works_in(p, folder)]
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
@@ -57,6 +61,26 @@ def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
             return False
         time.sleep(POLL_S)
     return True
+
+
+@contextmanager
+def _looking_as_owner_of(cluster: Path) -> Iterator[None]:
+    """Root in a container may lack CAP_SYS_PTRACE, and then sees only its own uid's folders.
+
+    So this one thread looks at files as the server's uid for a moment. Source: setfsuid(2)
+    """
+    owner = cluster.stat() if os.geteuid() == 0 and cluster.exists() else None
+    if owner is None:
+        yield
+        return
+    libc = ctypes.CDLL(None)
+    libc.setfsgid(owner.st_gid)
+    libc.setfsuid(owner.st_uid)
+    try:
+        yield
+    finally:
+        libc.setfsuid(0)
+        libc.setfsgid(0)
 
 
 def _works_in(process: Path, folder: str) -> bool:

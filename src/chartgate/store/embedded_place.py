@@ -22,7 +22,7 @@ from pathlib import Path
 
 from chartgate.errors import ConfigError, Unavailable
 from chartgate.store.embedded_account import Account, can_pass, server_account
-from chartgate.store.embedded_binaries import system_folder
+from chartgate.store.embedded_binaries import make_folder, system_folder
 
 LOGGER = logging.getLogger(__name__)
 
@@ -81,9 +81,7 @@ def open_data_dir(data_dir: Path) -> Path:
     """The data directory, made when missing: absolute, ours to write. Raises ConfigError."""
     try:
         data_dir.parent.mkdir(parents=True, exist_ok=True)
-        if not data_dir.is_dir():
-            data_dir.mkdir(mode=0o700)
-            data_dir.chmod(_folder_mode())
+        make_folder(data_dir, _folder_mode())
         found = data_dir.stat()
     except OSError as error:
         raise ConfigError(f"data_dir {data_dir} cannot be made: {error.strerror}") from error
@@ -148,11 +146,10 @@ def remove_place(data_dir: Path) -> None:
 def _make_place(link: Path) -> None:
     """In the data directory where the server's uid can reach it, else in the system's folder."""
     if can_pass(server_account(), link.parent):
-        link.mkdir(mode=0o700)
-        link.chmod(_folder_mode())
+        make_folder(link, _folder_mode())
         return
     outside = system_folder() / "clusters"
-    outside.mkdir(mode=0o711, exist_ok=True)
+    make_folder(outside, _folder_mode())
     folder = Path(tempfile.mkdtemp(prefix=f"{link.parent.name}-", dir=outside))
     folder.chmod(_folder_mode())
     link.symlink_to(folder)
