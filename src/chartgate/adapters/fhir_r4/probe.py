@@ -6,6 +6,7 @@ whatever happened; what cannot be deleted is left as entered-in-error.
 
 import base64
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
@@ -266,7 +267,8 @@ class Trial:
             await self._find_lost()
         for reference in self._made:
             try:
-                await self._delete(reference, None)
+                with suppress(OutcomeUnknown):
+                    await self._delete(reference, None)
                 copy = await self._seen(reference)
                 if copy is not None:
                     resource = {**orjson.loads(copy.body), "status": "entered-in-error"}

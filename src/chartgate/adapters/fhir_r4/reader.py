@@ -75,6 +75,8 @@ class Reader:
         as_of = answer.asked_at
         found: dict[str, Copy] = {}
         for page in range(1, self._options.search_pages_max + 1):
+            if answer.status in (404, 410):
+                raise self._bad(BadAnswer("no such search"))
             bundle = self._bundle(answer, "searchset")
             try:
                 for resource in matches(bundle, resource_type):

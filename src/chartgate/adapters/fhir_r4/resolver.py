@@ -111,12 +111,24 @@ async def _create_evidence(reader: Reader, change: Change, mark: str, habits: Ha
         if not page.complete:
             raise cannot_tell("the search for our mark finds too much")
         return Missing.UNTOUCHED
-    first = ours[0].version
-    if habits.holds("history"):
-        # Somebody may have edited it since; what we left is its first version.
-        versions = await reader.history(ours[0].reference, count_max=HISTORY_MAX)
-        first = versions[-1].version if versions else first
-    return Effect(reference=ours[0].reference, version_before=None, version_after=first)
+    return Effect(
+        reference=ours[0].reference,
+        version_before=None,
+        version_after=await _first_version(reader, ours[0], habits),
+    )
+
+
+async def _first_version(reader: Reader, current: Copy, habits: Habits) -> str:
+    """What we left: somebody may have edited it since."""
+    if not habits.holds("history"):
+        return current.version
+    try:
+        versions = await reader.history(current.reference, count_max=HISTORY_MAX)
+    except NotFound:
+        versions = ()
+    if not versions or len(versions) == HISTORY_MAX:
+        raise cannot_tell("the history of what bears our mark has no beginning")
+    return versions[-1].version
 
 
 def _without_history(change: Change, current: Copy | None, habits: Habits) -> Evidence:

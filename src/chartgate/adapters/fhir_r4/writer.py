@@ -33,6 +33,8 @@ from chartgate.errors import (
     ChartgateError,
     NotFound,
     OutcomeUnknown,
+    SourceUnreachable,
+    Throttled,
     VersionConflict,
     WriteRefused,
 )
@@ -68,11 +70,14 @@ class Writer:
         answer = await self._send(request)
         if not _done(answer.status, together=together):
             return await self._not_done(answer, replace(write, changes=changes), habits)
-        if together:
-            effects = self._transaction_effects(answer, changes)
-        elif changes[0].interaction == "create" and answer.status != 201:
-            # If-None-Exist matched: an earlier request of ours may have got through.
+        # If-None-Exist matched: an earlier request of ours may have got through.
+        entries = self._entries(answer, changes) if together else ()
+        if together and any(map(_matched, entries, changes)):
             return await self._already_created(write, habits)
+        if not together and changes[0].interaction == "create" and answer.status != 201:
+            return await self._already_created(write, habits)
+        if together:
+            effects = tuple(map(self._entry_effect, entries, changes))
         else:
             effects = (self._effect(answer, changes[0]),)
         return Receipt(effects=effects, at=self._clock())
@@ -107,7 +112,10 @@ class Writer:
         if as_patch:
             return change
         assert change.reference is not None
-        current = await self._reader.current(change.reference)
+        try:
+            current = await self._reader.current(change.reference)
+        except NotFound:
+            raise VersionConflict(f"{change.resource_type} is gone since it was read") from None
         if current.version != change.if_match:
             raise VersionConflict(f"{change.resource_type} changed since it was read")
         resource = patched(orjson.loads(current.body), change.patch)
@@ -145,10 +153,8 @@ class Writer:
             raise self._unknown("the answer names no version")
         return Effect(reference=reference, version_before=change.if_match, version_after=version)
 
-    def _transaction_effects(
-        self, answer: Answer, changes: tuple[Change, ...]
-    ) -> tuple[Effect, ...]:
-        """The effects of all entries. Raises OutcomeUnknown if any of them is not plain."""
+    def _entries(self, answer: Answer, changes: tuple[Change, ...]) -> tuple[dict[str, Any], ...]:
+        """The entries of a transaction's answer, one a change. Raises OutcomeUnknown."""
         try:
             bundle = parse_resource(answer.body, depth_max=self._depth_max)
         except BadAnswer as error:
@@ -156,17 +162,15 @@ class Writer:
         entries = bundle.get("entry")
         if not isinstance(entries, list) or len(entries) != len(changes):
             raise self._unknown("not as many entries as were sent")
-        return tuple(self._entry_effect(e, c) for e, c in zip(entries, changes, strict=True))
+        return tuple(entry if isinstance(entry, dict) else {} for entry in entries)
 
-    def _entry_effect(self, entry: Any, change: Change) -> Effect:
-        entry = entry if isinstance(entry, dict) else {}
-        response = entry.get("response")
-        response = response if isinstance(response, dict) else {}
-        status = str(response.get("status", ""))[:3]
+    def _entry_effect(self, entry: dict[str, Any], change: Change) -> Effect:
+        response = _response(entry)
+        status = _entry_status(entry)
         if status == "304" and change.interaction != "create":
             return _unchanged(change)
         # A system that takes a transaction for a batch answers each entry by itself.
-        if not status.startswith("2") or (change.interaction == "create" and status != "201"):
+        if not status.startswith("2"):
             raise self._unknown(f"an entry was answered with {status or 'nothing'}")
         if change.interaction == "delete":
             assert change.reference is not None
@@ -193,7 +197,7 @@ class Writer:
             raise self._unknown(detail)
         if status in CONFLICTS and any(c.interaction == "create" for c in write.changes):
             # The marks are ours alone: what bears them is an earlier request of ours, come late.
-            effects = await created_effects(self._reader, write, habits)
+            effects = await self._earlier_effects(write, habits)
             if effects is not None:
                 return Receipt(effects=effects, at=self._clock(), resolved=True)
         if status in CONFLICTS or (
@@ -210,13 +214,20 @@ class Writer:
 
     async def _already_created(self, write: Write, habits: Habits) -> Receipt:
         """The receipt of an earlier request of ours that got through."""
-        effects = await created_effects(self._reader, write, habits)
+        effects = await self._earlier_effects(write, habits)
         if effects is None:
             raise WriteRefused(
                 f"{self._link.name} says that this exists already, but shows nothing of ours;"
                 f" run `chartgate probe {self._link.name}`"
             )
         return Receipt(effects=effects, at=self._clock(), resolved=True)
+
+    async def _earlier_effects(self, write: Write, habits: Habits) -> tuple[Effect, ...] | None:
+        """What an earlier request of ours created; not being able to read is not knowing."""
+        try:
+            return await created_effects(self._reader, write, habits)
+        except (SourceUnreachable, Throttled, NotFound) as error:
+            raise self._unknown(error.operator_detail or str(error)) from error
 
     async def _guard_failed(self, write: Write, habits: Habits) -> bool:
         """Whether a refusal comes from a failing test of the version, told by reading."""
@@ -250,6 +261,19 @@ def _unchanged(change: Change) -> Effect:
         version_before=change.if_match,
         version_after=change.if_match,
     )
+
+
+def _response(entry: dict[str, Any]) -> dict[str, Any]:
+    response = entry.get("response")
+    return response if isinstance(response, dict) else {}
+
+
+def _entry_status(entry: dict[str, Any]) -> str:
+    return str(_response(entry).get("status", ""))[:3]
+
+
+def _matched(entry: dict[str, Any], change: Change) -> bool:
+    return change.interaction == "create" and _entry_status(entry) in ("200", "304")
 
 
 def _text(value: object) -> str | None:
