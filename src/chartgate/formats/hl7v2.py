@@ -184,6 +184,17 @@ class Message:
         found = self.header if segment == MSH else self.segment(segment)
         return found.value(field, component, subcomponent) if found else None
 
+    def glimpse(self, name: str) -> Segment | None:
+        """The first segment of that name without taking the others apart, for what only routes;
+        text that spilled over its line is not seen."""
+        mark = f"\r{name}{self.separators.field}"
+        start = self._text.find(mark) + 1
+        if start == 0:
+            return None
+        end = self._text.find("\r", start)
+        line = self._text[start:] if end < 0 else self._text[start:end]
+        return Segment(line, self.separators, self.charset)
+
     @property
     def message_type(self) -> str:
         """ "ADT^A01", as it was sent; for old senders it may be "ADT" alone."""
@@ -226,17 +237,20 @@ def read_header(raw: bytes) -> Header | None:
     if raw[start : start + 3] != b"MSH":
         return None
     mark = raw[start + 3 : start + 4]
-    ends = [e for e in (raw.find(b"\r", start), raw.find(b"\n", start)) if e >= 0]
-    fields = raw[start : min(ends, default=len(raw))].split(mark) if mark else []
-    if len(fields) < 2 or not _is_delimiter(mark.decode("latin-1")):
+    if not mark or not _is_delimiter(mark.decode("latin-1")):
+        return None
+    end = raw.find(b"\r", start)
+    line = raw[start:] if end < 0 else raw[start:end]
+    fields = line.partition(b"\n")[0].split(mark)
+    if len(fields) < 2:
         return None
     fields.insert(1, mark)
-    encoding = fields[2].decode("latin-1")
-    found = separators_of(mark.decode("latin-1"), encoding)
-    if found is None and mark.decode("latin-1") in ENCODING_DEFAULT:
+    delimiter = mark.decode("latin-1")
+    found = separators_of(delimiter, fields[2].decode("latin-1"))
+    if found is None and delimiter in ENCODING_DEFAULT:
         return None
     return Header(
-        separators=found or Separators(mark.decode("latin-1")),
+        separators=found or Separators(delimiter),
         fields=fields,
         fault="" if found else "MSH-2 does not hold two to five different delimiters",
     )
@@ -253,13 +267,13 @@ def separators_of(field: str, encoding: str) -> Separators | None:
     return Separators(field, *encoding.ljust(5, ABSENT))
 
 
-def parse(raw: bytes, *, charset_default: str = "") -> Message:
-    """A message of `raw`. Raises MalformedMessage.
+def parse(raw: bytes, *, charset_default: str = "", header: Header | None = None) -> Message:
+    """A message of `raw`. Raises MalformedMessage. Its `header` is read again unless given.
 
     `charset_default` is the HL7 name of the set to assume where MSH-18 is empty; the standard's
     own is ASCII, and then UTF-8 is taken as well, since it cannot be mistaken for another.
     """
-    header = read_header(raw)
+    header = header or read_header(raw)
     if header is None:
         raise MalformedMessage("the header cannot be read", kind="header", position="MSH-1")
     if header.fault:
@@ -270,13 +284,10 @@ def parse(raw: bytes, *, charset_default: str = "") -> Message:
         text = text.replace("\r\n", "\r").replace("\n", "\r")
     if ABSENT in text:
         raise MalformedMessage("the message holds a NUL", kind="structure", position="")
-    again = text.find("MSH" + header.separators.field, 1)
-    while again > 0:
-        if text[again - 1] in "\r\x0b":
-            raise MalformedMessage(
-                "a second header stands inside the message", kind="structure", position="MSH"
-            )
-        again = text.find("MSH" + header.separators.field, again + 1)
+    if "\rMSH" in text or "\x0bMSH" in text:
+        raise MalformedMessage(
+            "a second header stands inside the message", kind="structure", position="MSH"
+        )
     return Message(raw, text, header.separators, charset)
 
 
@@ -368,6 +379,8 @@ def _start(raw: bytes) -> int:
 
 def _charset(header: Header, default: str) -> str:
     declared = header.field(18).decode("latin-1")
+    if not declared and not default:
+        return "ascii"
     names = [n.strip().upper() for n in declared.split(header.separators.repetition)]
     if names == [""]:
         names = [default.upper()]

@@ -6,6 +6,7 @@ escaping; what we say ourselves is escaped. Source: HL7 v2.9 sections 2.9.2 and 
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Literal
 
 from chartgate.formats.hl7v2 import ABSENT, Header, escape
@@ -50,7 +51,7 @@ def acknowledge(
         header.field(6),
         header.field(3),
         header.field(4),
-        at.strftime("%Y%m%d%H%M%S+0000").encode(),
+        _stamp(at),
         b"",
         kind,
         escape(control_id, marks).encode(),
@@ -64,6 +65,11 @@ def acknowledge(
         msa.append(escape(complaint.sentence, marks).encode())
         lines = [field.join(msh), field.join(msa), field.join(_error(header, complaint))]
     return b"\r".join(lines) + b"\r"
+
+
+@lru_cache(maxsize=64)  # many are answered at one time
+def _stamp(at: datetime) -> bytes:
+    return at.strftime("%Y%m%d%H%M%S%z").encode()
 
 
 def _error(header: Header, complaint: Complaint) -> list[bytes]:

@@ -8,7 +8,8 @@ import re
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 
 DTM = re.compile(
-    r"(\d{4})(?:(\d\d)(?:(\d\d)(?:(\d\d)(?:(\d\d)(?:(\d\d)(\.\d{1,6})?)?)?)?)?)?([+-]\d{4})?"
+    r"(\d{4})(?:(\d\d)(?:(\d\d)(?:(\d\d)(?:(\d\d)(?:(\d\d)(\.\d{1,6})?)?)?)?)?)?([+-]\d{4})?",
+    re.ASCII,
 )
 OFFSET_MINUTES_MAX = 14 * 60
 

@@ -36,11 +36,12 @@ def admit(received: Received, settings: FeedSettings, at: datetime) -> Arrival |
         return _flawed(received, header, at)
     if header is None:
         return _refused(received, at, kind="header", sentence="there is no header that can be read")
-    complaint, code = _complaint(header, settings)
+    complaint = _complaint(header, settings)
     if complaint is not None:
-        return _complained(received, header, at, code, complaint, kind="header")
+        wrong, code = complaint
+        return _complained(received, header, at, code, wrong, kind="header")
     try:
-        message = parse(received.raw, charset_default=settings.charset)
+        message = parse(received.raw, charset_default=settings.charset, header=header)
         lane, merged_lane = lanes_of(message, received.connection)
         sender = f"{message.header.raw(3)}|{message.header.raw(4)}"
         control_id = message.header.raw(10)
@@ -88,48 +89,31 @@ def collided(received: Received, at: datetime) -> Refused:
     return _complained(received, header, at, "AE", wrong, kind="control-id collision")
 
 
-def _complaint(header: Header, settings: FeedSettings) -> tuple[Complaint | None, AckCode]:
-    """What MSH lacks or asks for that is not taken here."""
-    version, processing_id = _first(header, 12), _first(header, 11)
-    control_id = header.field(10)
-    checks: tuple[tuple[bool, AckCode, str, str, str], ...] = (
-        (not control_id, "AR", codes.REQUIRED_MISSING, "MSH-10", "there is no control id"),
-        (
-            len(control_id) > CONTROL_ID_MAX,
-            "AE",
-            codes.DATA_TYPE,
-            "MSH-10",
-            f"the control id is longer than {CONTROL_ID_MAX}",
-        ),
-        (
-            len(header.field(3)) + len(header.field(4)) > SENDER_MAX,
-            "AE",
-            codes.DATA_TYPE,
-            "MSH-3",
-            "the sender's name is too long",
-        ),
-        (bool(header.fault), "AE", codes.DATA_TYPE, "MSH-2", header.fault),
-        (not header.field(9), "AR", codes.REQUIRED_MISSING, "MSH-9", "there is no message type"),
-        (
-            bool(version) and not version.startswith(b"2"),
-            "AR",
-            codes.UNSUPPORTED_VERSION,
-            "MSH-12",
-            "only versions 2.x are taken",
-        ),
-        (
-            bool(settings.processing_id and processing_id)
-            and processing_id != settings.processing_id.encode(),
-            "AR",
-            codes.UNSUPPORTED_PROCESSING_ID,
-            "MSH-11",
-            f"only processing id {settings.processing_id} is taken here",
-        ),
-    )
-    for wrong, answer, code, position, sentence in checks:
-        if wrong:
-            return Complaint(code=code, sentence=sentence, position=position), answer
-    return None, "AA"
+def _complaint(header: Header, settings: FeedSettings) -> tuple[Complaint, AckCode] | None:
+    """What MSH lacks, or asks for that is not taken here, with the answer to it."""
+    control_id, version, processing_id = header.field(10), header.field(12), _first(header, 11)
+    if not control_id:
+        return _wrong(codes.REQUIRED_MISSING, "there is no control id", "MSH-10"), "AR"
+    if len(control_id) > CONTROL_ID_MAX:
+        sentence = f"the control id is longer than {CONTROL_ID_MAX}"
+        return _wrong(codes.DATA_TYPE, sentence, "MSH-10"), "AE"
+    if len(header.field(3)) + len(header.field(4)) > SENDER_MAX:
+        return _wrong(codes.DATA_TYPE, "the sender's name is too long", "MSH-3"), "AE"
+    if header.fault:
+        return _wrong(codes.DATA_TYPE, header.fault, "MSH-2"), "AE"
+    if not header.field(9):
+        return _wrong(codes.REQUIRED_MISSING, "there is no message type", "MSH-9"), "AR"
+    if version and not version.startswith(b"2"):
+        return _wrong(codes.UNSUPPORTED_VERSION, "only versions 2.x are taken", "MSH-12"), "AR"
+    taken = settings.processing_id
+    if taken and processing_id and processing_id != taken.encode():
+        sentence = f"only processing id {taken} is taken here"
+        return _wrong(codes.UNSUPPORTED_PROCESSING_ID, sentence, "MSH-11"), "AR"
+    return None
+
+
+def _wrong(code: str, sentence: str, position: str) -> Complaint:
+    return Complaint(code=code, sentence=sentence, position=position)
 
 
 def _first(header: Header, number: int) -> bytes:

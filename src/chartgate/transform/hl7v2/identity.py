@@ -67,8 +67,8 @@ def lanes_of(message: Message, connection: str) -> tuple[int, int | None]:
     Messages that share a lane are processed in the order in which they came, so each patient's
     are; a merge holds both. One without a patient has its connection's lane.
     """
-    patient = patient_identity(message.segment("PID"))
-    merged = merged_identity(message.segment("MRG"))
+    patient = patient_identity(message.glimpse("PID"))
+    merged = merged_identity(message.glimpse("MRG"))
     lane = _lane(f"patient {patient.key}" if patient else f"connection {connection}")
     return lane, _lane(f"patient {merged.key}") if merged else None
 

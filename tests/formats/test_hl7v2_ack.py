@@ -1,0 +1,60 @@
+"""Acknowledgements: echoed byte for byte, escaped where they are ours, in the right direction."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chartgate.formats.hl7v2 import parse, read_header
+from chartgate.formats.hl7v2_ack import REQUIRED_MISSING, AckCode, Complaint, acknowledge
+
+AT = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+CONTROL_IDS = st.binary(min_size=1, max_size=199).filter(lambda b: not set(b) & set(b"|\r\n"))
+
+
+def answer(raw: bytes, code: AckCode = "AA", complaint: Complaint | None = None) -> bytes:
+    header = read_header(raw)
+    assert header is not None
+    return acknowledge(header, code, control_id="OURS", at=AT, complaint=complaint)
+
+
+@given(CONTROL_IDS)
+def test_control_id_is_echoed_byte_for_byte(control_id: bytes) -> None:
+    raw = b"MSH|^~\\&|A|B|C|D|20240101||ADT^A01|" + control_id + b"|P|2.5\r"
+    assert answer(raw).split(b"\r")[1] == b"MSA|AA|" + control_id
+
+
+def test_ack_goes_back_to_the_sender_in_its_own_delimiters() -> None:
+    ack = answer(b"MSH#*+/%#APP#FAC#US#HERE#20240101##ADT*A01*ADT_A01#7#T#2.3\r")
+    assert (
+        ack
+        == b"MSH#*+/%#US#HERE#APP#FAC#20260302090000/#/#ACK*A01*ACK#OURS#T#2.3\r".replace(
+            b"/#/#", b"+0000##"
+        )
+        + b"MSA#AA#7\r"
+    )
+
+
+def test_complaint_names_the_field_and_the_code_of_table_0357() -> None:
+    wrong = Complaint(code=REQUIRED_MISSING, sentence="there is no type", position="MSH-9")
+    ack = answer(b"MSH|^~\\&|A|B|C|D|20240101|||7|P|2.5\r", "AR", wrong)
+    read = parse(ack)
+    assert (read.value("MSA", 1), read.value("MSA", 2)) == ("AR", "7")
+    assert (read.value("ERR", 2), read.value("ERR", 2, 3)) == ("MSH", "9")
+    assert (read.value("ERR", 3), read.value("ERR", 3, 3)) == ("101", "HL70357")
+    assert read.value("ERR", 8) == "there is no type"
+
+
+@pytest.mark.parametrize("marks", [b"MSH|^~\\&", b"MSH|^~", b"MSH. ,;:!"[:8].replace(b" ", b"-")])
+def test_our_own_words_when_delimiters_are_unusual_stay_in_their_field(marks: bytes) -> None:
+    mark = marks[3:4]
+    raw = mark.join([marks, b"A", b"B", b"C", b"D", b"1", b"", b"ADT", b"7", b"P", b"2.5"]) + b"\r"
+    wrong = Complaint(code="102", sentence="no. 1, of 2; it's a|b^c", position="MSH-3")
+    assert answer(raw, "AE", wrong).count(b"\r") == 3
+    assert parse(answer(raw, "AE", wrong)).value("MSA", 2) == "7"
+
+
+def test_character_set_of_the_message_is_that_of_its_ack() -> None:
+    raw = "MSH|^~\\&|Müller|B|C|D|1||ADT^A01|7|P|2.5||||||UNICODE UTF-8\r".encode()
+    assert parse(answer(raw)).value("MSH", 5) == "Müller"
