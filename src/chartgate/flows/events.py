@@ -56,12 +56,18 @@ SAY_UNSUPPORTED = "trigger not supported"
 async def listen(
     gate: Gate, feeds: Mapping[str, Feed], *, ready: Callable[[str, int], None]
 ) -> None:
-    """Serves all feeds until cancelled; `ready` is told each connection and its port."""
-    async with asyncio.TaskGroup() as tasks:
-        for name, feed in feeds.items():
-            tasks.create_task(
-                feed.listen(partial(accept, gate), gate.config.mllp, ready=partial(ready, name))
-            )
+    """Serves all feeds until cancelled; `ready` is told each connection and its port.
+
+    Raises ConfigError where one of them cannot.
+    """
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for name, feed in feeds.items():
+                tasks.create_task(
+                    feed.listen(partial(accept, gate), gate.config.mllp, ready=partial(ready, name))
+                )
+    except* ConfigError as group:
+        raise group.exceptions[0] from None
 
 
 async def accept(gate: Gate, batch: Sequence[Received]) -> list[bytes]:
