@@ -50,7 +50,7 @@ docs: .venv/dev ## write docs/reference from the code
 LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
 
 lock: .venv/dev ## resolve requirements/*.txt anew
-	$(LOCK) -o requirements/run.txt pyproject.toml requirements/build.in --extra demo
+	$(LOCK) -o requirements/run.txt pyproject.toml requirements/build.in
 	$(LOCK) -o requirements/dev.txt requirements/dev.in
 
 clean: ## remove what setup and the tests made

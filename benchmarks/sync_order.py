@@ -13,7 +13,6 @@ order in one trace of the listener, the gateway and PostgreSQL:
 
 import argparse
 import asyncio
-import json
 import re
 import shutil
 import signal
@@ -135,7 +134,7 @@ def send_messages(port: int, count: int) -> list[str]:
 
 async def read(rig: Rig, count: int) -> list[str]:
     """Reads a patient by slot-picker, each time in a new interaction; the interactions' ids."""
-    patient = find_patient(rig)
+    patient = (await rig.control("scenario"))["booking_patient"]
     ids = []
     async with aiohttp.ClientSession() as http:
         key = load_key(rig.folder / "keys" / "slot-picker.pem")
@@ -153,13 +152,6 @@ async def read(rig: Rig, count: int) -> list[str]:
             assert gateway.interaction
             ids.append(gateway.interaction)
     return ids
-
-
-def find_patient(rig: Rig) -> str:
-    """A patient of the sample hospital, by its scenario."""
-    line = rig.log("hospital").read_text().splitlines()[0]
-    patient: str = json.loads(line)["scenario"]["booking_patient"]
-    return patient
 
 
 def report(acks: list[Found], reads: list[Found]) -> int:

@@ -18,7 +18,7 @@ from chartgate.cli import build_parser
 from chartgate.model.audit import ACTIONS
 from chartgate.model.proposal import ENDS, TRANSITIONS, Status
 from chartgate.policy.charters import CHARTER_SCHEMA
-from chartgate.web.app import ALL_ROUTES
+from chartgate.web.app import ROUTES
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "reference"
@@ -170,7 +170,7 @@ def routes() -> str:
     rows = ["| method | path | who | name |", "|---|---|---|---|"]
     rows += [
         f"| {r.method} | `{r.path}` | {r.guard.value} | `{r.name}` |"
-        for r in sorted(ALL_ROUTES, key=lambda r: (r.path, r.method))
+        for r in sorted(ROUTES, key=lambda r: (r.path, r.method))
     ]
     return "\n".join(rows)
 

@@ -10,7 +10,7 @@ from chartgate.adapters.loader import Connections, load_connections
 from chartgate.clock import Clock, utc_now
 from chartgate.config import Config
 from chartgate.errors import ConfigError
-from chartgate.model.ports import Sink, Source
+from chartgate.model.ports import Probe, Sink, Source
 from chartgate.observe.metrics import Metrics
 from chartgate.policy.charters import CharterBook
 from chartgate.store.audit import AuditWriter
@@ -18,8 +18,6 @@ from chartgate.store.caches import Caches
 from chartgate.store.database import Database, open_database
 from chartgate.store.lookups import Lookups
 from chartgate.store.verdicts import VerdictStore
-
-Verdicts = dict[str, Mapping[str, tuple[bool, str]]]  # by connection, then dialect line
 
 
 @dataclass
@@ -44,7 +42,6 @@ class Gate:
     sources: Mapping[str, Source]  # by connection
     sinks: Mapping[str, Sink]  # by connection
     connections: Connections | None = None  # with their breakers; None where a test wires ports
-    verdicts: Verdicts | None = None  # what the probe found; the sinks look into this very dict
 
     @property
     def charters(self) -> CharterBook:
@@ -89,18 +86,18 @@ async def open_gate(
 
     Raises ConfigError, Unavailable.
     """
-    store = config.store
+    settings = config.store
     database = await open_database(
         url,
         tenant=config.tenant,
-        connections_max=store.connections_max,
-        acquire_timeout_s=store.acquire_timeout_s,
+        connections_max=settings.connections_max,
+        acquire_timeout_s=settings.acquire_timeout_s,
     )
     audit = AuditWriter(database)
     try:
         await audit.start()
-        verdicts: Verdicts = {}
-        await refresh_verdicts(verdicts, config, database)
+        store = VerdictStore(database)
+        verdicts = {name: await store.of(name) for name in config.connections}
         async with load_connections(config, clock=clock, verdicts=verdicts) as connections:
             yield Gate(
                 config=config,
@@ -111,15 +108,15 @@ async def open_gate(
                 sources=connections.sources,
                 sinks=connections.sinks,
                 connections=connections,
-                verdicts=verdicts,
             )
     finally:
         await audit.close()
         await database.close()
 
 
-async def refresh_verdicts(verdicts: Verdicts, config: Config, database: Database) -> None:
+async def adopt_verdicts(gate: Gate) -> None:
     """Takes over what a probe has stored since, so that write rights follow at once."""
-    store = VerdictStore(database)
-    for name in config.connections:
-        verdicts[name] = await store.of(name)
+    store = VerdictStore(gate.database)
+    for name, sink in gate.sinks.items():
+        if isinstance(sink, Probe):
+            sink.adopt(await store.of(name))

@@ -52,7 +52,7 @@ SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname)
 @pytest.fixture
 def halted(clock: FakeClock) -> AuditEvent:
     """The event of a change."""
-    return AuditEvent(recorded=clock(), action="halt.set", agent="person:olu")
+    return AuditEvent(recorded=clock(), action="charter.halt", agent="person:olu")
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
 def event(n: int) -> AuditEvent:
     return AuditEvent(
-        recorded=START + timedelta(seconds=n), action="test.made", agent="process:t", reason=str(n)
+        recorded=START + timedelta(seconds=n), action="web.refuse", agent="process:t", reason=str(n)
     )
 
 

@@ -13,7 +13,7 @@ from joserfc.jwk import ECKey, KeySet, RSAKey
 
 from chartgate.cli.session import add_json_flag, show
 from chartgate.errors import ConfigError
-from chartgate.store.ledger import create_signing_key
+from chartgate.store.witness import create_signing_key
 
 SAMPLES = ("charters", "models")
 SAMPLE_CLIENTS = ("slot-picker", "scribe", "auth-clerk")
@@ -75,8 +75,8 @@ def _key_pair(keys: Path, name: str, key: RSAKey | ECKey, algorithm: str) -> Non
     """NAME.pem for whoever signs, NAME.jwks.json for whoever checks."""
     public = KeySet([key]).as_dict(private=False)
     for entry in public["keys"]:
-        entry["alg"] = algorithm  # type: ignore[index]
-        entry["use"] = "sig"  # type: ignore[index]
+        entry["alg"] = algorithm
+        entry["use"] = "sig"
     _private(keys / f"{name}.pem", key.as_pem(private=True).decode())
     (keys / f"{name}.jwks.json").write_bytes(orjson.dumps(public, option=orjson.OPT_INDENT_2))
 

@@ -9,6 +9,7 @@ from chartgate.cli.session import add_json_flag, show, with_gate
 from chartgate.config import load_config
 from chartgate.flows import probes
 from chartgate.gate import Gate
+from chartgate.model.verdict import Verdict
 
 
 def add_parser(commands: Any) -> None:
@@ -29,7 +30,7 @@ def run_probe(arguments: argparse.Namespace) -> int:
     """Prints one line a verdict; exit code 1 if one does not hold."""
 
     async def act(gate: Gate) -> Any:
-        return await probes.probe(gate, arguments.connection, progress=_progress)
+        return await probes.probe(gate, arguments.connection, report=_progress)
 
     verdicts = with_gate(load_config(arguments.config), act)
     lines = [f"{'holds' if v.holds else 'FAILS'}  {v.line}: {v.detail}" for v in verdicts]
@@ -37,5 +38,5 @@ def run_probe(arguments: argparse.Namespace) -> int:
     return 0 if all(v.holds for v in verdicts) else 1
 
 
-def _progress(line: str) -> None:
-    print(f"trying {line}", file=sys.stderr)
+def _progress(verdict: Verdict) -> None:
+    print(f"tried {verdict.line}", file=sys.stderr)

@@ -33,11 +33,11 @@ def add_parser(commands: Any) -> None:
 
 def run_list(arguments: argparse.Namespace) -> int:
     """Prints one line a proposal."""
-    status = Status(arguments.status) if arguments.status else None
+    statuses = [Status(arguments.status)] if arguments.status else None
 
     async def act(gate: Gate) -> Any:
         store = ProposalStore(gate.database)
-        return await store.listed(status=status, limit=arguments.limit)
+        return await store.listed(statuses=statuses, limit=arguments.limit)
 
     found = with_gate(load_config(arguments.config), act)
     rows = [_row(proposal) for proposal in found]

@@ -60,7 +60,8 @@ def with_gate(config: Config, act: Callable[[Gate], Awaitable[Answer]]) -> Answe
             return await act(gate)
 
     with store_url(config) as url:
-        return run_async(run(url))
+        answer: Answer = run_async(run(url))
+        return answer
 
 
 def run_async(coroutine: Any) -> Any:

@@ -29,8 +29,7 @@ def run_stage(arguments: argparse.Namespace) -> int:
     """Sets the stage."""
 
     async def act(gate: Gate) -> None:
-        charter = gate.charters.get(arguments.charter)
-        await halts.set_stage(gate, operator(), charter=charter, stage=arguments.stage)
+        await halts.set_stage(gate, operator(), arguments.charter, arguments.stage)
 
     with_gate(load_config(arguments.config), act)
     show(

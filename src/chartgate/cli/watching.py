@@ -8,7 +8,7 @@ import structlog
 
 from chartgate.errors import ChartgateError
 from chartgate.flows import charters
-from chartgate.gate import Gate, refresh_verdicts
+from chartgate.gate import Gate, adopt_verdicts
 
 EVERY_S = 1.0
 
@@ -31,7 +31,6 @@ async def _watch(gate: Gate) -> None:
         await asyncio.sleep(EVERY_S)
         try:
             await charters.watch(gate)
-            if gate.verdicts is not None:
-                await refresh_verdicts(gate.verdicts, gate.config, gate.database)
+            await adopt_verdicts(gate)
         except ChartgateError as error:
             log.warning("watch", error=type(error).__name__, detail=error.operator_detail)

@@ -19,7 +19,7 @@ from chartgate.cli.wakeups import Wakeups, listen_for_work
 from chartgate.errors import ChartgateError
 from chartgate.flows import commits, deadlines, events, ledger, notifications, rollbacks
 from chartgate.gate import Gate
-from chartgate.store.ledger import Signer, Witness
+from chartgate.store.witness import Witness, load_signer
 
 Step = Callable[[], Awaitable[int]]  # how much it did; 0: nothing was queued
 
@@ -56,8 +56,10 @@ async def run_loops(
 
 def _steps(gate: Gate, http: aiohttp.ClientSession) -> Mapping[str, Step]:
     worker = worker_name()
-    signer = Signer.load(gate.config.path(gate.config.ledger.signing_key_file))
-    witness = Witness(gate.config.path(gate.config.ledger.witness_file))
+    settings = gate.config.ledger
+    key_file = gate.config.path(settings.signing_key_file)
+    signer = load_signer(key_file, origin=settings.origin)
+    witness = Witness(gate.config.path(settings.witness_file))
     return {
         "ledger": lambda: ledger.sequence_next(gate, signer, witness),
         "messages": lambda: events.process_next(gate),
@@ -65,7 +67,7 @@ def _steps(gate: Gate, http: aiohttp.ClientSession) -> Mapping[str, Step]:
         "commits": lambda: commits.commit_next(gate, worker),
         "verifications": lambda: commits.verify_next(gate, worker),
         "rollbacks": lambda: rollbacks.rollback_next(gate, worker),
-        "deadlines": lambda: deadlines.expire_next(gate),
+        "deadlines": lambda: deadlines.expire_next(gate, worker),
     }
 
 

@@ -8,7 +8,7 @@ import argparse
 import asyncio
 import base64
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,11 +24,14 @@ Resource = dict[str, Any]
 Agent = Callable[[Gateway, str], Awaitable[str]]  # focus reference in, a line for the log out
 
 
-async def book(gateway: Gateway, focus: str) -> str:
-    """slot-picker: the first free slot for a patient who registered."""
+async def book(
+    gateway: Gateway, focus: str, *, taken: Collection[str] = (), key: str | None = None
+) -> str:
+    """slot-picker: the first free slot for a patient who registered, none of those `taken`."""
     patient = await gateway.read(focus)
     now = datetime.now(tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    slots = await gateway.search("Slot", status="free", start=f"ge{now}")
+    free = await gateway.search("Slot", status="free", start=f"ge{now}")
+    slots = [slot for slot in free if slot["id"] not in taken]
     if not slots:
         return "no free slot"
     slot = min(slots, key=lambda s: (s["start"], s["id"]))
@@ -60,8 +63,9 @@ async def book(gateway: Gateway, focus: str) -> str:
         rationale="First free slot with the clinic."
         if reachable
         else "The patient's date of birth or phone is missing: I cannot tell who would be booked.",
+        key=key,
     )
-    return f"proposed {proposal['id']} ({proposal['status']})"
+    return f"proposed {proposal['id']} ({proposal['status']}) Slot/{slot['id']}"
 
 
 async def write_note(gateway: Gateway, focus: str) -> str:

@@ -53,9 +53,16 @@ class Gateway:
         ]
 
     async def propose(
-        self, action: str, changes: list[dict[str, Any]], *, confidence: float, rationale: str
+        self,
+        action: str,
+        changes: list[dict[str, Any]],
+        *,
+        confidence: float,
+        rationale: str,
+        key: str | None = None,
     ) -> dict[str, Any]:
-        """Submits a proposal for what this interaction read."""
+        """Submits a proposal for what this interaction read; sent again with the same `key`, it
+        stays one proposal."""
         body = {
             "site": self.site,
             "action": action,
@@ -66,7 +73,7 @@ class Gateway:
         }
         headers = await self._headers() | {
             "Content-Type": "application/json",
-            "Idempotency-Key": str(uuid.uuid4()),
+            "Idempotency-Key": key or str(uuid.uuid4()),
         }
         async with self.http.post(
             f"{self.url}/v1/proposals", data=orjson.dumps(body), headers=headers

@@ -100,6 +100,16 @@ class Rig:
         module = ["chartgate.demo.hospital", "--port", str(self.hospital_port)]
         self.start("hospital", [*module, "--clients", str(clients), *more], ready='"ready"')
 
+    async def control(self, path: str, change: Any = None) -> Any:
+        """The hospital's back door: GET, or PUT of `change`, decoded."""
+        method = "GET" if change is None else "PUT"
+        url = f"{self.hospital}/control/{path}"
+        async with (
+            aiohttp.ClientSession() as http,
+            http.request(method, url, json=change) as response,
+        ):
+            return await response.json(content_type=None)
+
     def start_chartgate(self) -> None:
         """`chartgate up`, until it serves."""
         self.start("chartgate", ["chartgate", "--config", str(self.config), "up"])

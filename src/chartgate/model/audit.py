@@ -1,5 +1,6 @@
 """One audit event. Field names follow FHIR AuditEvent and IHE BALP."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -18,6 +19,51 @@ SPARSE_FIELDS = (
     "decision",
     "reason",
 )
+
+
+# Every action that an audit event may name, and what it says happened.
+ACTIONS: Mapping[str, str] = {
+    "charter.halt": "new writes under a charter, or all, were stopped",
+    "charter.promote": "a charter was moved to another stage of its rollout",
+    "charter.reload": "charters were read anew; failed: a broken file left the old ones running",
+    "charter.resume": "a halt was ended",
+    "connection.probe": "a system of record was tried, and the verdicts were stored",
+    "fhir.read": "an AI client read one resource, or was refused it",
+    "fhir.search": "an AI client searched, or was refused to",
+    "fhir.write": "an AI client tried to write directly and was refused",
+    "handoff.close": "staff closed what was given back to them",
+    "handoff.open": "work was given back to staff",
+    "handoff.take": "somebody took on what was given back",
+    "ledger.rewound": "the store and the witness of the ledger disagree; no heads are signed",
+    "message.accept": "inbound messages were made durable, and then acknowledged",
+    "message.process": "inbound messages became versions of the record, and events",
+    "message.quarantine": "what could not be taken or read was set aside with its bytes",
+    "notification.deliver": "an AI client took a notification",
+    "person.add": "a person was added, or their password and roles were set",
+    "person.sign-in": "somebody signed in, or failed to",
+    "person.sign-out": "somebody signed out",
+    "proposal.close": "closing what was handed off was refused",
+    "proposal.commit": "a system of record confirmed a write",
+    "proposal.conflict": "a guard did not hold any more, and nothing was written",
+    "proposal.edit": "a reviewer changed what is proposed",
+    "proposal.expire": "nobody decided in time",
+    "proposal.hand-back": "handing back to staff was refused",
+    "proposal.list": "proposals were listed, or that was refused",
+    "proposal.not-rolled-back": "a system of record refused an undo; nothing was written",
+    "proposal.not-sent": "a write was definitely not made",
+    "proposal.review": "a person, or the charter's rule, decided",
+    "proposal.rollback": "a person asked for an undo",
+    "proposal.rolled-back": "a system of record confirmed an undo",
+    "proposal.send": "the intent to write was made durable, before anything was sent",
+    "proposal.send-rollback": "the intent to undo was made durable, before anything was sent",
+    "proposal.show": "a proposal was shown, or that was refused",
+    "proposal.submit": "an AI client proposed a change, or was refused to",
+    "proposal.take": "taking on what was handed off was refused",
+    "proposal.verify": "what was written was read back and compared",
+    "proposal.withdraw": "its author took a proposal back",
+    "token.issue": "an AI client got an access token, or was refused one",
+    "web.refuse": "a request without a sound credential was refused",
+}
 
 
 class Outcome(Enum):
@@ -47,6 +93,9 @@ class AuditEvent:
     decision: str | None = None  # Decision.id
     reason: str | None = None  # a code or a sentence without patient data
     details: tuple[tuple[str, str], ...] = field(default=())  # few, small, no free text of a chart
+
+    def __post_init__(self) -> None:
+        assert self.action in ACTIONS, f"{self.action} is no action: add it to ACTIONS"
 
 
 def leaf_bytes(event: AuditEvent, *, tenant: str) -> bytes:

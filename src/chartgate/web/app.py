@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from chartgate.errors import ChartgateError, Unavailable
 from chartgate.gate import Gate
+from chartgate.store.database import promptly
 from chartgate.web import api, auth, console, errors, fhir, health, limits
 from chartgate.web.routes import Call, Route
 from chartgate.web.table import Table
@@ -105,7 +106,8 @@ class App:
             body=body,
             is_form=single.get(b"content-type", b"").startswith(FORM.encode()),
         )
-        admitted = await auth.admit(gate, route, knock)
+        async with promptly():
+            admitted = await auth.admit(gate, route, knock)
         call = Call(
             gate=gate,
             request=Request(scope),

@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import structlog
 
@@ -48,8 +49,8 @@ class MllpProtocol(asyncio.Protocol):
         self.begun_at: float | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports are asyncio's in all but their base class.
+        self._transport = cast(asyncio.Transport, transport)
         if not self._listener.admit(self):
             transport.close()
 

@@ -1,9 +1,12 @@
 """Proposals over JSON: AI clients submit and withdraw, people decide and roll back."""
 
+from typing import cast
+
 from starlette.responses import Response
 
 from chartgate.errors import Invalid
 from chartgate.flows import proposals, reviews, rollbacks
+from chartgate.flows.reviews import Verdict
 from chartgate.model.proposal import Status
 from chartgate.web.api.bodies import Body
 from chartgate.web.api.views import answer, summary, whole
@@ -64,9 +67,7 @@ async def withdraw(call: Call) -> Response:
 async def review(call: Call) -> Response:
     """POST /v1/proposals/{id}/review"""
     body = Body(call, known=("verdict", "digest", "reason"))
-    verdict = body.text("verdict")
-    if verdict not in ("approve", "refuse", "hand-back"):
-        raise Invalid("verdict must be approve, refuse or hand-back")
+    verdict: Verdict = cast(Verdict, body.text("verdict"))  # the flow refuses any other
     proposal = await reviews.review(
         call.gate,
         call.person,

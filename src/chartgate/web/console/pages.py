@@ -1,6 +1,6 @@
 """Rendering: Jinja2 with escaping always on, and the headers that every page carries."""
 
-from dataclasses import asdict, is_dataclass
+from dataclasses import fields
 from datetime import datetime
 from functools import cache
 from importlib import resources
@@ -53,14 +53,13 @@ def moment(value: datetime) -> str:
 
 def page(call: Call, template: str, context: Any, *, status: int = 200) -> Response:
     """Renders `template` with the fields of a dataclass, and who is signed in."""
-    assert is_dataclass(context) and not isinstance(context, type)
-    fields = {name: getattr(context, name) for name in asdict(context)}
+    shown = {field.name: getattr(context, field.name) for field in fields(context)}
     signed_in = call.signed_in
     body = (
         environment()
         .get_template(template)
         .render(
-            **fields,
+            **shown,
             person=signed_in.person if signed_in else None,
             csrf=signed_in.csrf if signed_in else "",
             flash=FLASHES.get(dict(call.query).get("done", ""), ""),

@@ -2,7 +2,7 @@
 
 import base64
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from starlette.responses import Response
 
@@ -11,6 +11,7 @@ from chartgate.flows import proposals, reviews, rollbacks
 from chartgate.flows.guards import GuardResult
 from chartgate.flows.permissions import Permission
 from chartgate.flows.proposals import ProposalView, SeenResource
+from chartgate.flows.reviews import Verdict
 from chartgate.model.proposal import Content, Proposal, Status
 from chartgate.model.write import change_json
 from chartgate.policy.model_file import source_attributes
@@ -69,9 +70,8 @@ async def show(call: Call) -> Response:
 async def decide(call: Call) -> Response:
     """POST /proposals/{id}/review"""
     fields = call.form()
-    id_, verdict = call.parameters["id"], fields.get("verdict", "")
-    if verdict not in ("approve", "refuse", "hand-back"):
-        raise Invalid("press one of the buttons")
+    id_ = call.parameters["id"]
+    verdict = cast(Verdict, fields.get("verdict", ""))  # the flow refuses any other
     await reviews.review(
         call.gate,
         call.person,
@@ -110,7 +110,7 @@ def with_note(content: Content, text: str) -> list[dict[str, Any]]:
     changes = [change_json(change) for change in content.changes]
     for change in changes:
         resource = change.get("resource")
-        if attachment_text(resource) is None:
+        if resource is None or attachment_text(resource) is None:
             continue
         contents = [dict(c, attachment=dict(c["attachment"])) for c in resource["content"]]
         attachment = next(

@@ -1,0 +1,103 @@
+"""`chartgate ledger verify | prove | export`: evidence, for us and for strangers."""
+
+import argparse
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from chartgate.cli.session import add_json_flag, show, with_gate
+from chartgate.config import Config, load_config
+from chartgate.flows import ledger, ledger_check
+from chartgate.formats.checkpoint import VerificationKey
+from chartgate.gate import Gate
+from chartgate.store.witness import Witness, load_signer
+
+
+def add_parser(commands: Any) -> None:
+    """ledger verify, prove, export"""
+    parser = commands.add_parser(
+        "ledger",
+        help="verify, prove or export the audit ledger",
+        description="The ledger is an RFC 6962 tree over all audit events, with signed heads that "
+        "are also written to a witness file outside the database. An export can be checked with "
+        "tools/verify_ledger.py, which shares no code with Chartgate.",
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    verify = verbs.add_parser("verify", help="recompute everything; exit code 1 if it fails")
+    add_json_flag(verify)
+    verify.set_defaults(run=run_verify)
+    prove = verbs.add_parser("prove", help="one event, with the proof that it is in the tree")
+    prove.add_argument("seq", type=int, help="number of the event, from 0")
+    prove.set_defaults(run=run_prove)
+    export = verbs.add_parser("export", help="write events, heads and public key into a folder")
+    export.add_argument("folder", type=Path)
+    add_json_flag(export)
+    export.set_defaults(run=run_export)
+
+
+def run_verify(arguments: argparse.Namespace) -> int:
+    """Prints what was checked and found."""
+    config = load_config(arguments.config)
+
+    async def act(gate: Gate) -> Any:
+        return await ledger_check.verify(
+            gate.database, witness=witness_of(config), public_key=public_key_of(config)
+        )
+
+    verdict = with_gate(config, act)
+    facts = asdict(verdict) | {"holds": verdict.holds}
+    lines = [f"{key}: {value}" for key, value in facts.items() if key != "findings"]
+    lines += [f"FOUND: {finding}" for finding in verdict.findings]
+    show(arguments.json, facts, *lines)
+    return 0 if verdict.holds else 1
+
+
+def run_prove(arguments: argparse.Namespace) -> int:
+    """Prints the proof as JSON."""
+
+    async def act(gate: Gate) -> Any:
+        return await ledger.prove(gate.database, arguments.seq)
+
+    proof = with_gate(load_config(arguments.config), act)
+    print(orjson.dumps(proof, option=orjson.OPT_INDENT_2).decode())
+    return 0
+
+
+def run_export(arguments: argparse.Namespace) -> int:
+    """Writes the export."""
+    config = load_config(arguments.config)
+    key = public_key_of(config)
+
+    async def act(gate: Gate) -> int:
+        return await ledger.export(
+            gate.database, arguments.folder, public_key=key, progress=_progress
+        )
+
+    count = with_gate(config, act)
+    show(
+        arguments.json,
+        {"folder": str(arguments.folder), "events": count, "key": str(key)},
+        f"wrote {count} events into {arguments.folder}",
+        f"public key: {key}",
+        "check it with tools/verify_ledger.py, the key and the witness file",
+    )
+    return 0
+
+
+def witness_of(config: Config) -> Witness:
+    """The witness file that the config names."""
+    return Witness(config.path(config.ledger.witness_file))
+
+
+def public_key_of(config: Config) -> VerificationKey:
+    """The public half of the signing key."""
+    key_file = config.path(config.ledger.signing_key_file)
+    return load_signer(key_file, origin=config.ledger.origin).key
+
+
+def _progress(done: int, of: int) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{done} of {of}", end="\n" if done == of else "", file=sys.stderr, flush=True)

@@ -1,0 +1,24 @@
+-- name: select_queues
+-- What waits, by kind, with the time of its oldest.
+SELECT 'messages' AS queue, count(*) AS waiting, min(received_at) AS oldest
+  FROM inbox WHERE tenant = $1 AND status = 'queued'
+UNION ALL
+SELECT 'notifications', count(*), min(e.occurred_at)
+  FROM notification n JOIN event e ON e.tenant = n.tenant AND e.id = n.event_id
+  WHERE n.tenant = $1 AND n.delivered_at IS NULL
+UNION ALL
+SELECT 'quarantine', count(*), min(first_seen_at) FROM quarantine WHERE tenant = $1
+UNION ALL
+SELECT 'handoffs', count(*), min(opened_at)
+  FROM handoff WHERE tenant = $1 AND status <> 'closed'
+UNION ALL
+SELECT 'handoffs overdue', count(*), min(due_at)
+  FROM handoff WHERE tenant = $1 AND status <> 'closed' AND due_at < $2;
+
+-- name: select_proposal_counts
+SELECT status, count(*) AS count FROM proposal WHERE tenant = $1 GROUP BY status ORDER BY status;
+
+-- name: select_write_rights
+SELECT connection, count(*) FILTER (WHERE holds) AS holding, count(*) AS tried,
+       max(probed_at) AS probed_at
+  FROM connection_verdict WHERE tenant = $1 GROUP BY connection ORDER BY connection;
