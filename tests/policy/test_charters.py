@@ -200,4 +200,14 @@ def test_site_policy_when_it_is_no_fitting_forbid_then_it_is_refused(
     forbid: str, sentence: str
 ) -> None:
     with pytest.raises(ConfigError, match=sentence):
+        compile_book([parsed(BOOKING)], forbids=[f'@id("site/1") {forbid}'])
+
+
+def test_site_policy_when_it_has_no_id_of_its_own_then_it_is_refused() -> None:
+    """The audit names the rule that decided, so each must have a name."""
+    forbid = "forbid (principal is Client, action, resource);"
+    with pytest.raises(ConfigError, match="needs an id"):
         compile_book([parsed(BOOKING)], forbids=[forbid])
+    named = f'@id("site/1") {forbid}'
+    with pytest.raises(ConfigError, match="two site policies have the id site/1"):
+        compile_book([parsed(BOOKING)], forbids=[named, named])

@@ -83,7 +83,10 @@ def compile_rulebook(
     """Raises ConfigError if a site's text is not only forbids that fit the schema."""
     sentences = dict(_forbid_sentences(OWN_FORBIDS))
     for text in forbids:
-        sentences.update(_forbid_sentences(text))
+        for id_, sentence in _forbid_sentences(text):
+            if id_ in sentences:
+                raise ConfigError(f"two site policies have the id {id_}")
+            sentences[id_] = sentence
         _check_fits_schema(text)
     base = "\n".join([OWN_FORBIDS, *forbids])
     permits = [p for c in charters.values() for p in charter_permits(c)]
@@ -222,7 +225,9 @@ def _forbid_sentences(text: str) -> Iterator[tuple[str, str]]:
         raise ConfigError("a site policy may not be a template")
     for name, policy in parsed.get("staticPolicies", {}).items():
         notes = policy.get("annotations", {})
-        id_ = notes.get("id") or name
+        id_ = notes.get("id")
+        if not id_:
+            raise ConfigError(f'a site policy needs an id, e.g. @id("site/1"), before {name}')
         if policy["effect"] != "forbid":
             raise ConfigError(f"the site policy {id_} permits; a site may only forbid")
         yield id_, notes.get("sentence") or f"the site's rule {id_} forbids it"

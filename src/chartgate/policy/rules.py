@@ -72,13 +72,11 @@ def _task_times_in_order(
     changes: Sequence[Change], afters: Images, seen: Sequence[Resource]
 ) -> str | None:
     for task in _written(afters, "Task"):
-        period = task.get("executionPeriod")
-        for first, then in (
-            (_times([period], "start"), _times([period], "end")),
-            (_times([task], "authoredOn"), _times([task], "lastModified")),
+        period = task.get("executionPeriod") or {}
+        if _is_after(period.get("start"), period.get("end")) or _is_after(
+            task.get("authoredOn"), task.get("lastModified")
         ):
-            if first and then and _is_after(first[0], then[0]):
-                return "a time of the task lies before the one that it must follow"
+            return "a time of the task lies before the one that it must follow"
     return None
 
 
@@ -125,8 +123,15 @@ def _time(value: Any) -> datetime | None:
     return moment if moment.tzinfo else None
 
 
-def _is_after(first: datetime, then: datetime) -> bool:
-    return first > then
+def _is_after(first: Any, then: Any) -> bool:
+    """Whether one FHIR dateTime is certainly later; dates are compared as far as both are told."""
+    moments = _time(first), _time(then)
+    if moments[0] and moments[1]:
+        return moments[0] > moments[1]
+    if not isinstance(first, str) or not isinstance(then, str):
+        return False
+    told = min(len(first.partition("T")[0]), len(then.partition("T")[0]))
+    return first[:told] > then[:told]
 
 
 def _has_text(attachment: Any) -> bool:
