@@ -24,7 +24,7 @@ from chartgate.model.verdict import Verdicts
 GROUP = "chartgate.adapters"
 OURS = Path(__file__).parent
 PORTS: Mapping[str, type] = {"source": Source, "sink": Sink, "probe": Probe, "feed": Feed}
-OPENED = frozenset({"source", "sink"})  # the listener opens feeds itself
+OPENED = frozenset({"source", "sink"})
 MANIFEST_KEYS = {"title", "standard", "versions", "ports", "resource_types"}
 OPTION_KEYS = {"type", "required", "secret", "note"}
 
@@ -77,17 +77,33 @@ async def load_connections(
 
     All options of all connections are checked first, feeds too. Raises ConfigError.
     """
+    async with _opened(config, OPENED, clock=clock, verdicts=verdicts) as adapters:
+        sources = {name: one for name, one in adapters.items() if isinstance(one, Source)}
+        sinks = {name: one for name, one in adapters.items() if isinstance(one, Sink)}
+        breakers = {n: one.breaker for n, one in adapters.items() if hasattr(one, "breaker")}
+        yield Connections(sources=sources, sinks=sinks, breakers=breakers)
+
+
+@asynccontextmanager
+async def load_feeds(config: Config, *, clock: Clock) -> AsyncIterator[Mapping[str, Feed]]:
+    """Opens every connection that is a feed, for the listener. Raises ConfigError."""
+    async with _opened(config, frozenset({"feed"}), clock=clock, verdicts={}) as adapters:
+        yield {name: one for name, one in adapters.items() if isinstance(one, Feed)}
+
+
+@asynccontextmanager
+async def _opened(
+    config: Config, ports: frozenset[str], *, clock: Clock, verdicts: Mapping[str, Verdicts]
+) -> AsyncIterator[Mapping[str, Any]]:
     known = manifests()
     chosen = {name: check_connection(c, known) for name, c in config.connections.items()}
-    sources: dict[str, Source] = {}
-    sinks: dict[str, Sink] = {}
-    breakers: dict[str, BreakerState] = {}
+    adapters: dict[str, Any] = {}
     async with AsyncExitStack() as stack:
         for name, manifest in chosen.items():
-            if OPENED.isdisjoint(manifest.ports):
+            if ports.isdisjoint(manifest.ports):
                 continue
             module = import_module(f"{manifest.module}.adapter")
-            adapter = await stack.enter_async_context(
+            adapters[name] = await stack.enter_async_context(
                 module.open_adapter(
                     config.connections[name],
                     folder=config.folder,
@@ -95,34 +111,8 @@ async def load_connections(
                     verdicts=verdicts.get(name, {}),
                 )
             )
-            _check_ports(adapter, manifest)
-            if "source" in manifest.ports:
-                sources[name] = adapter
-            if "sink" in manifest.ports:
-                sinks[name] = adapter
-            if hasattr(adapter, "breaker"):
-                breakers[name] = adapter.breaker
-        yield Connections(sources=sources, sinks=sinks, breakers=breakers)
-
-
-@asynccontextmanager
-async def load_feeds(config: Config, *, clock: Clock) -> AsyncIterator[Mapping[str, Feed]]:
-    """Opens every connection that brings messages in, by name, for the listener. Raises
-    ConfigError."""
-    known = manifests()
-    feeds: dict[str, Feed] = {}
-    async with AsyncExitStack() as stack:
-        for name, connection in config.connections.items():
-            manifest = check_connection(connection, known)
-            if "feed" not in manifest.ports:
-                continue
-            module = import_module(f"{manifest.module}.adapter")
-            adapter = await stack.enter_async_context(
-                module.open_adapter(connection, folder=config.folder, clock=clock, verdicts={})
-            )
-            _check_ports(adapter, manifest)
-            feeds[name] = adapter
-        yield feeds
+            _check_ports(adapters[name], manifest)
+        yield adapters
 
 
 def manifests() -> Mapping[str, Manifest]:

@@ -1,6 +1,6 @@
 """What the last probe of each connection found out. Without it, writes are off."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 from chartgate.model.audit import AuditEvent
@@ -21,13 +21,6 @@ class VerdictStore:
         """The verdicts on one connection; empty if it was never probed."""
         rows = await self._database.fetch(QUERIES["select_verdicts"], connection)
         return {row["line"]: (row["holds"], row["detail"]) for row in rows}
-
-    async def all(self) -> Mapping[str, Verdicts]:
-        """The verdicts on every connection that was ever probed."""
-        found: dict[str, dict[str, tuple[bool, str]]] = {}
-        for row in await self._database.fetch(QUERIES["select_all_verdicts"]):
-            found.setdefault(row["connection"], {})[row["line"]] = (row["holds"], row["detail"])
-        return found
 
     async def put(
         self,

@@ -1,9 +1,6 @@
 -- name: select_verdicts
 SELECT line, holds, detail FROM connection_verdict WHERE tenant = $1 AND connection = $2;
 
--- name: select_all_verdicts
-SELECT connection, line, holds, detail FROM connection_verdict WHERE tenant = $1;
-
 -- name: delete_verdicts
 DELETE FROM connection_verdict WHERE tenant = $1 AND connection = $2;
 
