@@ -52,6 +52,7 @@ PREFIXES = {
     "Observation": "obs",
     "DocumentReference": "note",
 }
+EMPTY: tuple[Any, ...] = (None, "", [], {})
 Rows = dict[str, list[dict[str, Any]]]
 
 
@@ -155,7 +156,7 @@ def identifier(mrn: str) -> dict[str, Any]:
 def relinked(value: Any, ids: Mapping[str, str]) -> Any:
     """References to what is kept; to clinicians who are not, one who is; others are left out."""
     if isinstance(value, list):
-        return [r for item in value if (r := relinked(item, ids)) is not None]
+        return [r for item in value if (r := relinked(item, ids)) not in EMPTY]
     if not isinstance(value, dict):
         return value
     reference = value.get("reference")
@@ -167,7 +168,7 @@ def relinked(value: Any, ids: Mapping[str, str]) -> Any:
             return {"reference": f"Practitioner/{CLINICIANS[number]}"}
         return None
     copies = {name: relinked(item, ids) for name, item in value.items()}
-    return {name: item for name, item in copies.items() if item not in (None, [], {})}
+    return {name: item for name, item in copies.items() if item not in EMPTY}
 
 
 if __name__ == "__main__":

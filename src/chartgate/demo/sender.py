@@ -15,6 +15,7 @@ import time
 import urllib.request
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from datetime import time as day_time
@@ -263,14 +264,16 @@ class Line(asyncio.Protocol):
         self._watch = asyncio.get_running_loop().call_later(timeout_s / 4, self._look)
 
 
-def journal_to(file: Path) -> Callable[[Ack], None]:
+@contextmanager
+def ack_journal(file: Path) -> Iterator[Callable[[Ack], None]]:
     """Appends each answer to a file as a JSON line, written before the next message goes."""
-    out = file.open("a", encoding="utf-8", buffering=1)
+    with file.open("a", encoding="utf-8", buffering=1) as out:
 
-    def note(ack: Ack) -> None:
-        out.write(json.dumps({"id": ack.control_id, "code": ack.code, "sha256": ack.digest}) + "\n")
+        def note(ack: Ack) -> None:
+            line = {"id": ack.control_id, "code": ack.code, "sha256": ack.digest}
+            out.write(json.dumps(line) + "\n")
 
-    return note
+        yield note
 
 
 def one_of_hospital(url: str, trigger: str, reference: str, *, control_id: str) -> bytes:
@@ -309,19 +312,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ChartgateError, OSError, KeyError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    report = uvloop.run(
-        send_all(
-            messages,
-            options.host,
-            options.port,
-            options.connections,
-            options.window,
-            timeout_s=options.timeout,
-            give_up_s=options.give_up,
-            rate=options.rate,
-            on_ack=journal_to(options.journal) if options.journal else None,
+    with ack_journal(options.journal) if options.journal else nullcontext() as on_ack:
+        report = uvloop.run(
+            send_all(
+                messages,
+                options.host,
+                options.port,
+                options.connections,
+                options.window,
+                timeout_s=options.timeout,
+                give_up_s=options.give_up,
+                rate=options.rate,
+                on_ack=on_ack,
+            )
         )
-    )
     print(json.dumps(report.shown()))
     return 1 if report.unanswered else 0
 
