@@ -106,11 +106,9 @@ def test_booking_when_it_stays_inside_its_charter_then_it_passes() -> None:
 @pytest.mark.parametrize(
     ("raw", "sentence"),
     [
-        ({"interaction": "create", "resource": SLOT | {"id": None}}, None),
         ({"interaction": "update", "resource": SLOT}, "book may not update Slot"),
         (patch(replaced("/status"), reference="Task/1"), "book may not patch Task"),
         (patch(replaced("/start")), "does not let Slot.start be written"),
-        (patch(replaced("/_status")), None),
         (patch(replaced("/status"), replaced("/comment")), "Slot.comment"),
         (patch({"op": "test", "path": "/comment", "value": "x"}), "Slot.comment"),
         (patch(replaced("/meta/versionId")), "Slot.meta may not be written"),
@@ -148,10 +146,8 @@ def test_booking_when_it_stays_inside_its_charter_then_it_passes() -> None:
     ],
 )
 def test_change_when_it_leaves_its_charter_then_it_is_refused(
-    raw: dict[str, Any], sentence: str | None
+    raw: dict[str, Any], sentence: str
 ) -> None:
-    if sentence is None:  # not this file's matter: a later check refuses it
-        return
     with pytest.raises(Unprocessable, match=sentence):
         check_changes(ACTION, parse_changes([raw]))
 
@@ -186,9 +182,9 @@ def test_choice_when_its_base_is_listed_then_its_types_may_be_written() -> None:
     action = replace(ACTION, writes=(rule,))
     raw = {"resourceType": "Observation", "status": "final", "valueString": "x"}
     check_changes(action, parse_changes([{"interaction": "create", "resource": raw}]))
+    coded = parse_changes([{"interaction": "create", "resource": {**raw, "code": {}}}])
     with pytest.raises(Unprocessable, match=r"Observation\.code"):
-        raw = {**raw, "code": {"text": "x"}}
-        check_changes(action, parse_changes([{"interaction": "create", "resource": raw}]))
+        check_changes(action, coded)
 
 
 def test_resource_when_it_was_already_so_then_a_change_is_not_blamed() -> None:
@@ -241,8 +237,9 @@ changes_like = st.lists(
 
 @settings(max_examples=300, deadline=None)
 @given(raw=changes_like)
-def test_any_json_is_parsed_or_refused_with_a_sentence(raw: Any) -> None:
+def test_any_json_is_taken_or_refused_by_one_of_our_errors(raw: Any) -> None:
     try:
         check_changes(ACTION, parse_changes(raw))
-    except ChartgateError as error:
-        assert str(error)
+    except ChartgateError:
+        return
+    assert isinstance(raw, list)
