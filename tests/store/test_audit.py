@@ -64,8 +64,9 @@ def test_leaf_holds_every_field_that_is_said() -> None:
         **{
             name: "x"
             for name in AuditEvent.__dataclass_fields__
-            if name not in ("recorded", "outcome", "entities", "details")
+            if name not in ("recorded", "action", "outcome", "entities", "details")
         },
+        action="fhir.read",
         outcome=Outcome.DENIED,
         entities=("Slot/1",),
         details=(("k", "v"),),
