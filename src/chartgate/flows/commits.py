@@ -194,10 +194,7 @@ async def _refused(
         found = await find_effect(gate, committing, earlier)
     except (OutcomeUnknown, *NOTHING_SENT):
         store = ProposalStore(gate.database)
-        async with gate.database.bookkeeping() as transaction:
-            await store.end_attempt(
-                transaction, committing, "commit", number, "not-applied", at=gate.clock()
-            )
+        await store.refuse_attempt(committing, "commit", number, at=gate.clock())
         await postpone(gate, committing)
         return
     if found is not None:

@@ -9,7 +9,6 @@ nothing, set its stage to shadow and resume.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 
 from chartgate.errors import (
     Invalid,
@@ -113,7 +112,7 @@ async def _roll_back(gate: Gate, proposal: Proposal, agent: str) -> None:
     except (VersionConflict, WriteRefused) as error:
         await _refused(gate, counted, number, error, agent)
     except NOTHING_SENT:
-        await _end_attempt(gate, counted, number)
+        await store.refuse_attempt(counted, "rollback", number, at=gate.clock())
         await postpone(gate, counted)
     except OutcomeUnknown:
         await postpone(gate, counted)
@@ -157,7 +156,8 @@ async def _refused(
     try:
         found = await find_effect(gate, proposal, earlier)
     except (OutcomeUnknown, *NOTHING_SENT):
-        await _end_attempt(gate, proposal, number)
+        store = ProposalStore(gate.database)
+        await store.refuse_attempt(proposal, "rollback", number, at=gate.clock())
         await postpone(gate, proposal)
         return
     if found is not None:
@@ -220,10 +220,3 @@ async def _landed(
     async with gate.database.change(event) as transaction:
         await store.move(transaction, proposal, after, at=at)
         await store.end_attempts(transaction, proposal, "rollback", "applied", at=at)
-
-
-async def _end_attempt(gate: Gate, proposal: Proposal, number: int) -> None:
-    at: datetime = gate.clock()
-    store = ProposalStore(gate.database)
-    async with gate.database.bookkeeping() as transaction:
-        await store.end_attempt(transaction, proposal, "rollback", number, "not-applied", at=at)

@@ -282,6 +282,13 @@ class ProposalStore:
             at,
         )
 
+    async def refuse_attempt(
+        self, proposal: Proposal, direction: Direction, number: int, *, at: datetime
+    ) -> None:
+        """As `end_attempt` with a definite no, where the proposal itself does not move yet."""
+        async with self._database.bookkeeping() as transaction:
+            await self.end_attempt(transaction, proposal, direction, number, "not-applied", at=at)
+
     async def end_attempts(
         self,
         transaction: Connection,
