@@ -13,6 +13,7 @@ from chartgate.config import Config, WebConfig, load_config
 from chartgate.errors import ConfigError
 from chartgate.observe.logs import start_logs
 from chartgate.web.app import build_app
+from chartgate.web.protocol import LimitedProtocol
 
 
 def add_parser(commands: Any) -> None:
@@ -57,7 +58,7 @@ async def _serve(config: Config, url: str, listening: socket.socket) -> None:
             uvicorn.Config(
                 build_app(gate),
                 loop="none",
-                http="httptools",
+                http=LimitedProtocol,
                 lifespan="off",
                 access_log=False,
                 log_config=None,

@@ -30,6 +30,7 @@ from chartgate.policy.decide import decide
 from chartgate.policy.minimise import minimise
 from chartgate.policy.search_guard import check_search
 from chartgate.store.caches import Minimised
+from chartgate.store.database import promptly
 from chartgate.store.interactions import InteractionStore
 from chartgate.store.lookups import Current
 from chartgate.store.record import RecordStore
@@ -297,7 +298,8 @@ async def _interaction_named(gate: Gate, text: str) -> Interaction | None:
         raise Invalid("Chartgate-Interaction must be a UUID that an earlier answer gave") from None
     known = gate.caches.interactions.get(id_)
     if known is None:
-        known = await InteractionStore(gate.database).get(id_)
+        async with promptly():
+            known = await InteractionStore(gate.database).get(id_)
         if known is not None:
             gate.caches.interactions.put(id_, known)
     return known

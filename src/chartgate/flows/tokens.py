@@ -26,6 +26,7 @@ from chartgate.model.audit import AuditEvent, Outcome
 from chartgate.model.charter import Charter
 from chartgate.model.principal import Client
 from chartgate.store.caches import KnownToken
+from chartgate.store.database import promptly
 from chartgate.store.tokens import Assertion, TokenStore
 
 ALGORITHMS = ("RS384", "ES384")  # the two that SMART names; anything else, above all none, is not
@@ -104,7 +105,8 @@ async def client_of(gate: Gate, token: str) -> Client:
         gate.caches.tokens.drop(hashed)
         if not TOKEN.fullmatch(token):
             raise Unauthenticated(SAY_NO_TOKEN)
-        found = await TokenStore(gate.database).find(hashed, now=now)
+        async with promptly():
+            found = await TokenStore(gate.database).find(hashed, now=now)
         if found is None:
             raise Unauthenticated(SAY_NO_TOKEN)
         known = KnownToken(client=found[0], until=min(found[1], now + KNOWN_FOR))

@@ -32,6 +32,15 @@ GONE = {
     OSError: Unavailable,
 }
 SAY_GONE = "the store cannot be reached; nothing was done; try again shortly"
+WAIT_MAX_S = 2.0  # how long a request that must be answered waits for the store
+
+
+@asynccontextmanager
+async def promptly(wait_max_s: float = WAIT_MAX_S) -> AsyncIterator[None]:
+    """Raises Unavailable where the store hangs rather than answers or fails."""
+    with mapped({TimeoutError: Unavailable}, SAY_GONE):
+        async with asyncio.timeout(wait_max_s):
+            yield
 
 
 class Database:

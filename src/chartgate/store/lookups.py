@@ -5,19 +5,20 @@ pooled connection serve them all.
 """
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
+from typing import NamedTuple
 
-from chartgate.errors import ChartgateError, Unavailable
-from chartgate.store.database import Database
+from chartgate.errors import ChartgateError
+from chartgate.store.database import WAIT_MAX_S, Connection, Database, promptly
 from chartgate.store.queries import load_queries
 
 QUERIES = load_queries("lookups.sql")
 AT_ONCE_MAX = 200  # look-ups in one query
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Current:
+class Current(NamedTuple):
     """What the record holds of one resource now."""
 
     version: str
@@ -49,35 +50,44 @@ class Lookups:
         return await future
 
     async def _answer_waiting(self) -> None:
-        """Lives while somebody waits."""
-        while self._waiting:
-            batch = self._waiting[:AT_ONCE_MAX]
-            del self._waiting[:AT_ONCE_MAX]
-            try:
-                found = await self._select([wanted for wanted, _ in batch])
-            except ChartgateError as error:
-                _fail(batch, error)
-            except BaseException as error:
-                _fail(batch, Unavailable("the record cannot be read", operator_detail=repr(error)))
-                raise
-            else:
-                for position, (_, future) in enumerate(batch):
-                    if not future.done():
-                        future.set_result(found.get(position))
+        """Lives while somebody waits. The connection goes back only after all are answered, so
+        that nobody waits for its clean-up."""
+        batch: list[Waiting] = []
+        try:
+            while self._waiting:  # again: more may come while the connection is given back
+                async with self._connection() as connection:
+                    while self._waiting:
+                        batch = self._waiting[:AT_ONCE_MAX]
+                        del self._waiting[:AT_ONCE_MAX]
+                        await self._answer(connection, batch)
+        except ChartgateError as error:
+            _fail([*batch, *self._waiting], error)
+            self._waiting.clear()
 
-    async def _select(self, wanted: list[Wanted]) -> dict[int, Current]:
-        connections, types, ids, known = zip(*wanted, strict=True)
-        rows = await self._database.fetch(
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Connection]:
+        """A connection, or Unavailable once those who wait have waited long enough."""
+        async with AsyncExitStack() as stack:
+            async with promptly():
+                connection = await stack.enter_async_context(self._database.connection())
+            yield connection
+
+    async def _answer(self, connection: Connection, batch: Sequence[Waiting]) -> None:
+        connections, types, ids, known = zip(*(wanted for wanted, _ in batch), strict=True)
+        rows = await connection.fetch(
             QUERIES["select_current_many"],
-            list(range(len(wanted))), connections, types, ids, known,
+            self._database.tenant,
+            range(len(batch)), connections, types, ids, known,
+            timeout=WAIT_MAX_S,
         )  # fmt: skip
-        return {
-            position: Current(version=version, digest=digest, as_of=as_of, body=body)
-            for position, version, digest, as_of, body in rows
-        }
+        found = {row[0]: row for row in rows}
+        for position, (_, future) in enumerate(batch):
+            if not future.done():
+                row = found.get(position)
+                future.set_result(row and Current(row[1], row[2], row[3], row[4]))
 
 
-def _fail(batch: list[Waiting], error: ChartgateError) -> None:
+def _fail(batch: Sequence[Waiting], error: ChartgateError) -> None:
     for _, future in batch:
         if not future.done():
             future.set_exception(type(error)(str(error), operator_detail=error.operator_detail))

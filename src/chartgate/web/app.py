@@ -14,7 +14,6 @@ from starlette.responses import Response
 
 from chartgate.errors import ChartgateError, Unavailable
 from chartgate.gate import Gate
-from chartgate.store.database import promptly
 from chartgate.web import api, auth, console, errors, fhir, health, limits
 from chartgate.web.routes import Call, Route
 from chartgate.web.table import Table
@@ -36,6 +35,7 @@ SECURITY_HEADERS = (
     (b"referrer-policy", b"no-referrer"),
     (b"x-content-type-options", b"nosniff"),
 )
+SECURITY_NAMES = frozenset(name for name, _ in SECURITY_HEADERS)
 STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
 
 
@@ -106,8 +106,7 @@ class App:
             body=body,
             is_form=single.get(b"content-type", b"").startswith(FORM.encode()),
         )
-        async with promptly():
-            admitted = await auth.admit(gate, route, knock)
+        admitted = await auth.admit(gate, route, knock)
         call = Call(
             gate=gate,
             request=Request(scope),
@@ -137,8 +136,8 @@ class App:
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = message["headers"]
-                present = {name for name, _ in headers}
-                headers.extend(header for header in self._headers if header[0] not in present)
+                own = {name for name, _ in headers} & SECURITY_NAMES
+                headers += [h for h in self._headers if h[0] not in own] if own else self._headers
                 headers.append((b"x-request-id", request_id.encode()))
             await send(message)
 

@@ -13,6 +13,7 @@ from chartgate.flows.tokens import SAY_NO_TOKEN, client_of
 from chartgate.gate import Gate
 from chartgate.model.audit import AuditEvent, Outcome
 from chartgate.model.principal import Client, Person
+from chartgate.store.database import promptly
 from chartgate.web.routes import Guard, Route, parse_form
 
 SESSION_COOKIE = "chartgate_session"
@@ -74,7 +75,8 @@ async def _admitted(gate: Gate, route: Route, knock: Knock) -> Admitted:
         raise Denied(SAY_NOT_FOR_AGENTS)
     if cookie is None:
         raise Unauthenticated(SAY_NO_TOKEN if route.guard is Guard.PRINCIPAL else SAY_SIGN_IN)
-    signed_in = await person_of(gate, cookie)
+    async with promptly():
+        signed_in = await person_of(gate, cookie)
     check_csrf(gate, knock, signed_in)
     if route.guard is Guard.OPERATOR and OPERATOR not in signed_in.person.roles:
         raise Denied("only a person with the role operator may do this")
