@@ -1,5 +1,6 @@
 """Reads, versions, history and paging, over HTTP."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -94,3 +95,20 @@ async def test_the_request_id_comes_back(call: Call, hospital: Hospital) -> None
     reply = await call("POST", "Patient", {"resourceType": "Patient"}, X_Request_ID="r-1")
     assert reply.headers["X-Request-ID"] == "r-1"
     assert hospital.journal.effects[0].request_id == "r-1"
+
+
+async def test_a_request_that_breaks_off_applies_nothing(hospital: Hospital) -> None:
+    _, writer = await asyncio.open_connection(hospital.host, hospital.port)
+    body = b'{"resourceType":"Patient"}'
+    head = f"POST /fhir/Patient HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body) + 9}\r\n"
+    writer.write(head.encode() + b"content-type: application/json\r\n\r\n" + body)
+    await writer.drain()
+    writer.close()
+    await writer.wait_closed()
+    assert hospital.journal.effects == []
+
+
+async def test_head_answers_like_get_without_a_body(call: Call, hospital: Hospital) -> None:
+    hospital.edit({"resourceType": "Patient", "id": "a"})
+    reply = await call("HEAD", "Patient/a")
+    assert (reply.status, reply.json, reply.etag) == (200, None, 'W/"1"')

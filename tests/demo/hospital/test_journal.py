@@ -32,6 +32,7 @@ async def test_effects_carry_markers_versions_and_request_ids(
     assert [r["request_id"] for r in rows] == ["r-1", "r-2", ""]
     assert len((await call("GET", f"{journal}?marker=p-1")).json) == 2
     assert len((await call("GET", f"{journal}?since=2")).json) == 1
+    assert (await call("GET", f"{journal}?since=x")).status == 400
 
 
 async def test_every_mutating_request_is_seen_whatever_came_of_it(

@@ -69,19 +69,18 @@ class HospitalApp:
         quick = scope["method"] == "GET" and path.startswith("/fhir/") and not self.faults.on
         if quick and await self._quick_read(path[6:], scope, send):
             return
-        body = await _body(receive)
         headers = {name.decode("latin-1"): v.decode("latin-1") for name, v in scope["headers"]}
         request = Request(
             method=scope["method"],
             path=path.strip("/"),
             query=scope["query_string"].decode("latin-1"),
             headers=headers,
-            body=body,
         )
         try:
+            request.body = await _body(receive)
             answer = await self._answer(request)
         except Refused as refused:
-            answer = refusal(refused)
+            answer = refusal(refused, _challenge(refused))
         except Cut:
             scope["extensions"][TRANSPORT].abort()
             while (await receive())["type"] != "http.disconnect":
@@ -311,19 +310,19 @@ def _without_etag(answer: Answer, *, everywhere: bool) -> Answer:
 
 
 async def _body(receive: Receive) -> bytes:
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body"):
-        return body
-    parts = [body]
-    size = len(body)
-    while message.get("more_body"):
+    """The whole body. Raises Cut if the client went away before its end."""
+    parts: list[bytes] = []
+    size = 0
+    while True:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Cut
         parts.append(message.get("body", b""))
         size += len(parts[-1])
         if size > BODY_BYTES_MAX:
             raise Refused(413, "too-long", "the body is too large")
-    return b"".join(parts)
+        if not message.get("more_body"):
+            return b"".join(parts)
 
 
 async def _send(answer: Answer, send: Send, *, with_body: bool) -> None:

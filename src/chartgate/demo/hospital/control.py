@@ -93,7 +93,10 @@ class Control:
 
     def _effects(self, request: Request) -> Any:
         wanted = dict(parse_qsl(request.query))
-        effects: Iterable[Effect] = self.journal.effects[int(wanted.get("since", 0)) :]
+        since = wanted.get("since", "0")
+        if not since.isdecimal():
+            raise Refused(400, "invalid", "since must be the seq of an effect")
+        effects: Iterable[Effect] = self.journal.effects[int(since) :]
         if "marker" in wanted:
             effects = (e for e in effects if wanted["marker"] in e.markers)
         return list(map(asdict, effects))
