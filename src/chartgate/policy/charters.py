@@ -23,14 +23,13 @@ from chartgate.policy.cedar import Rulebook, compile_rulebook
 from chartgate.policy.charter_checks import WRITE, content_findings
 from chartgate.policy.charter_shape import CHARTER_SCHEMA, shape_findings
 from chartgate.policy.minimise import listable_elements
-from chartgate.policy.model_file import ModelFile, parse_model, source_attributes
+from chartgate.policy.model_file import ModelFile, parse_model
 
 __all__ = [
     "CHARTER_SCHEMA",
     "CharterBook",
     "compile_book",
     "parse_charter",
-    "source_attributes",
 ]
 
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800, "y": 31_536_000}
