@@ -138,7 +138,7 @@ async def test_the_journal_holds_each_answer_with_its_digest(tmp_path: Path) -> 
         with ack_journal(file) as note:
             await send_all([message(1)], "127.0.0.1", port, 1, on_ack=note)
     row = json.loads(file.read_text())
-    assert (row["id"], row["code"], len(row["sha256"])) == ("m1", "AA", 64)
+    assert (row["control_id"], row["code"], len(row["sha256"])) == ("m1", "AA", 64)
 
 
 async def test_the_command_sends_files_and_sums_up(tmp_path: Path) -> None:

@@ -270,7 +270,7 @@ def ack_journal(file: Path) -> Iterator[Callable[[Ack], None]]:
     with file.open("a", encoding="utf-8", buffering=1) as out:
 
         def note(ack: Ack) -> None:
-            line = {"id": ack.control_id, "code": ack.code, "sha256": ack.digest}
+            line = {"control_id": ack.control_id, "code": ack.code, "sha256": ack.digest}
             out.write(json.dumps(line) + "\n")
 
         yield note
