@@ -1,6 +1,6 @@
 """A sample hospital of each test's own, adapters on it, and servers that answer by script."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -66,14 +66,10 @@ async def serving(handler: Handler) -> AsyncIterator[str]:
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     try:
-        yield f"{site.name}/fhir" if not site.name.endswith(":0") else _url(runner)
+        host, port = runner.addresses[0][:2]
+        yield f"http://{host}:{port}/fhir"
     finally:
         await runner.cleanup()
-
-
-def _url(runner: web.AppRunner) -> str:
-    host, port = runner.addresses[0][:2]
-    return f"http://{host}:{port}/fhir"
 
 
 @pytest.fixture
@@ -86,17 +82,3 @@ async def serve() -> AsyncIterator[Server]:
             return await stack.enter_async_context(context)
 
         yield started
-
-
-@pytest.fixture
-def answer() -> Callable[..., web.Response]:
-    """A FHIR answer."""
-
-    def made(
-        resource: Any = None, *, status: int = 200, headers: Mapping[str, str] | None = None
-    ) -> web.Response:
-        return web.json_response(
-            resource, status=status, headers=headers, content_type="application/fhir+json"
-        )
-
-    return made
