@@ -59,9 +59,9 @@ async def applied_effects(
     if len(effects) == len(evidence):
         return effects
     if effects:
-        raise cannot_tell("partial: some of the changes are there, others are not")
+        raise _cannot_tell("partial: some of the changes are there, others are not")
     if Missing.OVERTAKEN not in evidence and not habits.holds("read_your_writes"):
-        raise cannot_tell("nothing to see, but this system shows its writes late")
+        raise _cannot_tell("nothing to see, but this system shows its writes late")
     return None
 
 
@@ -106,10 +106,10 @@ async def _create_evidence(reader: Reader, change: Change, mark: str, habits: Ha
     page = await reader.search(change.resource_type, criteria, count_max=MARKED_MAX)
     ours = [copy for copy in page.copies if bears_marker(orjson.loads(copy.body), mark)]
     if len(ours) > 1:
-        raise cannot_tell("more than one resource bears our mark")
+        raise _cannot_tell("more than one resource bears our mark")
     if not ours:
         if not page.complete:
-            raise cannot_tell("the search for our mark finds too much")
+            raise _cannot_tell("the search for our mark finds too much")
         return Missing.UNTOUCHED
     return Effect(
         reference=ours[0].reference,
@@ -127,17 +127,17 @@ async def _first_version(reader: Reader, current: Copy, habits: Habits) -> str:
     except NotFound:
         versions = ()
     if not versions or len(versions) == HISTORY_MAX:
-        raise cannot_tell("the history of what bears our mark has no beginning")
+        raise _cannot_tell("the history of what bears our mark has no beginning")
     return versions[-1].version
 
 
 def _without_history(change: Change, current: Copy | None, habits: Habits) -> Evidence:
     """Only the version that stands now can be looked at; a patch needs its pre-image too."""
     if current is None or change.resource is None:
-        raise cannot_tell("the system shows no history")
+        raise _cannot_tell("the system shows no history")
     ignored = habits.dialect.ignored(change.resource_type)
     if differing_paths(change.resource, orjson.loads(current.body), ignored):
-        raise cannot_tell("the system shows no history, and another version stands")
+        raise _cannot_tell("the system shows no history, and another version stands")
     return _effect(change, current)
 
 
@@ -152,7 +152,7 @@ async def _next_version(reader: Reader, change: Change, habits: Habits) -> Evide
     if place == 0:
         # The version we stood on is not there, or is shown as the newest while another stands:
         # the system was restored from a backup, or its replicas disagree.
-        raise cannot_tell("history does not show the version that the write stood on")
+        raise _cannot_tell("history does not show the version that the write stood on")
     base: Resource = orjson.loads(versions[place].body)
     follower: Resource = orjson.loads(versions[place - 1].body)
     intended = change.resource if change.resource is not None else patched(base, change.patch)
@@ -162,7 +162,7 @@ async def _next_version(reader: Reader, change: Change, habits: Habits) -> Evide
     if not differing_paths(intended, follower, ignored):
         return _effect(change, versions[place - 1])
     if _shares_a_change(base, intended, follower, ignored):
-        raise cannot_tell("the next version holds a part of what was sent")
+        raise _cannot_tell("the next version holds a part of what was sent")
     return Missing.OVERTAKEN
 
 
@@ -182,7 +182,7 @@ def _effect(change: Change, copy: Copy) -> Effect:
     )
 
 
-def cannot_tell(detail: str) -> OutcomeUnknown:
+def _cannot_tell(detail: str) -> OutcomeUnknown:
     return OutcomeUnknown(
         "reading cannot tell whether the write was applied; a person has to look",
         operator_detail=detail,
