@@ -178,8 +178,8 @@ class Check:
 
     def events(self, path: str) -> None:
         """Grows the tree over the events, comparing with each head on the way."""
-        expected = agreed = 0
-        strayed = set()
+        expected, strayed = 0, set()
+        agreed = dict.fromkeys(("the export", "the witness", "the proof"), 0)
         with open(path, "rb") as file:
             for line in file:
                 seq, body = read_event(line)
@@ -190,11 +190,11 @@ class Check:
                 self.append(hash_of(LEAF, body))
                 for root, where in self.wanted.get(self.size, ()):
                     if root == self.root():
-                        agreed = self.size
+                        agreed[where] = self.size
                     elif where not in strayed:
                         strayed.add(where)
                         those = f"the first {self.size} events are not those whose head is in"
-                        self.found(f"{those} {where}; the first {agreed} are")
+                        self.found(f"{those} {where}; the first {agreed[where]} are")
         self.counts["events"] = self.size
         for size in sorted(self.wanted):
             for where in {where for _, where in self.wanted[size] if size > self.size}:
