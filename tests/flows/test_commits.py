@@ -142,6 +142,7 @@ async def test_target_that_is_gone_is_handed_off(clinic: Clinic) -> None:
     handed = await clinic.get(approved)
     assert handed.status is Status.HANDED_OFF
     assert "no longer there" in (handed.reason or "")
+    assert len(await clinic.audited("proposal.conflict")) == 1
     handoff = await HandoffStore(clinic.database).of_proposal(approved.id)
     assert handoff is not None
     assert handoff.worklist == "front-desk"
@@ -223,6 +224,8 @@ async def test_what_the_system_changed_on_saving_is_found_and_handed_off(clinic:
     assert handed.status is Status.HANDED_OFF
     assert (handed.reason or "").startswith(commits.SAY_MISMATCH)
     assert "status" in (handed.reason or "")
+    (event,) = await clinic.audited("proposal.verify")
+    assert event["outcome"] == "failed"
 
 
 async def test_system_without_working_preconditions_is_not_written(

@@ -19,6 +19,8 @@ async def test_undecided_proposal_is_handed_off_when_its_time_is_over(clinic: Cl
     handoff = await HandoffStore(clinic.database).of_proposal(proposal.id)
     assert handoff is not None
     assert handoff.opened_at == clinic.clock()
+    (event,) = await clinic.audited("proposal.expire")
+    assert event["details"]["status"] == "expired"
     assert not await deadlines.expire_next(clinic.gate, "w1")
 
 

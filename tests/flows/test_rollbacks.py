@@ -123,8 +123,10 @@ async def test_rollback_waits_while_everything_is_halted(clinic: Clinic) -> None
     clinic.hospital.journal.clear()
     await rollbacks.rollback_next(clinic.gate, "w1")
     assert not clinic.hospital.journal.requests
+    assert not await clinic.audited("proposal.send-rollback")
     await halts.resume(clinic.gate, OPERATOR, reason="over")
-    assert (await run_until_done(clinic, verified)).status is Status.ROLLED_BACK
+    assert await rollbacks.rollback_next(clinic.gate, "w1"), "due at once"
+    assert (await clinic.get(verified)).status is Status.ROLLED_BACK
 
 
 @pytest.mark.parametrize("number", [1, 2])

@@ -347,16 +347,31 @@ async def _verify(gate: Gate, committed: Proposal, prepared: Prepared, agent: st
     paths = await read_back_differences(gate, committed, prepared, committed.receipt)
     at = gate.clock()
     if paths:
-        mismatched = moved(committed, Status.MISMATCHED)
-        reason = (SAY_MISMATCH + ", ".join(paths))[:REASON_MAX]
-        after = moved(mismatched, Status.HANDED_OFF, reason=reason)
-        await hand_off(gate, committed, after, running_action(gate, committed), agent=agent)
+        await _mismatch(gate, committed, paths, agent)
         return
     after = moved(committed, Status.VERIFIED, attempts=0)
     patient = await patient_of_proposal(gate, committed)
     event = event_of(gate, after, "proposal.verify", agent, at=at, patient=patient)
     async with gate.database.change(event) as transaction:
         await ProposalStore(gate.database).move(transaction, committed, after, at=at)
+
+
+async def _mismatch(gate: Gate, committed: Proposal, paths: Sequence[str], agent: str) -> None:
+    reason = (SAY_MISMATCH + ", ".join(paths))[:REASON_MAX]
+    mismatched = moved(committed, Status.MISMATCHED, reason=reason)
+    event = event_of(
+        gate,
+        mismatched,
+        "proposal.verify",
+        agent,
+        at=gate.clock(),
+        patient=await patient_of_proposal(gate, committed),
+        outcome=Outcome.FAILED,
+        reason=reason,
+    )
+    action = running_action(gate, committed)
+    after = moved(mismatched, Status.HANDED_OFF)
+    await hand_off(gate, committed, after, action, agent=agent, events=[event])
 
 
 async def _conflict(
@@ -380,14 +395,24 @@ async def _conflict(
         await _landed(gate, committing, attempt.prepared, attempt.number, receipt, agent)
         return
     reason = "; ".join(result.sentence for result in standing.broken)[:REASON_MAX]
+    at = gate.clock()
     conflicted = moved(proposal, Status.CONFLICTED, reason=reason)
+    event = event_of(
+        gate,
+        conflicted,
+        "proposal.conflict",
+        agent,
+        at=at,
+        patient=patient_in(proposal.content, grounds.bodies),
+        outcome=Outcome.FAILED,
+        reason="guard",
+    )
     try:
         content = _on_live(proposal.content, action, grounds, standing)
     except Invalid as error:
         after = moved(conflicted, Status.HANDED_OFF, reason=f"{reason}; {error}"[:REASON_MAX])
-        await hand_off(gate, proposal, after, action, agent=agent)
+        await hand_off(gate, proposal, after, action, agent=agent, events=[event])
         return
-    at = gate.clock()
     after = moved(
         conflicted,
         Status.PENDING_REVIEW,
@@ -397,17 +422,6 @@ async def _conflict(
         decided_at=None,
         decided_digest=None,
         attempts=0,
-    )
-    patient = patient_in(content, grounds.bodies)
-    event = event_of(
-        gate,
-        after,
-        "proposal.conflict",
-        agent,
-        at=at,
-        patient=patient,
-        outcome=Outcome.FAILED,
-        reason="guard",
     )
     async with gate.database.change(event) as transaction:
         live = list(standing.live.values())

@@ -12,7 +12,7 @@ from chartgate.model.decision import Decision, Request
 from chartgate.model.principal import Principal
 from chartgate.policy.decide import decide
 from chartgate.store.halts import EVERYTHING, Halt, HaltStore
-from chartgate.store.proposals import notify_work
+from chartgate.store.proposals import ProposalStore
 from chartgate.store.stages import StageStore
 
 REASON_MAX = 500  # characters
@@ -38,8 +38,7 @@ async def resume(gate: Gate, who: Principal, *, scope: str = EVERYTHING, reason:
     async with gate.database.change(_event(gate, who, "resume", scope, decision, words)) as change:
         if not await HaltStore(gate.database).delete(change, scope):
             raise NotFound(f"there is no halt on {scope}")
-        await notify_work(change, "commit")
-        await notify_work(change, "rollback")
+        await ProposalStore(gate.database).wake(change, scope)
 
 
 async def set_stage(gate: Gate, who: Principal, charter: Charter | str, stage: str) -> None:

@@ -1,5 +1,6 @@
 """Work given back to staff: opened with the move that hands a proposal off, taken, closed."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import uuid4
@@ -9,6 +10,7 @@ from chartgate.flows.grounds import patient_of_proposal
 from chartgate.flows.permits import check_person, request_on
 from chartgate.flows.proposal_events import event_of
 from chartgate.gate import Gate
+from chartgate.model.audit import AuditEvent
 from chartgate.model.charter import ActionRule
 from chartgate.model.handoff import Handoff, HandoffStatus
 from chartgate.model.principal import Person, Principal
@@ -31,12 +33,13 @@ async def hand_off(
     *,
     agent: str,
     say: str | None = None,
+    events: Sequence[AuditEvent] = (),
     direction: Direction | None = None,
     verdict: Verdict | None = None,
 ) -> Proposal:
     """Moves a proposal to HANDED_OFF and opens its handoff, both or neither; with `verdict`,
     that is also what became of its attempts. `say` stands in for a reason in a person's words,
-    which may be about a patient."""
+    which may be about a patient. `events` say what led to it."""
     assert after.status is Status.HANDED_OFF
     assert after.reason, "a handoff says why"
     at = gate.clock()
@@ -52,7 +55,7 @@ async def hand_off(
         details=(("worklist", handoff.worklist), ("handoff", handoff.id)),
     )
     store = ProposalStore(gate.database)
-    async with gate.database.change(event) as transaction:
+    async with gate.database.change(*events, event) as transaction:
         await store.move(transaction, before, after, at=at)
         await HandoffStore(gate.database).insert(transaction, handoff)
         if direction and verdict:

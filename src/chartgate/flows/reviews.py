@@ -19,7 +19,7 @@ from chartgate.flows.permits import (
 from chartgate.flows.proposal_events import event_of
 from chartgate.flows.proposals import SAY_NOT_FOUND
 from chartgate.gate import Gate
-from chartgate.model.audit import Outcome
+from chartgate.model.audit import AuditEvent, Outcome
 from chartgate.model.decision import Decision
 from chartgate.model.principal import Person, Principal
 from chartgate.model.proposal import Proposal, Status, moved
@@ -61,10 +61,21 @@ async def review(
     if verdict == "hand-back":
         decided["reason"] = words or SAY_HANDED_BACK
         after = moved(before, Status.HANDED_OFF, **decided)
-        rule = running_action(gate, before)
-        return await hand_off(gate, before, after, rule, agent=person.agent, say=SAY_HANDED_BACK)
+        return await hand_off(
+            gate,
+            before,
+            after,
+            running_action(gate, before),
+            agent=person.agent,
+            say=SAY_HANDED_BACK,
+            events=[await _decided(gate, after, person, decision, verdict)],
+        )
     after = moved(before, Status.APPROVED if verdict == "approve" else Status.REJECTED, **decided)
-    await _decide(gate, before, after, person, decision, verdict)
+    event = await _decided(gate, after, person, decision, verdict)
+    async with gate.database.change(event) as transaction:
+        await ProposalStore(gate.database).move(transaction, before, after, at=event.recorded)
+        if after.status is Status.APPROVED:
+            await notify_work(transaction, "commit")
     return after
 
 
@@ -140,29 +151,19 @@ async def _open(
     return proposal, person, decision
 
 
-async def _decide(
-    gate: Gate,
-    before: Proposal,
-    after: Proposal,
-    person: Person,
-    decision: Decision,
-    verdict: Verdict,
-) -> None:
-    at = gate.clock()
-    event = event_of(
+async def _decided(
+    gate: Gate, after: Proposal, person: Person, decision: Decision, verdict: Verdict
+) -> AuditEvent:
+    return event_of(
         gate,
         after,
         "proposal.review",
         person.agent,
-        at=at,
-        patient=await patient_of_proposal(gate, before),
+        at=gate.clock(),
+        patient=await patient_of_proposal(gate, after),
         decision=decision,
         details=(("verdict", verdict),),
     )
-    async with gate.database.change(event) as transaction:
-        await ProposalStore(gate.database).move(transaction, before, after, at=at)
-        if after.status is Status.APPROVED:
-            await notify_work(transaction, "commit")
 
 
 def _checked_reason(reason: str | None) -> str | None:

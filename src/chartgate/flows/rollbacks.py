@@ -24,6 +24,7 @@ from chartgate.flows.permits import check_person, request_on, running_action
 from chartgate.flows.proposal_events import event_of
 from chartgate.flows.sending import (
     NOTHING_SENT,
+    Held,
     claim,
     find_effect,
     is_too_old,
@@ -37,6 +38,7 @@ from chartgate.model.audit import Outcome
 from chartgate.model.principal import Principal
 from chartgate.model.proposal import Proposal, Status, moved
 from chartgate.model.write import Prepared, Receipt
+from chartgate.store.halts import HaltStore
 from chartgate.store.proposals import Attempt, ProposalStore, notify_work
 
 REASON_MAX = 2_000  # characters
@@ -99,6 +101,8 @@ async def rollback_next(gate: Gate, worker: str) -> bool:
 
 async def _roll_back(gate: Gate, proposal: Proposal, agent: str) -> None:
     assert proposal.compensation is not None, "verified without a compensation"
+    if await HaltStore(gate.database).in_force(proposal.charter):
+        raise Held("a halt is in force; nothing was sent")
     prepared = Prepared(write=proposal.compensation, before=())
     at = gate.clock()
     counted = replace(proposal, attempts=proposal.attempts + 1)

@@ -219,6 +219,12 @@ class ProposalStore:
                 int(failed),
             )
 
+    async def wake(self, transaction: Connection, scope: str) -> None:
+        """What waited under a halt's scope is due at once."""
+        await transaction.execute(QUERIES["wake_waiting"], self._database.tenant, scope)
+        for kind in ("commit", "rollback"):
+            await notify_work(transaction, kind)
+
     async def overdue(self, *, now: datetime) -> Proposal | None:
         """One that nobody decided in time, or that a status on the way to staff holds."""
         id_ = await self._database.fetch_value(QUERIES["select_overdue"], now)

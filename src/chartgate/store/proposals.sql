@@ -95,6 +95,10 @@ FROM proposal p WHERE p.tenant = $1 AND p.id = $2;
 UPDATE proposal SET lease_until = NULL, next_try_at = $4, attempts = attempts + $5
 WHERE tenant = $1 AND id = $2 AND fence = $3;
 
+-- name: wake_waiting
+UPDATE proposal SET next_try_at = NULL
+WHERE tenant = $1 AND status IN ('approved', 'rolling-back') AND $2 IN ('*', charter);
+
 -- name: insert_attempt
 INSERT INTO proposal_attempt
   (tenant, proposal, direction, attempt, fence, intent, started_at)

@@ -295,7 +295,7 @@ CREATE TABLE proposal (
   CHECK (status NOT IN ('approved', 'committing', 'committed', 'verified', 'mismatched',
            'rolling-back', 'rolled-back')
          OR (decided_by IS NOT NULL AND decided_at IS NOT NULL
-             AND decided_digest = content_digest)),
+             AND decided_digest IS NOT DISTINCT FROM content_digest)),
   CHECK (decided_by IS DISTINCT FROM author),
   CHECK (status NOT IN ('committed', 'verified', 'rolling-back', 'rolled-back')
          OR (receipt IS NOT NULL AND compensation IS NOT NULL))

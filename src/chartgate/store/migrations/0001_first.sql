@@ -1,1 +1,366 @@
-../schema.sql
+-- The truth about the store. migrations/NNNN_*.sql must arrive at exactly this (tested).
+-- Every table leads with the tenant: it shards by it, and row-level security holds it apart.
+
+CREATE TABLE audit_event (
+  tenant text NOT NULL,
+  id bigint GENERATED ALWAYS AS IDENTITY,
+  xid xid8 NOT NULL DEFAULT pg_current_xact_id(),  -- lets the sequencer see what is settled
+  recorded timestamptz NOT NULL,
+  action text NOT NULL,
+  agent text NOT NULL,
+  patient text,
+  outcome text NOT NULL CHECK (outcome IN ('success', 'denied', 'failed')),
+  body bytea NOT NULL,  -- the leaf: canonical JSON
+  PRIMARY KEY (tenant, id)
+);
+CREATE INDEX audit_event_settled ON audit_event (tenant, xid, id);
+
+CREATE TABLE ledger_leaf (
+  tenant text NOT NULL,
+  seq bigint NOT NULL CHECK (seq >= 0),  -- gap-free, from 0
+  event_id bigint NOT NULL,
+  hash bytea NOT NULL CHECK (length(hash) = 32),
+  PRIMARY KEY (tenant, seq),
+  UNIQUE (tenant, event_id)
+);
+
+-- Roots of complete subtrees of 256^level leaves: what a proof needs beside 256 leaves.
+CREATE TABLE ledger_node (
+  tenant text NOT NULL,
+  level smallint NOT NULL CHECK (level > 0),
+  idx bigint NOT NULL CHECK (idx >= 0),
+  hash bytea NOT NULL CHECK (length(hash) = 32),
+  PRIMARY KEY (tenant, level, idx)
+);
+
+CREATE TABLE ledger_head (
+  tenant text NOT NULL,
+  tree_size bigint NOT NULL CHECK (tree_size >= 0),
+  root bytea NOT NULL CHECK (length(root) = 32),
+  signed_at timestamptz NOT NULL,
+  checkpoint text NOT NULL,  -- C2SP signed note
+  PRIMARY KEY (tenant, tree_size)
+);
+
+-- How far the sequencer has come. system_identifier tells a restored cluster from the old one,
+-- in which transaction ids start again.
+CREATE TABLE ledger_cursor (
+  tenant text NOT NULL PRIMARY KEY,
+  xid xid8 NOT NULL,
+  event_id bigint NOT NULL,
+  system_identifier text NOT NULL
+);
+
+CREATE TABLE charter_revision (
+  tenant text NOT NULL,
+  charter text NOT NULL,
+  digest text NOT NULL,
+  revision integer NOT NULL,
+  body bytea NOT NULL,
+  loaded_at timestamptz NOT NULL,
+  PRIMARY KEY (tenant, charter, digest)
+);
+
+CREATE TABLE charter_stage (
+  tenant text NOT NULL,
+  charter text NOT NULL,
+  stage text NOT NULL CHECK (stage IN ('shadow', 'suggest', 'pilot', 'canary', 'full')),
+  set_by text NOT NULL,
+  set_at timestamptz NOT NULL,
+  PRIMARY KEY (tenant, charter)
+);
+
+-- A row is a halt in force; scope '*' is everything.
+CREATE TABLE halt (
+  tenant text NOT NULL,
+  scope text NOT NULL,
+  reason text NOT NULL,
+  halted_by text NOT NULL,
+  halted_at timestamptz NOT NULL,
+  PRIMARY KEY (tenant, scope)
+);
+
+CREATE TABLE connection_verdict (
+  tenant text NOT NULL,
+  connection text NOT NULL,
+  line text NOT NULL,  -- e.g. "if_match_on_put"
+  holds boolean NOT NULL,
+  detail text NOT NULL,
+  probed_at timestamptz NOT NULL,
+  PRIMARY KEY (tenant, connection, line)
+);
+
+CREATE TABLE access_token (
+  tenant text NOT NULL,
+  token_hash bytea NOT NULL CHECK (length(token_hash) = 32),
+  client text NOT NULL,
+  charter text NOT NULL,
+  scopes text[] NOT NULL,
+  expires_at timestamptz NOT NULL,
+  PRIMARY KEY (tenant, token_hash)
+);
+
+CREATE TABLE assertion_seen (
+  tenant text NOT NULL,
+  client text NOT NULL,
+  jti text NOT NULL,
+  expires_at timestamptz NOT NULL,
+  PRIMARY KEY (tenant, client, jti)
+);
+
+CREATE TABLE person (
+  tenant text NOT NULL,
+  name text NOT NULL,
+  password_hash text NOT NULL,  -- argon2id
+  roles text[] NOT NULL,
+  sites text[] NOT NULL,
+  failures integer NOT NULL DEFAULT 0,
+  locked_until timestamptz,
+  PRIMARY KEY (tenant, name)
+);
+
+CREATE TABLE person_session (
+  tenant text NOT NULL,
+  session_hash bytea NOT NULL CHECK (length(session_hash) = 32),
+  person text NOT NULL,
+  csrf text NOT NULL,
+  seen_at timestamptz NOT NULL,
+  expires_at timestamptz NOT NULL,
+  PRIMARY KEY (tenant, session_hash),
+  FOREIGN KEY (tenant, person) REFERENCES person ON DELETE CASCADE
+);
+
+CREATE TABLE interaction (
+  tenant text NOT NULL,
+  id uuid NOT NULL,
+  client text NOT NULL,
+  charter text NOT NULL,
+  site text NOT NULL,
+  started_at timestamptz NOT NULL,
+  PRIMARY KEY (tenant, id)
+);
+
+CREATE TABLE read_set (
+  tenant text NOT NULL,
+  interaction uuid NOT NULL,
+  position bigint GENERATED ALWAYS AS IDENTITY,
+  reference text NOT NULL,
+  version text NOT NULL,
+  digest bytea NOT NULL CHECK (length(digest) = 32),
+  as_of timestamptz NOT NULL,
+  search text,
+  PRIMARY KEY (tenant, interaction, position)
+);
+
+-- The record: each version of each resource that Chartgate has seen, kept once.
+CREATE TABLE record_version (
+  tenant text NOT NULL,
+  connection text NOT NULL,
+  resource_type text NOT NULL,
+  id text NOT NULL,
+  digest bytea NOT NULL CHECK (length(digest) = 32),
+  version text NOT NULL,
+  body bytea NOT NULL,  -- canonical JSON
+  seen_at timestamptz NOT NULL,
+  PRIMARY KEY (tenant, connection, resource_type, id, digest)
+);
+
+-- Which version is current, and when that was last known to be so.
+CREATE TABLE record (
+  tenant text NOT NULL,
+  connection text NOT NULL,
+  resource_type text NOT NULL,
+  id text NOT NULL,
+  digest bytea NOT NULL,
+  version text NOT NULL,
+  as_of timestamptz NOT NULL,
+  PRIMARY KEY (tenant, connection, resource_type, id),
+  FOREIGN KEY (tenant, connection, resource_type, id, digest) REFERENCES record_version
+) WITH (fillfactor = 80);
+
+CREATE TABLE inbox (
+  tenant text NOT NULL,
+  id bigint GENERATED ALWAYS AS IDENTITY,
+  connection text NOT NULL,
+  sender text NOT NULL,
+  control_id text NOT NULL,
+  message_type text NOT NULL,
+  lane integer NOT NULL,
+  merged_lane integer,  -- of the patient who is merged away, which must keep its order too
+  digest bytea NOT NULL CHECK (length(digest) = 32),
+  raw bytea NOT NULL,
+  ack bytea NOT NULL,
+  received_at timestamptz NOT NULL,
+  status text NOT NULL DEFAULT 'queued'
+    CHECK (status IN ('queued', 'delivered', 'quarantined', 'filtered')),
+  reason text,
+  attempts integer NOT NULL DEFAULT 0,
+  PRIMARY KEY (tenant, id),
+  UNIQUE (tenant, connection, sender, control_id),
+  CHECK (status <> 'filtered' OR reason IS NOT NULL)
+);
+CREATE INDEX inbox_queued ON inbox (tenant, id) INCLUDE (lane, merged_lane)
+  WHERE status = 'queued';
+
+-- What could not be taken or transformed, with its bytes. inbox_id is null for bytes that
+-- never became a message of the inbox.
+CREATE TABLE quarantine (
+  tenant text NOT NULL,
+  id bigint GENERATED ALWAYS AS IDENTITY,
+  connection text NOT NULL,
+  inbox_id bigint,
+  reason_class text NOT NULL,
+  reason text NOT NULL,
+  position text NOT NULL DEFAULT '',
+  digest bytea NOT NULL CHECK (length(digest) = 32),
+  raw bytea NOT NULL,
+  first_seen_at timestamptz NOT NULL,
+  last_seen_at timestamptz NOT NULL,
+  count integer NOT NULL DEFAULT 1,
+  PRIMARY KEY (tenant, id),
+  UNIQUE (tenant, connection, reason_class, digest)
+);
+
+CREATE TABLE event (
+  tenant text NOT NULL,
+  id bigint GENERATED ALWAYS AS IDENTITY,
+  site text NOT NULL,
+  kind text NOT NULL,
+  focus text[] NOT NULL,
+  occurred_at timestamptz NOT NULL,
+  inbox_id bigint NOT NULL,
+  PRIMARY KEY (tenant, id)
+);
+
+-- Subscriptions number what they send; the number is taken in the event's own transaction.
+CREATE TABLE subscription (
+  tenant text NOT NULL,
+  client text NOT NULL,
+  charter text NOT NULL,
+  last_number bigint NOT NULL DEFAULT 0,
+  PRIMARY KEY (tenant, client, charter)
+);
+
+CREATE TABLE notification (
+  tenant text NOT NULL,
+  client text NOT NULL,
+  charter text NOT NULL,
+  number bigint NOT NULL,  -- gap-free per subscription, from 1
+  event_id bigint NOT NULL,
+  attempts integer NOT NULL DEFAULT 0,
+  next_try_at timestamptz NOT NULL,
+  lease_until timestamptz,
+  delivered_at timestamptz,
+  last_error text,
+  PRIMARY KEY (tenant, client, charter, number)
+);
+CREATE INDEX notification_waiting ON notification (tenant, client, charter, number)
+  WHERE delivered_at IS NULL;
+
+CREATE TABLE proposal (
+  tenant text NOT NULL,
+  id uuid NOT NULL,
+  charter text NOT NULL,
+  charter_digest text NOT NULL,
+  action text NOT NULL,
+  site text NOT NULL,
+  connection text NOT NULL,
+  author text NOT NULL,
+  interaction uuid NOT NULL,
+  idempotency_key text,
+  stage text NOT NULL,
+  status text NOT NULL CHECK (status IN ('shadowed', 'pending-review', 'approved', 'rejected',
+    'expired', 'withdrawn', 'handed-off', 'conflicted', 'committing', 'committed', 'verified',
+    'mismatched', 'rolling-back', 'rolled-back', 'closed')),
+  content_version integer NOT NULL CHECK (content_version > 0),
+  content_digest text NOT NULL,
+  confidence double precision NOT NULL CHECK (confidence BETWEEN 0 AND 1),
+  rationale text NOT NULL,
+  created_at timestamptz NOT NULL,
+  due_at timestamptz NOT NULL,
+  decided_by text,
+  decided_at timestamptz,
+  decided_digest text,
+  reason text,
+  receipt bytea,
+  compensation bytea,
+  attempts integer NOT NULL DEFAULT 0,
+  fence bigint NOT NULL DEFAULT 0,
+  lease_until timestamptz,
+  next_try_at timestamptz,
+  changed_at timestamptz NOT NULL,
+  PRIMARY KEY (tenant, id),
+  UNIQUE (tenant, author, idempotency_key),
+  -- Nothing is sent without a decision on exactly this content.
+  CHECK (status NOT IN ('approved', 'committing', 'committed', 'verified', 'mismatched',
+           'rolling-back', 'rolled-back')
+         OR (decided_by IS NOT NULL AND decided_at IS NOT NULL
+             AND decided_digest IS NOT DISTINCT FROM content_digest)),
+  CHECK (decided_by IS DISTINCT FROM author),
+  CHECK (status NOT IN ('committed', 'verified', 'rolling-back', 'rolled-back')
+         OR (receipt IS NOT NULL AND compensation IS NOT NULL))
+);
+CREATE INDEX proposal_work ON proposal (tenant, status, next_try_at)
+  WHERE status IN ('pending-review', 'approved', 'conflicted', 'committing', 'committed',
+                   'expired', 'mismatched', 'rolling-back');
+CREATE INDEX proposal_recent ON proposal (tenant, created_at);
+
+CREATE TABLE proposal_content (
+  tenant text NOT NULL,
+  proposal uuid NOT NULL,
+  version integer NOT NULL,
+  digest text NOT NULL,
+  body bytea NOT NULL,  -- canonical JSON of changes and differences
+  edited_by text,
+  created_at timestamptz NOT NULL,
+  PRIMARY KEY (tenant, proposal, version),
+  FOREIGN KEY (tenant, proposal) REFERENCES proposal DEFERRABLE INITIALLY DEFERRED
+);
+
+-- Intent before each send: what went out, on which versions it stood, and what came back.
+CREATE TABLE proposal_attempt (
+  tenant text NOT NULL,
+  proposal uuid NOT NULL,
+  direction text NOT NULL CHECK (direction IN ('commit', 'rollback')),
+  attempt integer NOT NULL CHECK (attempt > 0),
+  fence bigint NOT NULL,
+  intent bytea NOT NULL,  -- canonical JSON of the Prepared write
+  started_at timestamptz NOT NULL,
+  verdict text CHECK (verdict IN ('applied', 'not-applied', 'cannot-tell')),
+  ended_at timestamptz,
+  PRIMARY KEY (tenant, proposal, direction, attempt),
+  FOREIGN KEY (tenant, proposal) REFERENCES proposal
+);
+
+CREATE TABLE handoff (
+  tenant text NOT NULL,
+  id uuid NOT NULL,
+  proposal uuid NOT NULL,
+  worklist text NOT NULL,
+  site text NOT NULL,
+  reason text NOT NULL,
+  opened_at timestamptz NOT NULL,
+  due_at timestamptz NOT NULL,
+  status text NOT NULL CHECK (status IN ('open', 'taken', 'closed')),
+  taken_by text,
+  outcome text,
+  PRIMARY KEY (tenant, id),
+  UNIQUE (tenant, proposal),  -- never twice
+  FOREIGN KEY (tenant, proposal) REFERENCES proposal,
+  CHECK (status <> 'closed' OR outcome IS NOT NULL)
+);
+CREATE INDEX handoff_open ON handoff (tenant, worklist, due_at) WHERE status <> 'closed';
+
+-- Tenants never meet, whoever owns the tables.
+DO $$
+DECLARE name text;
+BEGIN
+  FOR name IN SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+              WHERE c.relkind = 'r' AND n.nspname = current_schema() AND c.relname <> 'migration'
+  LOOP
+    EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
+    EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', name);
+    EXECUTE format('CREATE POLICY tenant ON %I USING (tenant = current_setting(''chartgate.tenant''))'
+                   ' WITH CHECK (tenant = current_setting(''chartgate.tenant''))', name);
+  END LOOP;
+END $$;

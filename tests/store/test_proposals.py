@@ -1,0 +1,325 @@
+"""Proposals in the store: moves compare and swap, claims fence, constraints hold."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from chartgate.errors import InvalidTransition, NotFound, VersionConflict
+from chartgate.formats.canonical import canonical_bytes, digest
+from chartgate.model.audit import AuditEvent
+from chartgate.model.handoff import Handoff
+from chartgate.model.interaction import Seen
+from chartgate.model.proposal import (
+    Content,
+    Difference,
+    Proposal,
+    Status,
+    content_digest,
+    is_intact,
+    moved,
+)
+from chartgate.model.resource import Copy
+from chartgate.model.write import Change, Effect, Prepared, Receipt, Write
+from chartgate.store.database import Database, open_database
+from chartgate.store.handoffs import HandoffStore
+from chartgate.store.proposals import ProposalStore
+from chartgate.testing.clock import START, FakeClock
+
+EVENT = AuditEvent(recorded=START, action="proposal.submit", agent="process:test")
+PATCH = Change(
+    interaction="patch",
+    resource_type="Slot",
+    reference="Slot/1",
+    patch=({"op": "replace", "path": "/status", "value": "busy"},),
+    if_match="1",
+)
+CREATE = Change(
+    interaction="create",
+    resource_type="Appointment",
+    resource={"resourceType": "Appointment", "status": "booked", "priority": 1},
+)
+DIFFERENCES = (Difference(reference="Slot/1", path="status", before="free", after="busy"),)
+BASE = (Seen(reference="Slot/1", version="2", digest=digest(b"x"), as_of=START),)
+WRITE = Write(marker="m", changes=(PATCH, CREATE))
+RECEIPT = Receipt(
+    effects=(Effect(reference="Slot/1", version_before="1", version_after="2"),), at=START
+)
+
+
+def content(version: int = 1, *, base: tuple[Seen, ...] = ()) -> Content:
+    changes = (PATCH, CREATE)
+    return Content(
+        version=version,
+        changes=changes,
+        differences=DIFFERENCES,
+        digest=content_digest(changes, DIFFERENCES, base),
+        base=base,
+    )
+
+
+def proposal(**fields: Any) -> Proposal:
+    made = Proposal(
+        id=str(uuid4()),
+        charter="clinic-booking",
+        charter_digest="0" * 64,
+        action="book",
+        site="north-clinic",
+        connection="north-ehr",
+        author="client:slot-picker",
+        interaction=str(uuid4()),
+        stage="suggest",
+        status=Status.PENDING_REVIEW,
+        content=content(),
+        confidence=0.9,
+        rationale="because",
+        created_at=START,
+        due_at=START + timedelta(minutes=15),
+    )
+    return replace(made, **fields)
+
+
+async def insert(database: Database, made: Proposal, key: str | None = None) -> Proposal:
+    async with database.change(EVENT) as transaction:
+        await ProposalStore(database).insert(transaction, made, idempotency_key=key)
+    return made
+
+
+async def move(database: Database, before: Proposal, after: Proposal) -> None:
+    async with database.change(EVENT) as transaction:
+        await ProposalStore(database).move(transaction, before, after, at=START)
+
+
+def approved(before: Proposal) -> Proposal:
+    return moved(
+        before,
+        Status.APPROVED,
+        decided_by="person:sofia",
+        decided_at=START,
+        decided_digest=before.content.digest,
+    )
+
+
+async def claim(database: Database, clock: FakeClock) -> Proposal | None:
+    now = clock()
+    statuses = (Status.APPROVED, Status.COMMITTING)
+    return await ProposalStore(database).claim(
+        statuses, now=now, lease_until=now + timedelta(seconds=30)
+    )
+
+
+async def test_proposal_comes_back_as_it_was_put(database: Database) -> None:
+    store = ProposalStore(database)
+    made = await insert(database, proposal())
+    assert await store.get(made.id) == made
+    full = moved(
+        moved(approved(made), Status.COMMITTING),
+        Status.COMMITTED,
+        receipt=RECEIPT,
+        compensation=WRITE,
+    )
+    await move(
+        database,
+        made,
+        replace(full, content=content(2, base=BASE), decided_digest=content(2, base=BASE).digest),
+    )
+    found = await store.get(made.id)
+    assert (found.receipt, found.compensation) == (RECEIPT, WRITE)
+    assert found.content == content(2, base=BASE)
+    assert is_intact(found.content)
+    assert [c.version for c in await store.contents(made.id)] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "id_", ["no-uuid", "", str(uuid4()), "00000000-0000-0000-0000-00000000000g"]
+)
+async def test_proposal_that_is_not_there_is_not_found(database: Database, id_: str) -> None:
+    with pytest.raises(NotFound):
+        await ProposalStore(database).get(id_)
+
+
+async def test_move_of_what_changed_meanwhile_is_refused(database: Database) -> None:
+    made = await insert(database, proposal())
+    await move(database, made, moved(made, Status.WITHDRAWN))
+    with pytest.raises(VersionConflict):
+        await move(database, made, approved(made))
+    assert (await ProposalStore(database).get(made.id)).status is Status.WITHDRAWN
+
+
+async def test_move_on_an_older_content_is_refused(database: Database) -> None:
+    made = await insert(database, proposal())
+    await move(database, made, replace(made, content=content(2)))
+    with pytest.raises(VersionConflict):
+        await move(database, made, approved(made))
+
+
+async def test_refused_move_leaves_no_audit_event(database: Database) -> None:
+    made = await insert(database, proposal())
+    count = "SELECT count(*) FROM audit_event WHERE tenant = $1"
+    before = await database.fetch_value(count)
+    with pytest.raises(VersionConflict):
+        await move(database, replace(made, fence=7), approved(made))
+    assert await database.fetch_value(count) == before
+
+
+async def test_claim_leases_and_an_older_claim_cannot_move(
+    database: Database, clock: FakeClock
+) -> None:
+    made = await insert(database, proposal())
+    await move(database, made, approved(made))
+    first = await claim(database, clock)
+    assert first is not None
+    assert await claim(database, clock) is None, "leased"
+    clock.advance(30)
+    second = await claim(database, clock)
+    assert second is not None
+    assert second.fence == first.fence + 1
+    with pytest.raises(VersionConflict):
+        await move(database, first, moved(first, Status.COMMITTING))
+    with pytest.raises(InvalidTransition):
+        await ProposalStore(database).why_not_send(first, now=clock())
+    assert await ProposalStore(database).why_not_send(second, now=clock()) is None
+    await move(database, second, moved(second, Status.COMMITTING))
+
+
+async def test_last_look_refuses_when_the_lease_has_ended(
+    database: Database, clock: FakeClock
+) -> None:
+    made = await insert(database, proposal())
+    await move(database, made, approved(made))
+    claimed = await claim(database, clock)
+    assert claimed is not None
+    clock.advance(30)
+    with pytest.raises(InvalidTransition):
+        await ProposalStore(database).why_not_send(claimed, now=clock())
+
+
+async def test_postponed_proposal_waits_and_an_older_claim_cannot_postpone(
+    database: Database, clock: FakeClock
+) -> None:
+    store = ProposalStore(database)
+    made = await insert(database, proposal())
+    await move(database, made, approved(made))
+    claimed = await claim(database, clock)
+    assert claimed is not None
+    stale = replace(claimed, fence=claimed.fence - 1)
+    await store.postpone(stale, until=clock(), failed=True)
+    assert await claim(database, clock) is None, "still leased"
+    await store.postpone(claimed, until=clock() + timedelta(seconds=10), failed=True)
+    assert await claim(database, clock) is None
+    clock.advance(10)
+    again = await claim(database, clock)
+    assert again is not None
+    assert again.attempts == 1
+
+
+async def test_idempotency_key_belongs_to_its_author(database: Database) -> None:
+    made = await insert(database, proposal(), "k")
+    await insert(database, proposal(author="client:other"), "k")
+    await insert(database, proposal(), None)
+    await insert(database, proposal(), None)
+    with pytest.raises(VersionConflict):
+        await insert(database, proposal(), "k")
+    found = await ProposalStore(database).by_key(made.author, "k")
+    assert found == (made.id, made.content.digest)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"status": Status.APPROVED},
+        {"status": Status.APPROVED, "decided_by": "person:a", "decided_at": START},
+        {
+            "status": Status.APPROVED,
+            "decided_by": "person:a",
+            "decided_at": START,
+            "decided_digest": "another",
+        },
+        {
+            "status": Status.APPROVED,
+            "decided_by": "client:slot-picker",
+            "decided_at": START,
+            "decided_digest": content().digest,
+        },
+        {
+            "status": Status.COMMITTED,
+            "decided_by": "person:a",
+            "decided_at": START,
+            "decided_digest": content().digest,
+        },
+        {"confidence": 1.01},
+    ],
+    ids=["undecided", "no digest", "other digest", "own", "no receipt", "confidence"],
+)
+async def test_database_itself_refuses_what_must_never_be(
+    database: Database, fields: dict[str, Any]
+) -> None:
+    with pytest.raises(asyncpg.CheckViolationError):
+        await insert(database, proposal(**fields))
+
+
+async def test_attempts_keep_intent_and_verdict(database: Database) -> None:
+    store = ProposalStore(database)
+    made = await insert(database, proposal())
+    body = canonical_bytes({"resourceType": "Slot", "id": "1"})
+    before = Copy(reference="Slot/1", version="1", digest=digest(body), body=body, as_of=START)
+    prepared = Prepared(write=WRITE, before=(before,))
+    async with database.change(EVENT) as transaction:
+        for expected in (1, 2, 3):
+            number = await store.insert_attempt(transaction, made, "commit", prepared, at=START)
+            assert number == expected
+        await store.end_attempt(transaction, made, "commit", 2, "not-applied", at=START)
+    first, second, third = await store.attempts(made.id, "commit")
+    assert first.prepared == prepared
+    assert (first.verdict, second.verdict, third.verdict) == (None, "not-applied", None)
+    async with database.change(EVENT) as transaction:
+        await store.end_attempts(transaction, made, "commit", "applied", at=START)
+    verdicts = [a.verdict for a in await store.attempts(made.id, "commit")]
+    assert verdicts == ["applied", "not-applied", "applied"], "a verdict is final"
+    assert await store.attempts(made.id, "rollback") == ()
+
+
+async def test_handoff_is_opened_once_for_a_proposal(database: Database) -> None:
+    made = await insert(database, proposal())
+
+    def handoff() -> Handoff:
+        return Handoff(
+            id=str(uuid4()),
+            proposal=made.id,
+            worklist="front-desk",
+            site=made.site,
+            reason="test",
+            opened_at=START,
+            due_at=START,
+        )
+
+    first = handoff()
+    async with database.change(EVENT) as transaction:
+        await HandoffStore(database).insert(transaction, first)
+    with pytest.raises(asyncpg.UniqueViolationError):
+        async with database.change(EVENT) as transaction:
+            await HandoffStore(database).insert(transaction, handoff())
+    assert await HandoffStore(database).of_proposal(made.id) == first
+
+
+async def test_content_that_was_changed_or_is_broken_is_not_intact(database: Database) -> None:
+    made = await insert(database, proposal())
+    for body in (b"{}", b"no json", b'{"changes":[{}],"differences":[]}', b"[]"):
+        async with database.bookkeeping() as transaction:
+            await transaction.execute("UPDATE proposal_content SET body = $1", body)
+        found = await ProposalStore(database).get(made.id)
+        assert not is_intact(found.content)
+
+
+async def test_another_tenant_sees_nothing(database: Database, database_url: str) -> None:
+    made = await insert(database, proposal())
+    other = await open_database(database_url, tenant="other")
+    try:
+        with pytest.raises(NotFound):
+            await ProposalStore(other).get(made.id)
+        assert await ProposalStore(other).listed(limit=10) == ()
+    finally:
+        await other.close()
