@@ -7,6 +7,7 @@ more rarely, and delays no other.
 
 import asyncio
 import random
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid5
@@ -26,8 +27,8 @@ LOG = structlog.get_logger()
 AGENT = "process:worker"
 IDS = UUID("5d0d2f0e-8f43-5e2b-8c3a-6a0f0a4b8f11")  # the namespace of subscription ids
 PROFILES = "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition"
-IN_A_ROW_MAX = 100  # to one destination before the others are looked at again
-LEASE_MARGIN_S = 5.0  # beyond the time-out: the answer still has to be stored
+IN_A_ROW_MAX = 50  # to one destination before the others are looked at again
+LEASE_S = 5.0  # beyond one time-out; no send begins that could outlast it
 
 
 def subscribers_of(gate: Gate, *, site: str, kind: str) -> tuple[Subscription, ...]:
@@ -48,41 +49,54 @@ async def deliver_next(gate: Gate, http: aiohttp.ClientSession) -> int:
     Run several of these loops: each leases what it sends, so a slow destination holds up one of
     them and no other destination. Raises Unavailable.
     """
-    outbox = OutboxStore(gate.database)
     now = gate.clock()
-    heads = await outbox.claim(at=now, lease_until=_lease_until(gate, now))
-    sent = await asyncio.gather(*(_deliver_in_a_row(gate, http, head) for head in heads))
-    return sum(sent)
+    lease_until = now + timedelta(seconds=gate.config.worker.notify_timeout_s + LEASE_S)
+    claimed = await OutboxStore(gate.database).claim(
+        at=now, lease_until=lease_until, count_max=IN_A_ROW_MAX
+    )
+    sent = await asyncio.gather(
+        *(_deliver_in_a_row(gate, http, some, lease_until) for some in claimed),
+        return_exceptions=True,
+    )
+    for result in sent:
+        if isinstance(result, BaseException):
+            raise result  # after all the others have ended
+    return sum(result for result in sent if isinstance(result, int))
 
 
-async def _deliver_in_a_row(gate: Gate, http: aiohttp.ClientSession, head: Notification) -> int:
-    """Sends this one and those behind it, until one fails or none is left."""
+async def _deliver_in_a_row(
+    gate: Gate,
+    http: aiohttp.ClientSession,
+    claimed: Sequence[Notification],
+    lease_until: datetime,
+) -> int:
+    """Sends the notifications of one subscription, until one fails or the lease runs out."""
     outbox = OutboxStore(gate.database)
-    notification: Notification | None = head
-    count = 0
-    while notification is not None and count < IN_A_ROW_MAX:
+    send_until = lease_until - timedelta(seconds=gate.config.worker.notify_timeout_s)
+    for count, notification in enumerate(claimed):
+        if gate.clock() > send_until:
+            await outbox.release(notification, lease_until=lease_until)
+            return count
         error = await _send(gate, http, notification)
         now = gate.clock()
         if error:
-            LOG.warning(
-                "notifications.failed",
-                client=notification.client,
-                number=notification.number,
-                attempts=notification.attempts + 1,
-                error=error,
-            )
-            retry_at = _retry_at(gate, now, attempts=notification.attempts)
-            await outbox.failed(notification, next_try_at=retry_at, error=error)
+            await _put_off(gate, notification, error, now)
+            await outbox.release(notification, lease_until=lease_until)
             return count
         await outbox.delivered(notification, _audit(notification, now), at=now)
-        count += 1
-        following = await outbox.claim(
-            at=now,
-            lease_until=_lease_until(gate, now),
-            subscription=(notification.client, notification.charter),
-        )
-        notification = following[0] if following else None
-    return count
+    return len(claimed)
+
+
+async def _put_off(gate: Gate, notification: Notification, error: str, now: datetime) -> None:
+    LOG.warning(
+        "notifications.failed",
+        client=notification.client,
+        number=notification.number,
+        attempts=notification.attempts + 1,
+        error=error,
+    )
+    retry_at = _retry_at(gate, now, attempts=notification.attempts)
+    await OutboxStore(gate.database).failed(notification, next_try_at=retry_at, error=error)
 
 
 async def _send(gate: Gate, http: aiohttp.ClientSession, notification: Notification) -> str:
@@ -183,10 +197,6 @@ def _retry_at(gate: Gate, now: datetime, *, attempts: int) -> datetime:
     worker = gate.config.worker
     longest = min(worker.backoff_cap_s, worker.backoff_base_s * 2.0 ** min(attempts, 32))
     return now + timedelta(seconds=longest * (0.5 + random.random() / 2))
-
-
-def _lease_until(gate: Gate, now: datetime) -> datetime:
-    return now + timedelta(seconds=gate.config.worker.notify_timeout_s + LEASE_MARGIN_S)
 
 
 def _instant(at: datetime) -> str:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from chartgate.model.audit import AuditEvent
 from chartgate.model.message import Event, Notification
@@ -78,31 +79,34 @@ class OutboxStore:
         await transaction.execute(QUERIES["notify_work"], tenant)
 
     async def claim(
-        self, *, at: datetime, lease_until: datetime, subscription: Subscription | None = None
-    ) -> tuple[Notification, ...]:
-        """The next notification of each subscription (or of one) that is due, leased to the
-        caller: another worker leaves it alone until `lease_until`."""
-        client, charter = subscription or (None, None)
+        self, *, at: datetime, lease_until: datetime, count_max: int
+    ) -> tuple[tuple[Notification, ...], ...]:
+        """Of each subscription with something due, up to `count_max` notifications in their
+        order, leased to the caller: other workers leave them alone until `lease_until`."""
         async with self._database.bookkeeping() as transaction:
             rows = await transaction.fetch(
-                QUERIES["claim_heads"], self._database.tenant, at, lease_until, client, charter
+                QUERIES["claim_due"], self._database.tenant, at, lease_until, count_max
             )
-        return tuple(
-            Notification(
-                client=row["client"],
-                charter=row["charter"],
-                number=row["number"],
-                attempts=row["attempts"],
-                event=Event(
-                    site=row["site"],
-                    kind=row["kind"],
-                    focus=tuple(row["focus"]),
-                    occurred_at=row["occurred_at"],
-                    message=row["inbox_id"],
-                ),
+        claimed: dict[Subscription, list[Notification]] = {}
+        for row in rows:
+            if row["number"] == row["head"] or (row["client"], row["charter"]) in claimed:
+                claimed.setdefault((row["client"], row["charter"]), []).append(_notification(row))
+        for row in rows:  # another worker has the first of them: what is behind it is not ours
+            if (row["client"], row["charter"]) not in claimed:
+                await self.release(_notification(row), lease_until=lease_until)
+        return tuple(tuple(some) for some in claimed.values())
+
+    async def release(self, notification: Notification, *, lease_until: datetime) -> None:
+        """Lets go of this notification and of those behind it."""
+        async with self._database.bookkeeping() as transaction:
+            await transaction.execute(
+                QUERIES["release"],
+                self._database.tenant,
+                notification.client,
+                notification.charter,
+                notification.number,
+                lease_until,
             )
-            for row in rows
-        )
 
     async def delivered(
         self, notification: Notification, audit: AuditEvent, *, at: datetime
@@ -152,3 +156,19 @@ class OutboxStore:
         )
         last = {(row["client"], row["charter"]): row["last_number"] for row in rows}
         return {key: last[key] - counts[key] for key in ordered}
+
+
+def _notification(row: Any) -> Notification:
+    return Notification(
+        client=row["client"],
+        charter=row["charter"],
+        number=row["number"],
+        attempts=row["attempts"],
+        event=Event(
+            site=row["site"],
+            kind=row["kind"],
+            focus=tuple(row["focus"]),
+            occurred_at=row["occurred_at"],
+            message=row["inbox_id"],
+        ),
+    )

@@ -19,10 +19,10 @@ SELECT $1, n.*, $6 FROM unnest($2::text[], $3::text[], $4::bigint[], $5::bigint[
 -- name: notify_work
 SELECT pg_notify('chartgate_work', $1);
 
--- name: claim_heads
--- The first undelivered notification of each subscription, if it is due and nobody has it.
--- Later ones wait behind it: a subscriber sees the numbers in their order.
-WITH head AS (
+-- name: claim_due
+-- Of each subscription whose first undelivered notification is due and nobody's: that one and
+-- those behind it. `head` comes back too: without it, in a race, the rest must be let go.
+WITH head AS MATERIALIZED (
   SELECT s.client, s.charter, n.number
   FROM subscription s CROSS JOIN LATERAL (
     SELECT number, next_try_at, lease_until FROM notification
@@ -30,18 +30,29 @@ WITH head AS (
       AND delivered_at IS NULL
     ORDER BY number LIMIT 1) n
   WHERE s.tenant = $1 AND n.next_try_at <= $2 AND (n.lease_until IS NULL OR n.lease_until < $2)
-    AND ($4::text IS NULL OR s.client = $4) AND ($5::text IS NULL OR s.charter = $5)
+), behind AS MATERIALIZED (
+  SELECT head.client, head.charter, head.number AS head, n.number
+  FROM head CROSS JOIN LATERAL (
+    SELECT number FROM notification
+    WHERE tenant = $1 AND client = head.client AND charter = head.charter
+      AND delivered_at IS NULL
+    ORDER BY number LIMIT $4) n
 ), claimed AS (
   UPDATE notification n SET lease_until = $3
-  FROM head
-  WHERE n.tenant = $1 AND n.client = head.client AND n.charter = head.charter
-    AND n.number = head.number AND n.delivered_at IS NULL AND n.next_try_at <= $2
-    AND (n.lease_until IS NULL OR n.lease_until < $2)
-  RETURNING n.client, n.charter, n.number, n.event_id, n.attempts
+  FROM behind b
+  WHERE n.tenant = $1 AND n.client = b.client AND n.charter = b.charter AND n.number = b.number
+    AND n.delivered_at IS NULL AND (n.lease_until IS NULL OR n.lease_until < $2)
+  RETURNING n.client, n.charter, n.number, n.event_id, n.attempts, b.head
 )
-SELECT c.client, c.charter, c.number, c.attempts, e.site, e.kind, e.focus, e.occurred_at,
+SELECT c.client, c.charter, c.number, c.attempts, c.head, e.site, e.kind, e.focus, e.occurred_at,
        e.inbox_id
-FROM claimed c JOIN event e ON e.tenant = $1 AND e.id = c.event_id;
+FROM claimed c JOIN event e ON e.tenant = $1 AND e.id = c.event_id
+ORDER BY c.client, c.charter, c.number;
+
+-- name: release
+UPDATE notification SET lease_until = NULL
+WHERE tenant = $1 AND client = $2 AND charter = $3 AND number >= $4 AND delivered_at IS NULL
+  AND lease_until = $5;
 
 -- name: mark_delivered
 UPDATE notification SET delivered_at = $5, lease_until = NULL, last_error = NULL
