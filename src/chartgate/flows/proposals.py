@@ -5,6 +5,8 @@ rollbacks.py (taking it back), deadlines.py and handoffs.py (staff do it by hand
 A halt stops writes only: proposals may still be submitted and reviewed while one is in force.
 """
 
+import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -17,6 +19,7 @@ from chartgate.flows.drafts import draft
 from chartgate.flows.grounds import Grounds, grounds_of, patient_in, patient_of_proposal
 from chartgate.flows.guards import GuardResult, Standing, cannot_tell, look_bounded
 from chartgate.flows.handoffs import opened
+from chartgate.flows.mentions import mentioned
 from chartgate.flows.permissions import Permission, permissions
 from chartgate.flows.permits import check_permitted, record_denied, request_on
 from chartgate.flows.proposal_events import event_of
@@ -79,6 +82,7 @@ class ProposalView:
 
     proposal: Proposal
     read_set: tuple[SeenResource, ...]
+    mentions: Mapping[str, Resource]  # for a person: named in it, but not read by the AI
     guards: tuple[GuardResult, ...]  # as they stand now; empty where nobody is to decide
     changed_since: tuple[Difference, ...]  # in what is changed or guarded, since the AI read it
     permissions: tuple[Permission, ...]
@@ -151,13 +155,21 @@ async def show(gate: Gate, principal: Principal, id_: str) -> ProposalView:
     based = await grounds_of(gate, proposal.connection, proposal.interaction, content.base)
     results: tuple[GuardResult, ...] = ()
     changed: tuple[Difference, ...] = ()
-    if isinstance(principal, Person) and action and proposal.status in LOOKED_AT:
-        standing = await look_bounded(gate, proposal, action, based, timeout_s=LOOK_TIMEOUT_S)
-        results = standing.results if standing else cannot_tell(action, SAY_CANNOT_TELL)
-        changed = _changed_since(charter, grounds, standing) if standing else ()
+    mentions: Mapping[str, Resource] = {}
+    if isinstance(principal, Person):
+        looking = mentioned(gate, proposal, charter, grounds, timeout_s=LOOK_TIMEOUT_S)
+        if action and proposal.status in LOOKED_AT:
+            mentions, standing = await asyncio.gather(
+                looking, look_bounded(gate, proposal, action, based, timeout_s=LOOK_TIMEOUT_S)
+            )
+            results = standing.results if standing else cannot_tell(action, SAY_CANNOT_TELL)
+            changed = _changed_since(charter, grounds, standing) if standing else ()
+        else:
+            mentions = await looking
     view = ProposalView(
         proposal=proposal,
         read_set=_as_seen(charter, grounds),
+        mentions=mentions,
         guards=results,
         changed_since=changed,
         permissions=permissions(gate, principal, proposal, results, now=gate.clock()),
