@@ -71,7 +71,7 @@ def main() -> None:
                   "proposals, processes killed at random", flush=True)  # fmt: skip
             result = asyncio.run(run(campaign, arguments.messages))
         finally:
-            rig.stop()
+            rig.discard()
     print(json.dumps(result, indent=2))
     sys.exit(0 if result["held"] else 1)
 

@@ -80,7 +80,7 @@ def main() -> None:
         try:
             sys.exit(report(*trace(rig, strace, samples)))
         finally:
-            rig.stop()
+            rig.discard()
 
 
 def trace(rig: Rig, strace: str, samples: int) -> tuple[list[Found], list[Found]]:

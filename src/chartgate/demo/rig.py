@@ -8,17 +8,21 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 import aiohttp
+
+from chartgate.store.embedded_place import remove_place
 
 READY_WITHIN_S = 60.0
 LOOK_EVERY_S = 0.05
@@ -156,14 +160,16 @@ class Rig:
 
     def prepare(self, stage: str = "suggest") -> None:
         """What an operator does before the first event: probe, stages, people."""
-        self.must("probe", "north-ehr")
-        for charter in CHARTERS:
-            self.must("stage", charter, stage)
-        for person, role in PEOPLE.items():
-            self.must(
-                "person", "add", person, "--role", role, "--site", "north-clinic",
-                stdin=f"{PASSWORD}\n",
-            )  # fmt: skip
+        site = ("--site", "north-clinic")
+        commands: list[tuple[tuple[str, ...], str]] = [(("probe", "north-ehr"), "")]
+        commands += [(("stage", charter, stage), "") for charter in CHARTERS]
+        commands += [
+            (("person", "add", person, "--role", role, *site), f"{PASSWORD}\n")
+            for person, role in PEOPLE.items()
+        ]
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            for done in [pool.submit(self.must, *words, stdin=text) for words, text in commands]:
+                done.result()
 
     def must(self, *arguments: str, stdin: str = "") -> str:
         """A command that has to succeed; its output. Raises RigError."""
@@ -171,6 +177,12 @@ class Rig:
         if done.returncode:
             raise RigError(f"chartgate {' '.join(arguments)}: {done.stdout}{done.stderr}")
         return done.stdout
+
+    def discard(self) -> None:
+        """Stops everything and deletes the folder with all that was stored."""
+        self.stop()
+        remove_place(self.folder / "var")
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def stop(self) -> None:
         """Stops every process, Chartgate first."""

@@ -18,7 +18,7 @@ from chartgate.flows.grounds import Grounds, touched_by
 from chartgate.gate import Gate
 from chartgate.model.charter import ActionRule
 from chartgate.model.ports import Source
-from chartgate.model.proposal import Content, Proposal
+from chartgate.model.proposal import Content, Difference, Proposal
 from chartgate.model.resource import Copy
 from chartgate.model.write import Change
 from chartgate.policy.differences import after_images, differences
@@ -207,9 +207,15 @@ def _changes_as_shown(change: Change, content: Content, live: Copy) -> bool:
     before = {live.reference: orjson.loads(live.body)}
     shown = [d for d in content.differences if d.reference == live.reference]
     try:
-        return list(differences([replace(change, if_match=live.version)], before)) == shown
+        found = differences([replace(change, if_match=live.version)], before)
     except Invalid:
         return False
+    # What is stored has its keys in canonical order; what was submitted had them in the client's.
+    return sorted(found, key=_path) == sorted(shown, key=_path)
+
+
+def _path(difference: Difference) -> str:
+    return difference.path
 
 
 async def look_bounded(
