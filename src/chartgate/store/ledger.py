@@ -18,6 +18,8 @@ from chartgate.store.queries import load_queries
 
 QUERIES = load_queries("ledger.sql")
 
+FULL_LOOK_S = 900.0  # for queries that look at every event there is
+
 SAY_TORN = "the ledger's own tables contradict one another; run `chartgate ledger verify`"
 
 
@@ -142,7 +144,10 @@ class LedgerStore:
 
     async def backlog(self, connection: Connection) -> Backlog:
         """Counts every event without a number; looks at all events."""
-        return Backlog(**await connection.fetchrow(QUERIES["count_unnumbered"], self._tenant))
+        row = await connection.fetchrow(
+            QUERIES["count_unnumbered"], self._tenant, timeout=FULL_LOOK_S
+        )
+        return Backlog(**row)
 
     async def waiting(self, connection: Connection) -> Backlog:
         """Counts the events that the sequencer has not come to yet."""
@@ -154,7 +159,7 @@ class LedgerStore:
     ) -> Sequence[Row]:
         if _is_elsewhere(position):
             rows: list[Row] = await connection.fetch(
-                QUERIES["read_unnumbered"], self._tenant, batch_max
+                QUERIES["read_unnumbered"], self._tenant, batch_max, timeout=FULL_LOOK_S
             )
             return rows
         rows = await connection.fetch(

@@ -49,14 +49,22 @@ SET xid = EXCLUDED.xid, event_id = EXCLUDED.event_id,
     system_identifier = EXCLUDED.system_identifier;
 
 -- name: read_nodes
--- Leaves (level 0) and nodes of the given spans.
-SELECT 0::smallint AS level, l.seq AS idx, l.hash
+-- Leaves (level 0) and nodes of the given spans, none of which is wider than 255. The limits keep
+-- the planner to the index, also when a ledger has grown much since it was last analysed.
+SELECT 0::smallint AS level, found.idx, found.hash
 FROM unnest($2::bigint[], $3::bigint[]) AS s (first, until)
-JOIN ledger_leaf l ON l.tenant = $1 AND l.seq >= s.first AND l.seq < s.until
+CROSS JOIN LATERAL (
+  SELECT l.seq AS idx, l.hash FROM ledger_leaf l
+  WHERE l.tenant = $1 AND l.seq >= s.first AND l.seq < s.until ORDER BY l.seq LIMIT 256
+) AS found
 UNION ALL
-SELECT n.level, n.idx, n.hash
+SELECT s.level, found.idx, found.hash
 FROM unnest($4::smallint[], $5::bigint[], $6::bigint[]) AS s (level, first, until)
-JOIN ledger_node n ON n.tenant = $1 AND n.level = s.level AND n.idx >= s.first AND n.idx < s.until;
+CROSS JOIN LATERAL (
+  SELECT n.idx, n.hash FROM ledger_node n
+  WHERE n.tenant = $1 AND n.level = s.level AND n.idx >= s.first AND n.idx < s.until
+  ORDER BY n.idx LIMIT 256
+) AS found;
 
 -- name: read_newest_head
 SELECT tree_size, root, signed_at, checkpoint FROM ledger_head
@@ -72,7 +80,9 @@ VALUES ($1, $2, $3, $4, $5);
 
 -- name: read_leaves
 SELECT l.seq, l.hash, e.body, e.recorded, e.action, e.agent, e.patient, e.outcome
-FROM ledger_leaf l LEFT JOIN audit_event e ON e.tenant = $1 AND e.id = l.event_id
+FROM ledger_leaf l LEFT JOIN LATERAL (
+  SELECT * FROM audit_event WHERE tenant = $1 AND id = l.event_id LIMIT 1
+) AS e ON true
 WHERE l.tenant = $1 AND l.seq >= $2 AND l.seq < $3
 ORDER BY l.seq
 LIMIT $4;
