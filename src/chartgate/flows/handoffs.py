@@ -1,7 +1,7 @@
 """Work given back to staff: opened with the move that hands a proposal off, taken, closed."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import uuid4
 
@@ -12,6 +12,7 @@ from chartgate.flows.proposal_events import event_of
 from chartgate.gate import Gate
 from chartgate.model.audit import AuditEvent
 from chartgate.model.charter import ActionRule
+from chartgate.model.decision import Decision
 from chartgate.model.handoff import Handoff, HandoffStatus
 from chartgate.model.principal import Person, Principal
 from chartgate.model.proposal import Proposal, Status, moved
@@ -23,6 +24,16 @@ WORKLIST_UNROUTED = "operators"  # where work goes whose charter is gone
 WITHIN_UNROUTED_S = 1800.0
 LIST_MAX = 500
 OUTCOME_MAX = 2_000  # characters
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """One item of a worklist, as a person sees it."""
+
+    handoff: Handoff
+    proposal: Proposal
+    take: Decision
+    close: Decision
 
 
 async def hand_off(
@@ -80,6 +91,11 @@ def opened(proposal: Proposal, action: ActionRule | None, *, reason: str, at: da
 async def listed(gate: Gate, person: Person, worklist: str | None = None) -> tuple[Handoff, ...]:
     """What waits for staff at this person's sites and may be shown to them, the most urgent
     first; `due_at` in the past means overdue."""
+    return tuple(item.handoff for item in await waiting(gate, person, worklist))
+
+
+async def waiting(gate: Gate, person: Person, worklist: str | None = None) -> tuple[Waiting, ...]:
+    """As `listed`, with the proposals and what this person may do."""
     found = await HandoffStore(gate.database).listed(
         sites=person.sites, worklist=worklist, limit=LIST_MAX
     )
@@ -87,8 +103,14 @@ async def listed(gate: Gate, person: Person, worklist: str | None = None) -> tup
     shown = []
     for handoff in found:
         proposal = await proposals.get(handoff.proposal)
-        if decide(gate.charters, request_on(proposal, person, "show")).permitted:
-            shown.append(handoff)
+        may = {
+            verb: decide(gate.charters, request_on(proposal, person, verb))
+            for verb in ("show", "take", "close")
+        }
+        if may["show"].permitted:
+            shown.append(
+                Waiting(handoff=handoff, proposal=proposal, take=may["take"], close=may["close"])
+            )
     return tuple(shown)
 
 
