@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chartgate.clock import utc_now
-from chartgate.demo.hl7v2_stream import Material, material_of, messages_of, stream
+from chartgate.demo.hl7v2_stream import Material, material_of, messages_of, renumbered, stream
 from chartgate.demo.hospital.chart import Chart
 from chartgate.demo.hospital.population import sample_patients
 from chartgate.errors import ConfigError
@@ -65,3 +65,12 @@ def test_files_without_messages_are_a_sentence(tmp_path: Path) -> None:
 def test_corpora_are_read_whole() -> None:
     assert len(messages_of(CORPORA / "linuxforhealth" / "messages.jsonl")) == 396
     assert len(messages_of(CORPORA / "ms-fhir-converter")) >= 68
+
+
+def test_renumbered_gives_each_message_its_own_control_id_and_leaves_none_alone() -> None:
+    same = [b"MSH|^~\\&|A|B|C|D|2026||ADT^A01|1|P|2.5\rPID|1\r"] * 2
+    without = b"MSH|^~\\&|A|B|C|D|2026||ADT^A01||P|2.5\rPID|1\r"
+    first, second, third = renumbered([*same, without])
+    assert first == same[0].replace(b"|1|P", b"|S000001|P")
+    assert second == same[0].replace(b"|1|P", b"|S000002|P")
+    assert third == without

@@ -25,7 +25,7 @@ def main() -> int:
     started = time.monotonic()
     rig = Rig(fresh_folder(arguments.folder))
     try:
-        start(rig, arguments.bundles)
+        start(rig, arguments.bundles, arguments.messages)
         print(f"Everything runs, after {time.monotonic() - started:.0f} s.\n", flush=True)
         if arguments.bundles or arguments.messages:
             asyncio.run(walk_real_data(rig, arguments.messages))
@@ -55,10 +55,12 @@ def fresh_folder(folder: Path) -> Path:
     return folder
 
 
-def start(rig: Rig, bundles: Path | None) -> None:
+def start(rig: Rig, bundles: Path | None, messages: Path | None) -> None:
     """Hospital, Chartgate, what an operator prepares, AI clients."""
     print(f"Starting in {rig.folder} …", flush=True)
     rig.initialise()
+    if messages:  # samples of others are marked T, D or nothing
+        rig.set_feed_option('processing_id = ""')
     rig.start_hospital(*(["--bundles", str(bundles)] if bundles else []))
     print(f"  a sample hospital: FHIR R4 at {rig.hospital}/fhir", flush=True)
     rig.start_chartgate()

@@ -2,7 +2,7 @@
 
 import itertools
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -34,6 +34,7 @@ MIX = [
     "R01",
 ]
 MERGE_EVERY = 500
+CONTROL_ID = 9  # index of MSH-10 among the parts of the header, as MSH-1 is the separator
 BATCH_SEGMENTS = (b"BHS", b"BTS", b"FHS", b"FTS")
 SUFFIXES = (".jsonl", ".ndjson", ".hl7", ".txt")
 Resource = Mapping[str, Any]
@@ -102,6 +103,20 @@ def messages_of(path: Path) -> list[bytes]:
             found.extend(_split(file.read_bytes()))
     if not found:
         raise ConfigError(f"{path} holds no HL7 v2 message ({', '.join(SUFFIXES)})")
+    return found
+
+
+def renumbered(messages: Iterable[bytes]) -> list[bytes]:
+    """The messages with a control id of their own each, where they have one at all: collections
+    of samples often give many messages the same."""
+    found = []
+    for number, message in enumerate(messages, start=1):
+        header, cr, rest = message.partition(b"\r")
+        fields = header.split(header[3:4]) if header.startswith(b"MSH") else []
+        if len(fields) > CONTROL_ID and fields[CONTROL_ID].strip():
+            fields[CONTROL_ID] = f"S{number:06d}".encode()
+            header = header[3:4].join(fields)
+        found.append(header + cr + rest)
     return found
 
 

@@ -65,14 +65,15 @@ async def take_messages(rig: Rig, messages: Path) -> None:
     """Sends the file over MLLP and waits until every message found its end."""
     command = ["chartgate.demo.sender", "--port", str(rig.mllp_port), "--file", str(messages)]
     done = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", *command, "--connections", "4",
+        sys.executable, "-m", *command, "--connections", "4", "--renumber",
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     out, errors = await done.communicate()
     if done.returncode:
         raise RigError(f"{messages}: {errors.decode().strip() or out.decode().strip()}")
     report = json.loads(out)
-    print(f"Messages: {report['sent']} sent, answered {report['codes']}")
+    print(f"Messages: {report['sent']} sent, each under a control id of its own where it has one; "
+          f"answered {report['codes']}")  # fmt: skip
     url = running_url(rig.folder / "var")
     assert url, "PostgreSQL does not run"
     connection = await asyncpg.connect(url, server_settings={"chartgate.tenant": "main"})

@@ -96,6 +96,13 @@ class Rig:
             text = text.replace(f"127.0.0.1:{sample}", f"127.0.0.1:{port}")
         self.config.write_text(text + settings, encoding="utf-8")
 
+    def set_feed_option(self, line: str) -> None:
+        """Adds one line of TOML to the feed's connection."""
+        text = self.config.read_text(encoding="utf-8")
+        head = "[connections.north-adt]\n"
+        assert head in text
+        self.config.write_text(text.replace(head, f"{head}{line}\n"), encoding="utf-8")
+
     def start_hospital(self, *more: str) -> None:
         """The sample hospital, which knows Chartgate's public key."""
         clients = self.folder / "hospital-clients.json"

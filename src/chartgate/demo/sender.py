@@ -26,7 +26,7 @@ import uvloop
 
 from chartgate.clock import utc_now
 from chartgate.demo.hl7v2_render import Envelope, render_adt, render_siu
-from chartgate.demo.hl7v2_stream import material_of, messages_of, stream
+from chartgate.demo.hl7v2_stream import material_of, messages_of, renumbered, stream
 from chartgate.demo.hospital.chart import Chart
 from chartgate.demo.hospital.population import sample_patients
 from chartgate.errors import ChartgateError
@@ -333,7 +333,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def chosen(options: argparse.Namespace) -> Iterable[bytes]:
     """The messages that the command line asks for. Raises ConfigError."""
     if options.file:
-        return [message for path in options.file for message in messages_of(path)]
+        messages = [message for path in options.file for message in messages_of(path)]
+        return renumbered(messages) if options.renumber else messages
     if options.trigger:
         control_id = options.control_id or f"{options.trigger}-{time.time_ns()}"
         reference = options.reference
@@ -365,6 +366,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--today", type=date.fromisoformat, help="the clinic's day, YYYY-MM-DD")
     parser.add_argument(
         "--file", type=Path, action="append", help=".jsonl, .hl7 or .txt, or a folder of them"
+    )
+    parser.add_argument(
+        "--renumber", action="store_true", help="give each message of a file its own control id"
     )
     parser.add_argument("--trigger", choices=("A01", "A03", "A04", "A08", "S12", "S14", "S15"))
     parser.add_argument("--hospital", default="http://127.0.0.1:8490", help="for --trigger")
