@@ -6,7 +6,9 @@ stranger sent. Source: RFC 8259, section 9 (a parser may set limits on nesting).
 
 import re
 
-STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+# A string that is never closed is taken to the end in one go: tried again from each of its quotes,
+# it would take quadratic time.
+STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 BRACKETS = bytes.maketrans(b"{}", b"[]")
 NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
@@ -18,7 +20,8 @@ def deeper_than(text: bytes, depth_max: int) -> bool:
     """
     brackets = STRINGS.sub(b"", text).translate(BRACKETS, NOT_BRACKETS)
     for _ in range(depth_max):
-        if not brackets:
-            return False
-        brackets = brackets.replace(b"[]", b"")
+        left = brackets.replace(b"[]", b"")
+        if len(left) == len(brackets):
+            break
+        brackets = left
     return bool(brackets)
