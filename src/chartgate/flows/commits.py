@@ -14,6 +14,7 @@ differences on the record as it is now; if it cannot be any more (the slot is go
 fails) it is handed off. Both within one transaction, so that CONFLICTED never lingers.
 """
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -105,7 +106,9 @@ async def verify_next(gate: Gate, worker: str) -> bool:
     try:
         attempts = await ProposalStore(gate.database).attempts(proposal.id, "commit")
         applied = next(a for a in attempts if a.verdict == "applied")
-        await _verify(gate, proposal, applied.prepared, f"process:{worker}")
+        assert proposal.receipt is not None, "committed without a receipt"
+        paths = await read_back_differences(gate, proposal, applied.prepared, proposal.receipt)
+        await _verified(gate, proposal, paths, f"process:{worker}")
     except (VersionConflict, InvalidTransition):
         pass  # as in commit_next
     except NOTHING_SENT:
@@ -115,13 +118,15 @@ async def verify_next(gate: Gate, worker: str) -> bool:
 
 async def _commit(gate: Gate, proposal: Proposal, agent: str) -> None:
     action = running_action(gate, proposal)
-    never = await _why_never(gate, proposal, action)
+    content = proposal.content
+    never, grounds = await asyncio.gather(
+        _why_never(gate, proposal, action),
+        grounds_of(gate, proposal.connection, proposal.interaction, content.base),
+    )
     if never or action is None:
         after = moved(proposal, Status.HANDED_OFF, reason=never)
         await hand_off(gate, proposal, after, action, agent=agent)
         return
-    content = proposal.content
-    grounds = await grounds_of(gate, proposal.connection, proposal.interaction, content.base)
     standing = await look(gate, proposal, action, grounds)
     if standing.broken:
         await _conflict(gate, proposal, action, grounds, standing, agent)
@@ -313,7 +318,26 @@ async def _give_up(gate: Gate, claimed: Proposal, agent: str, error: ChartgateEr
 async def _landed(
     gate: Gate, before: Proposal, prepared: Prepared, number: int, receipt: Receipt, agent: str
 ) -> None:
-    """The system of record has it: keep what it answered and what would undo it, then verify."""
+    """The system of record has it: keep what it answered and what would undo it, while it is
+    read back."""
+    stored, paths = await asyncio.gather(
+        _store_receipt(gate, before, prepared, number, receipt, agent),
+        read_back_differences(gate, before, prepared, receipt),
+        return_exceptions=True,
+    )
+    if isinstance(stored, BaseException):
+        raise stored
+    if isinstance(paths, NOTHING_SENT):
+        await postpone(gate, stored)
+    elif isinstance(paths, BaseException):
+        raise paths
+    else:
+        await _verified(gate, stored, paths, agent)
+
+
+async def _store_receipt(
+    gate: Gate, before: Proposal, prepared: Prepared, number: int, receipt: Receipt, agent: str
+) -> Proposal:
     sink = gate.sink(before.connection)
     undo = await sink.compensation(prepared.write, receipt, prepared.before)
     after = moved(before, Status.COMMITTED, receipt=receipt, compensation=undo, attempts=0)
@@ -333,22 +357,18 @@ async def _landed(
     store = ProposalStore(gate.database)
     async with gate.database.change(event) as transaction:
         await store.move(transaction, before, after, at=at, keep_lease=True)
-        await store.end_attempt(transaction, before, "commit", number, "applied", at=at)
-        await store.end_attempts(transaction, before, "commit", "not-applied", at=at)
-    try:
-        await _verify(gate, after, prepared, agent)
-    except NOTHING_SENT:
-        await postpone(gate, after)
+        await store.end_attempts(
+            transaction, before, "commit", "not-applied", at=at, applied=number
+        )
+    return after
 
 
-async def _verify(gate: Gate, committed: Proposal, prepared: Prepared, agent: str) -> None:
-    """Reads back. What differs goes to staff at once."""
-    assert committed.receipt is not None, "committed without a receipt"
-    paths = await read_back_differences(gate, committed, prepared, committed.receipt)
-    at = gate.clock()
+async def _verified(gate: Gate, committed: Proposal, paths: Sequence[str], agent: str) -> None:
+    """The end, or staff's at once where the read-back differs in `paths`."""
     if paths:
         await _mismatch(gate, committed, paths, agent)
         return
+    at = gate.clock()
     after = moved(committed, Status.VERIFIED, attempts=0)
     patient = await patient_of_proposal(gate, committed)
     event = event_of(gate, after, "proposal.verify", agent, at=at, patient=patient)

@@ -198,14 +198,14 @@ class ProposalStore:
     ) -> Proposal | None:
         """The next one to work on, with a new fence; nobody else gets it before the lease ends."""
         async with self._database.bookkeeping() as transaction:
-            id_ = await transaction.fetchval(
+            row = await transaction.fetchrow(
                 QUERIES["claim_proposal"],
                 self._database.tenant,
                 [s.value for s in statuses],
                 now,
                 lease_until,
             )
-        return await self.get(str(id_)) if id_ is not None else None
+        return None if row is None else _proposal(row)
 
     async def postpone(self, proposal: Proposal, *, until: datetime, failed: bool) -> None:
         """Gives a claimed proposal back, to be tried again at `until`."""
@@ -303,10 +303,18 @@ class ProposalStore:
         verdict: Verdict,
         *,
         at: datetime,
+        applied: int | None = None,
     ) -> None:
-        """Notes what became of all attempts that had no verdict yet."""
+        """Notes what became of all attempts that had no verdict yet; the one numbered `applied`
+        was applied."""
         await transaction.execute(
-            QUERIES["end_attempts"], self._database.tenant, proposal.id, direction, verdict, at
+            QUERIES["end_attempts"],
+            self._database.tenant,
+            proposal.id,
+            direction,
+            applied,
+            verdict,
+            at,
         )
 
     async def attempts(self, id_: str, direction: Direction) -> tuple[Attempt, ...]:

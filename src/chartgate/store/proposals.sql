@@ -61,18 +61,23 @@ WHERE tenant = $1 AND id = $2 AND status = $3 AND fence = $4 AND content_version
 
 -- name: claim_proposal
 -- A halt leaves what is only approved where it is; what was sent is still resolved by reading.
-UPDATE proposal SET fence = fence + 1, lease_until = $4
-WHERE tenant = $1 AND id = (
-  SELECT p.id FROM proposal p
-  WHERE p.tenant = $1 AND p.status = ANY ($2)
-    AND (p.lease_until IS NULL OR p.lease_until <= $3)
-    AND (p.next_try_at IS NULL OR p.next_try_at <= $3)
-    AND (p.status <> 'approved' OR NOT EXISTS (
-      SELECT FROM halt h WHERE h.tenant = p.tenant AND h.scope IN ('*', p.charter)))
-  ORDER BY p.next_try_at NULLS FIRST, p.decided_at
-  LIMIT 1
-  FOR UPDATE SKIP LOCKED)
-RETURNING id;
+WITH claimed AS (
+  UPDATE proposal SET fence = fence + 1, lease_until = $4
+  WHERE tenant = $1 AND id = (
+    SELECT p.id FROM proposal p
+    WHERE p.tenant = $1 AND p.status = ANY ($2)
+      AND (p.lease_until IS NULL OR p.lease_until <= $3)
+      AND (p.next_try_at IS NULL OR p.next_try_at <= $3)
+      AND (p.status <> 'approved' OR NOT EXISTS (
+        SELECT FROM halt h WHERE h.tenant = p.tenant AND h.scope IN ('*', p.charter)))
+    ORDER BY p.next_try_at NULLS FIRST, p.decided_at
+    LIMIT 1
+    FOR UPDATE SKIP LOCKED)
+  RETURNING *)
+SELECT p.*, c.body AS content_body, c.edited_by
+FROM claimed p
+LEFT JOIN proposal_content c
+  ON c.tenant = p.tenant AND c.proposal = p.id AND c.version = p.content_version;
 
 -- name: select_overdue
 SELECT id FROM proposal
@@ -107,7 +112,9 @@ FROM proposal_attempt WHERE tenant = $1 AND proposal = $2 AND direction = $3
 RETURNING attempt;
 
 -- name: end_attempts
-UPDATE proposal_attempt SET verdict = $4, ended_at = $5
+-- $4 is the attempt that was applied, if one was: all others were not.
+UPDATE proposal_attempt SET
+  verdict = CASE WHEN attempt = $4 THEN 'applied' ELSE $5 END, ended_at = $6
 WHERE tenant = $1 AND proposal = $2 AND direction = $3 AND verdict IS NULL;
 
 -- name: end_attempt

@@ -1,0 +1,277 @@
+"""The guarded commit against the EHR's own latency: three round trips and little else.
+
+A sample hospital in its own process answers each request some 20 ms late; bookings are proposed,
+approved and committed one after the other through the flows, on a store with few and with many
+proposals. Beside it the same requests run bare (guards, write, read-back, as three rounds), so
+that the figure of interest is a difference within one run.
+
+`python -m benchmarks.bench_commits [--quick] [--out FILE]`
+"""
+
+import argparse
+import asyncio
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import aiohttp
+import uvloop
+
+import chartgate
+from benchmarks.bench_reads import free_port, running, wait_for
+from chartgate.clock import utc_now
+from chartgate.config import Config, ConnectionConfig
+from chartgate.flows import commits, halts, probes, proposals, reads, reviews
+from chartgate.gate import Gate, open_gate
+from chartgate.model.audit import AuditEvent
+from chartgate.model.principal import Client, Person, Process
+from chartgate.model.proposal import Proposal, Status
+from chartgate.policy.charters import CharterBook, compile_book, parse_charter
+from chartgate.store.embedded import start_embedded
+from chartgate.store.migrate import migrate
+from chartgate.store.proposals import ProposalStore
+
+LATENCY_S = 0.02
+SIZES = (100, 3_000)  # proposals in the store, 30 times apart
+BUDGET_MS = 10.0  # above three round trips
+SITE, EHR = "north-clinic", "north-ehr"
+CLIENT = Client(
+    id="slot-picker",
+    charter="clinic-booking",
+    scopes=("system/Patient.r", "system/Slot.r", "system/Schedule.r"),
+)
+PERSON = Person(id="sofia", roles=("scheduler",), sites=(SITE,))
+OPERATOR = Process(id="bench")
+RESULTS = Path(__file__).parent / "results" / "commits.json"
+
+
+def run(walk: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
+    """On the event loop that the worker has."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(walk)
+
+
+def main() -> None:
+    """Measures, prints and writes the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer commits")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="cg-bench-") as folder:
+        Path(folder).chmod(0o711)
+        results = run(measure(Path(folder), commits_each=15 if options.quick else 60))
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(results, indent=2))
+
+
+async def measure(folder: Path, *, commits_each: int) -> dict[str, Any]:
+    """Both sizes, on one hospital and one store."""
+    port = free_port()
+    command = [sys.executable, "-m", "chartgate.demo.hospital", "--port", str(port)]
+    server = start_embedded(folder / "data")
+    async with AsyncExitStack() as stack:
+        stack.callback(server.stop)
+        stack.enter_context(running(command, folder / "hospital.log"))
+        base = f"http://127.0.0.1:{port}"
+        await wait_for(f"{base}/fhir/metadata")
+        await migrate(server.url)
+        config = _config(folder, f"{base}/fhir")
+        gate = await stack.enter_async_context(open_gate(config, url=server.url, book=_book()))
+        http = await stack.enter_async_context(aiohttp.ClientSession())
+        bench = Bench(gate=gate, http=http, base=base, slots=await _free_slots(http, base))
+        await bench.prepare()
+        results: dict[str, Any] = {"latency_ms": LATENCY_S * 1000, "commits_each": commits_each}
+        for size in SIZES:
+            await bench.fill(size)
+            results[f"proposals_{size}"] = await bench.run(commits_each)
+        results["targets"] = _targets(results)
+        return results
+
+
+@dataclass(kw_only=True)
+class Bench:
+    """A gate on the hospital, and the free slots that are left."""
+
+    gate: Gate
+    http: aiohttp.ClientSession
+    base: str
+    slots: list[dict[str, Any]]
+    patient: str = ""
+    sample: Proposal | None = None
+
+    async def prepare(self) -> None:
+        """Probed, at stage suggest, and warm."""
+        await probes.probe(self.gate, EHR)
+        await halts.set_stage(self.gate, OPERATOR, CLIENT.charter, "suggest")
+        async with self.http.get(f"{self.base}/control/scenario") as answer:
+            self.patient = (await answer.json())["booking_patient"]
+        for _ in range(3):
+            await self._commit_one()
+
+    async def fill(self, size: int) -> None:
+        """Finished proposals, until there are `size`."""
+        assert self.sample is not None
+        store, made = ProposalStore(self.gate.database), self.sample
+        event = AuditEvent(recorded=utc_now(), action="proposal.submit", agent=OPERATOR.agent)
+        have = len(await store.listed(limit=size))
+        async with self.gate.database.change(event) as transaction:
+            for _ in range(size - have):
+                copy = replace(made, id=str(uuid4()), status=Status.WITHDRAWN)
+                await store.insert(transaction, copy, idempotency_key=None)
+
+    async def run(self, count: int) -> dict[str, Any]:
+        """Commits and bare rounds in turn, so that both meet the same machine."""
+        guarded: list[float] = []
+        bare: list[float] = []
+        trip: list[float] = []
+        for _ in range(count):
+            guarded.append(await self._commit_one())
+            bare.append(await _timed(self._bare_rounds))
+            trip.append(await _timed(lambda: self._get("Slot/" + self.slots[0]["id"])))
+        return {"guarded_commit": _shown(guarded), "bare": _shown(bare), "round_trip": _shown(trip)}
+
+    async def _commit_one(self) -> float:
+        """Milliseconds from an approved proposal to a verified one."""
+        await self._latency(0)
+        proposal = await self._approved()
+        await self._latency(LATENCY_S)
+        taken = await _timed(lambda: commits.commit_next(self.gate, "bench"))
+        done = await ProposalStore(self.gate.database).get(proposal.id)
+        assert done.status is Status.VERIFIED, (done.status, done.reason)
+        self.sample = self.sample or proposal
+        return taken
+
+    async def _approved(self) -> Proposal:
+        slot = self.slots.pop()
+        interaction: str | None = None
+        for reference in (self.patient, f"Slot/{slot['id']}", slot["schedule"]["reference"]):
+            kind, _, id_ = reference.partition("/")
+            answer = await reads.read(
+                self.gate, CLIENT, SITE, kind, id_, interaction=interaction, if_none_match=None
+            )
+            interaction = answer.interaction
+        assert interaction is not None
+        practitioner = "Practitioner/" + slot["schedule"]["reference"].removeprefix(
+            "Schedule/schedule-"
+        )
+        submission = proposals.Submission(
+            site=SITE,
+            action="book",
+            changes=_booking(slot, self.patient, practitioner),
+            confidence=0.9,
+            rationale="bench",
+            interaction=interaction,
+        )
+        made = await proposals.submit(self.gate, CLIENT, submission)
+        return await reviews.review(
+            self.gate, PERSON, made.id, verdict="approve", digest=made.content.digest
+        )
+
+    async def _bare_rounds(self) -> None:
+        """What the commit asks of the EHR, without Chartgate: three rounds."""
+        slot = self.slots[0]
+        search = f"Appointment?actor=Practitioner/none&date={slot['start']}&status=booked"
+        await asyncio.gather(self._get(f"Slot/{slot['id']}"), self._get(search))
+        bundle = {
+            "resourceType": "Bundle",
+            "type": "transaction",
+            "entry": [
+                {
+                    "resource": {"resourceType": "Task", "status": "draft", "intent": "proposal"},
+                    "request": {"method": "POST", "url": "Task"},
+                }
+                for _ in range(2)
+            ],
+        }
+        async with self.http.post(f"{self.base}/fhir", json=bundle) as answer:
+            assert answer.status == 200, await answer.text()
+        await asyncio.gather(*(self._get(f"Slot/{slot['id']}") for _ in range(2)))
+
+    async def _get(self, path: str) -> None:
+        async with self.http.get(f"{self.base}/fhir/{path}") as answer:
+            assert answer.status == 200, await answer.text()
+
+    async def _latency(self, seconds: float) -> None:
+        url, faults = f"{self.base}/control/faults", {"latency_s": seconds} if seconds else {}
+        async with self.http.put(url, json=faults) as answer:
+            assert answer.status == 200, await answer.text()
+
+
+async def _timed(act: Callable[[], Awaitable[Any]]) -> float:
+    start = time.perf_counter()
+    await act()
+    return (time.perf_counter() - start) * 1000
+
+
+async def _free_slots(http: aiohttp.ClientSession, base: str) -> list[dict[str, Any]]:
+    async with http.get(f"{base}/fhir/Slot?status=free&_count=400") as answer:
+        return [entry["resource"] for entry in (await answer.json())["entry"]]
+
+
+def _booking(slot: dict[str, Any], patient: str, practitioner: str) -> list[dict[str, Any]]:
+    actors = [
+        {"actor": {"reference": reference}, "status": "accepted"}
+        for reference in (patient, practitioner)
+    ]
+    appointment = {
+        "resourceType": "Appointment",
+        "status": "booked",
+        "slot": [{"reference": f"Slot/{slot['id']}"}],
+        "start": slot["start"],
+        "end": slot["end"],
+        "participant": actors,
+    }
+    taken = [{"op": "replace", "path": "/status", "value": "busy"}]
+    return [
+        {"interaction": "create", "resource": appointment},
+        {"interaction": "patch", "reference": f"Slot/{slot['id']}", "patch": taken},
+    ]
+
+
+def _config(folder: Path, fhir_url: str) -> Config:
+    options = {"url": fhir_url, "dialect": "sample-hospital"}
+    connection = ConnectionConfig(name=EHR, adapter="fhir_r4", options=options)
+    return Config(folder=folder, connections={EHR: connection})
+
+
+def _book() -> CharterBook:
+    samples = Path(chartgate.__file__).parent / "cli" / "samples"
+    body = (samples / "charters" / "clinic-booking.yaml").read_bytes()
+    charter = parse_charter(
+        body, file="clinic-booking.yaml", read_model=lambda name: (samples / name).read_bytes()
+    )
+    return compile_book([charter])
+
+
+def _shown(times: list[float]) -> dict[str, float]:
+    return {
+        "n": len(times),
+        "p50_ms": round(statistics.median(times), 2),
+        "p95_ms": round(statistics.quantiles(times, n=20)[-1], 2),
+    }
+
+
+def _targets(results: dict[str, Any]) -> dict[str, Any]:
+    """At most three round trips to the EHR plus 10 ms, p50, and no growth with the store."""
+    small, large = (results[f"proposals_{size}"] for size in SIZES)
+    commit, trip = large["guarded_commit"]["p50_ms"], large["round_trip"]["p50_ms"]
+    return {
+        "above_three_round_trips_p50_ms": round(commit - 3 * trip, 2),
+        "above_bare_rounds_p50_ms": round(commit - large["bare"]["p50_ms"], 2),
+        "budget_ms": BUDGET_MS,
+        "holds": commit <= 3 * trip + BUDGET_MS,
+        "large_to_small": round(commit / small["guarded_commit"]["p50_ms"], 2),
+    }
+
+
+if __name__ == "__main__":
+    main()
