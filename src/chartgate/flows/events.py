@@ -50,6 +50,12 @@ LOG = structlog.get_logger()
 LISTENER = "process:listener"
 WORKER = "process:worker"
 PROCESS_MAX = 100  # messages in one transaction: long enough to amortise, short enough to retry
+# What the store says to one message's own content, however often it is tried.
+REFUSALS = (
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.ProgramLimitExceededError,
+)
 SAY_UNSUPPORTED = "trigger not supported"
 
 
@@ -161,7 +167,7 @@ async def _kept(gate: Gate, transaction: Connection, claimed: Sequence[Queued]) 
         try:
             async with transaction.transaction():
                 outcomes += await _written(gate, transaction, [message])
-        except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
+        except REFUSALS as error:
             outcomes.append(_internal(gate, message, error))
         except asyncpg.InterfaceError as error:
             if transaction.is_closed():

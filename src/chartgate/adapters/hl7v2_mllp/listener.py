@@ -26,6 +26,7 @@ QUEUED_MESSAGES_MAX = 5_000  # then reading stops; some seconds of work
 QUEUED_BYTES_MAX = 64 * 1024 * 1024  # memory that waiting messages may hold
 BATCH_BYTES_MAX = 16 * 1024 * 1024  # one commit stays small enough to be quick
 IN_FLIGHT_MAX = 256  # unanswered messages of one connection, for senders that do not wait
+LINGER_S = 2.0  # for a sender to read an answer that ends the connection
 RETRY_S = 1.0  # after a fault of ours
 
 
@@ -88,7 +89,9 @@ class MllpProtocol(asyncio.Protocol):
             return
         if answer:
             self._transport.write(frame(answer))
-        if closes or not answer or (self._deframer.broken and self.in_flight == 0):
+        if closes and answer:
+            self._hang_up()
+        elif closes or not answer or (self._deframer.broken and self.in_flight == 0):
             self.close()
 
     def close(self) -> None:
@@ -96,6 +99,16 @@ class MllpProtocol(asyncio.Protocol):
         self._deframer.broken = True
         if self._transport is not None:
             self._transport.close()
+
+    def _hang_up(self) -> None:
+        """Closes our side, and reads on for a while: to close at once on a sender who is still
+        writing would take our answer from them."""
+        self._deframer.broken = True
+        if self._transport is not None and self._transport.can_write_eof():
+            self._transport.write_eof()
+            self._loop.call_later(LINGER_S, self.close)
+        else:
+            self.close()
 
     def pause(self) -> None:
         """Stops reading; the sender feels it as a late answer."""

@@ -1,0 +1,142 @@
+"""The inbox: what a commit holds, and which worker may have what."""
+
+import hashlib
+from datetime import UTC, datetime
+
+import asyncpg
+import pytest
+
+from chartgate.errors import Unavailable
+from chartgate.model.audit import AuditEvent
+from chartgate.model.message import Arrival, InboxStatus, Processed
+from chartgate.store.database import Database, open_database
+from chartgate.store.inbox import InboxStore
+
+AT = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+EVENT = AuditEvent(recorded=AT, action="message.accept", agent="process:listener")
+
+
+def arrival(control_id: str, *, lane: int = 1, merged: int | None = None, raw: str = "") -> Arrival:
+    content = (raw or control_id).encode()
+    return Arrival(
+        connection="adt",
+        sender="A|B",
+        control_id=control_id,
+        message_type="ADT^A01",
+        lane=lane,
+        merged_lane=merged,
+        digest=hashlib.sha256(content).digest(),
+        raw=content,
+        ack=b"ack " + content,
+        received_at=AT,
+    )
+
+
+@pytest.fixture
+def inbox(database: Database) -> InboxStore:
+    return InboxStore(database)
+
+
+async def claimed(inbox: InboxStore, database: Database, *, count_max: int = 100) -> list[str]:
+    async with database.connection() as connection, connection.transaction():
+        found = await inbox.claim(connection, count_max=count_max)
+        return [message.raw.decode() for message in found]
+
+
+async def test_arrivals_and_their_audit_event_are_one_commit(
+    inbox: InboxStore, database: Database
+) -> None:
+    before = await database.fetch_value("SELECT pg_current_xact_id()::text::bigint WHERE $1 <> ''")
+    await inbox.accept([arrival("1"), arrival("2")], EVENT)
+    after = await database.fetch_value("SELECT pg_current_xact_id()::text::bigint WHERE $1 <> ''")
+    assert after - before == 2  # the statement's, and that of this question
+    assert await database.fetch_value("SELECT count(*) FROM audit_event WHERE tenant = $1") == 1
+
+
+async def test_answers_come_in_order_and_repeats_get_the_first_answer(inbox: InboxStore) -> None:
+    await inbox.accept([arrival("1")], EVENT)
+    found = await inbox.accept(
+        [arrival("2"), arrival("1"), arrival("3"), arrival("3", raw="other"), arrival("2")], EVENT
+    )
+    acks = [stored.ack for stored in found]
+    assert acks == [b"ack 2", b"ack 1", b"ack 3", b"ack 3", b"ack 2"]
+    assert found[3].digest == arrival("3").digest
+
+
+async def test_batch_of_repeats_alone_changes_nothing(
+    inbox: InboxStore, database: Database
+) -> None:
+    for _ in range(2):
+        await inbox.accept([arrival("1"), arrival("1")], EVENT)
+    assert await inbox.counts() == {"queued": 1}
+    assert await database.fetch_value("SELECT count(*) FROM audit_event WHERE tenant = $1") == 1
+
+
+async def test_claim_leaves_lanes_alone_that_another_worker_holds(
+    inbox: InboxStore, database: Database
+) -> None:
+    await inbox.accept([arrival(str(n), lane=n % 2) for n in range(6)], EVENT)
+    async with database.connection() as connection, connection.transaction():
+        first = await inbox.claim(connection, count_max=1)
+        assert [m.raw for m in first] == [b"0"]
+        # The first worker looked further than it took, so the second waits for its lanes.
+        assert await claimed(inbox, database) == []
+    assert await claimed(inbox, database) == [str(n) for n in range(6)]
+
+
+async def test_merge_waits_while_either_lane_is_held(inbox: InboxStore, database: Database) -> None:
+    await inbox.accept([arrival("a", lane=1)], EVENT)
+    async with database.connection() as connection, connection.transaction():
+        assert len(await inbox.claim(connection, count_max=10)) == 1
+        more = [
+            arrival("merge", lane=2, merged=1),
+            arrival("b", lane=2),
+            arrival("c", lane=1),
+            arrival("d", lane=3),
+        ]
+        await inbox.accept(more, EVENT)
+        assert await claimed(inbox, database) == ["d"]
+    assert await claimed(inbox, database) == ["a", "merge", "b", "c", "d"]
+
+
+async def test_message_when_it_has_ended_is_never_claimed_again(
+    inbox: InboxStore, database: Database
+) -> None:
+    await inbox.accept([arrival("1"), arrival("2")], EVENT)
+    async with database.change(EVENT) as transaction:
+        [first, _] = await inbox.claim(transaction, count_max=10)
+        ended = Processed(id=first.id, status=InboxStatus.FILTERED, reason="not wanted")
+        await inbox.end(transaction, [ended])
+    assert await claimed(inbox, database) == ["2"]
+    with pytest.raises(AssertionError):
+        async with database.change(EVENT) as transaction:
+            await inbox.end(transaction, [ended])
+
+
+async def test_filtered_message_without_a_reason_is_refused_by_the_store(
+    inbox: InboxStore, database: Database
+) -> None:
+    await inbox.accept([arrival("1")], EVENT)
+
+    async def end_without_reason() -> None:
+        async with database.change(EVENT) as transaction:
+            [first] = await inbox.claim(transaction, count_max=1)
+            await inbox.end(transaction, [Processed(id=first.id, status=InboxStatus.FILTERED)])
+
+    with pytest.raises(asyncpg.CheckViolationError):
+        await end_without_reason()
+
+
+async def test_tenants_never_see_one_another(inbox: InboxStore, database_url: str) -> None:
+    await inbox.accept([arrival("1")], EVENT)
+    other = await open_database(database_url, tenant="other")
+    assert await InboxStore(other).counts() == {}
+    assert [s.taken for s in await InboxStore(other).accept([arrival("1")], EVENT)] == [True]
+    assert await claimed(InboxStore(other), other) == ["1"]
+    await other.close()
+
+
+async def test_accept_when_the_store_is_gone_says_so(inbox: InboxStore, database: Database) -> None:
+    await database.close()
+    with pytest.raises(Unavailable):
+        await inbox.accept([arrival("1")], EVENT)
