@@ -56,7 +56,12 @@ class Database:
         """A connection outside any transaction, for reading."""
         with mapped(GONE, SAY_GONE):
             async with self._pool.acquire(timeout=self._acquire_timeout_s) as connection:
-                yield connection
+                try:
+                    yield connection
+                except (asyncio.CancelledError, TimeoutError):
+                    # Cut off midway: giving it back would wait for a server that may hang.
+                    connection.terminate()
+                    raise
 
     @asynccontextmanager
     async def change(self, *events: AuditEvent) -> AsyncIterator[Connection]:
@@ -130,6 +135,12 @@ async def append_audit_events(
     )
 
 
+async def _leave_as_it_is(connection: Connection) -> None:
+    """No use of a connection leaves anything in its session (locks end with transactions), so the
+    query by which the pool would clear it, a round trip each time, is spared. What asyncpg itself
+    sees to stays: an open transaction is rolled back."""
+
+
 async def open_database(
     url: str, *, tenant: str, connections_max: int = 10, acquire_timeout_s: float = 5.0
 ) -> Database:
@@ -143,6 +154,7 @@ async def open_database(
             max_size=connections_max,
             command_timeout=30,
             timeout=acquire_timeout_s,
+            reset=_leave_as_it_is,
             server_settings={"chartgate.tenant": tenant, "application_name": "chartgate"},
         )
     return Database(pool, tenant=tenant, acquire_timeout_s=acquire_timeout_s)
