@@ -33,8 +33,10 @@ from chartgate.model.proposal import ENDS
 from chartgate.store.embedded import running_url
 
 AWAY = (aiohttp.ClientError, TimeoutError, ConnectionError, OSError)
-KILL_EVERY_S = (0.8, 2.5)
+KILL_EVERY_S = (0.5, 2.0)
 SETTLE_WITHIN_S = 240.0
+QUEUED = "SELECT count(*) AS n FROM inbox WHERE status = 'queued'"
+RATE = 600  # messages a second, so that there is time to kill in
 RESTS = {status.value for status in ENDS} | {"handed-off"}  # handed off: staff have it
 VICTIMS = ("serve", "work", "listen", "postgres")
 
@@ -81,7 +83,8 @@ async def run(campaign: Campaign, messages: int) -> dict[str, Any]:
     rig = campaign.rig
     journal = rig.folder / "acks.ndjson"
     rig.start("sender", ["chartgate.demo.sender", "--port", str(rig.mllp_port), "--count",
-                         str(messages), "--connections", "8", "--journal", str(journal)])  # fmt: skip
+                         str(messages), "--connections", "8", "--rate", str(RATE), "--insist",
+                         "--journal", str(journal)])  # fmt: skip
     async with asyncio.TaskGroup() as group:
         killing = group.create_task(kill_at_random(campaign))
         reviewing = group.create_task(review(campaign))
@@ -186,12 +189,14 @@ async def _approve(staff: Staff, proposal: dict[str, Any]) -> None:
 
 
 async def settle(campaign: Campaign) -> None:
-    """Until every proposal rests, or the time for that is over."""
+    """Until every proposal rests and the inbox is empty, or the time for that is over."""
     deadline = time.monotonic() + SETTLE_WITHIN_S
     while time.monotonic() < deadline:
         with suppress(*AWAY, asyncpg.PostgresError):
             states = await proposal_states(campaign.rig)
-            if states and all(state in RESTS for state in states.values()):
+            queued = await _fetch(campaign.rig, QUEUED)
+            resting = states and all(state in RESTS for state in states.values())
+            if resting and not queued[0]["n"]:
                 return
         await asyncio.sleep(0.5)
 
@@ -222,10 +227,11 @@ async def count(campaign: Campaign, journal: Path) -> dict[str, Any]:
         if entry["code"] == "AA"
     }
     inbox = Counter(r["control_id"] for r in await _fetch(rig, "SELECT control_id FROM inbox"))
-    unsettled = await _fetch(rig, "SELECT count(*) AS n FROM inbox WHERE status = 'queued'")
+    unsettled = await _fetch(rig, QUEUED)
     states = await proposal_states(rig)
     effects = await rig.control("journal")
-    created = Counter(m for e in effects if e["interaction"] == "create" for m in e["markers"])
+    booked = [e for e in effects if e["reference"].startswith("Appointment/")]
+    created = Counter(m for e in booked if e["interaction"] == "create" for m in e["markers"])
     doubled = [m for m, n in created.items() if n > 1]
     missing = [p for p, s in states.items() if s == "verified" and created[p] != 1]
     unasked = [m for m in created if m not in states]
@@ -253,7 +259,7 @@ async def count(campaign: Campaign, journal: Path) -> dict[str, Any]:
     wrong = (lost, doubled, missing, unasked, stuck)
     result["held"] = bool(
         acked and states and not any(wrong) and not result["inbox_doubled"]
-        and result["ledger_verifies"] and sum(campaign.kills.values()) > 5
+        and not result["inbox_still_queued"] and result["ledger_verifies"] and sum(campaign.kills.values()) > 5
     )  # fmt: skip
     return result
 

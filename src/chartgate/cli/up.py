@@ -27,7 +27,7 @@ LOOK_EVERY_S = 0.1
 WRONG_INPUT = 2  # the exit code of a child that no restart can mend
 STOP_WITHIN_S = 30.0
 RESTART_CAP_S = 10.0
-STEADY_AFTER_S = 30.0  # a child that lived this long starts again without delay
+STEADY_AFTER_S = 5.0  # a child that lived this long starts again without delay
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None)
 

@@ -33,6 +33,7 @@ from chartgate.errors import ChartgateError
 
 VT, END = b"\x0b", b"\x1c\r"
 ACCEPTED = ("AA", "CA")
+REFUSED = b"AR"
 RECONNECT_S = (0.05, 0.1, 0.2, 0.5)  # then the last one again and again
 
 
@@ -55,6 +56,7 @@ class SendReport:
     codes: Counter[str] = field(default_factory=Counter)
     sent: int = 0  # messages, each once
     resent: int = 0
+    refused: int = 0  # answers AR after which the message was sent again
     unanswered: int = 0
     elapsed_s: float = 0.0
 
@@ -69,6 +71,7 @@ class SendReport:
             "sent": self.sent,
             "accepted": self.accepted,
             "codes": dict(sorted(self.codes.items())),
+            "refused": self.refused,
             "unanswered": self.unanswered,
             "resent": self.resent,
             "elapsed_s": round(self.elapsed_s, 3),
@@ -91,6 +94,7 @@ class Sending:
     give_up_s: float
     pause_s: float  # between two messages of one connection; 0: none
     on_ack: Callable[[Ack], None] | None
+    insist: bool
     report: SendReport
     heard_at: float = field(default_factory=time.perf_counter)  # any answer, on any connection
 
@@ -106,11 +110,14 @@ async def send_all(
     give_up_s: float = 60.0,
     rate: float = 0.0,
     on_ack: Callable[[Ack], None] | None = None,
+    insist: bool = False,
 ) -> SendReport:
     """Sends every message and waits for every answer.
 
     `window` is how many one connection has under way; `rate` is messages a second in all, 0 for as
-    fast as it goes. After `give_up_s` without any answer what is left counts as unanswered.
+    fast as it goes. After `give_up_s` without any answer what is left counts as unanswered. With
+    `insist`, AR (the receiver cannot now) counts as none: the message goes again, on a new
+    connection.
     """
     sending = Sending(
         messages=iter(messages),
@@ -119,6 +126,7 @@ async def send_all(
         give_up_s=give_up_s,
         pause_s=connections / rate if rate else 0.0,
         on_ack=on_ack,
+        insist=insist,
         report=SendReport(),
     )
     started = time.perf_counter()
@@ -242,8 +250,14 @@ class Line(asyncio.Protocol):
             return  # no acknowledgement: the time-out will tell
         code, control_id = fields[1], fields[2]
         message, sent_at = self.under_way.popleft()
-        self._answers += 1
         report = self.sending.report
+        if code == REFUSED and self.sending.insist:
+            report.refused += 1
+            self.again.append(message)
+            assert self._transport is not None
+            self._transport.abort()
+            return
+        self._answers += 1
         self.sending.heard_at = now
         report.latencies.append(now - sent_at)
         report.acks.append((control_id, code))
@@ -324,6 +338,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 give_up_s=options.give_up,
                 rate=options.rate,
                 on_ack=on_ack,
+                insist=options.insist,
             )
         )
     print(json.dumps(report.shown()))
@@ -359,6 +374,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=0.0, help="messages a second; 0: all it can")
     parser.add_argument("--timeout", type=float, default=10.0, help="seconds to wait for an answer")
     parser.add_argument("--give-up", type=float, default=60.0, help="seconds without any answer")
+    parser.add_argument("--insist", action="store_true", help="send again what is answered AR")
     parser.add_argument("--journal", type=Path, help="append each answer to this file")
     parser.add_argument("--count", type=int, default=100, help="messages of the sample hospital")
     parser.add_argument("--seed", type=int, default=0)
