@@ -1,4 +1,4 @@
-"""The inbox: what waits for this person's decision, the most urgent first."""
+"""The inbox: what waits for a decision, the most urgent first."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,12 +7,15 @@ from datetime import datetime
 from starlette.responses import Response
 
 from chartgate.flows import handoffs, proposals
-from chartgate.model.handoff import HandoffStatus
 from chartgate.model.proposal import Proposal, Status
-from chartgate.web.console.pages import page
+from chartgate.web.console.pages import page, refresh_after
+from chartgate.web.console.wording import STATES
 from chartgate.web.routes import Call
 
+WAITING_MAX = 500
 RECENT_MAX = 25
+REFRESH_S = 30
+REFRESHES_MAX = 20  # ten minutes; then the session may become idle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +29,12 @@ class Item:
     author: str
     confidence: int  # percent
     status: str
+    state: str  # the status in words
     due: str
     overdue: bool
     created_at: datetime
-    returned: bool  # it was approved once, and the chart had moved on
+    edited: bool  # by a person
+    renewed: bool  # computed anew, because the chart had moved on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,45 +42,57 @@ class InboxPage:
     """The page."""
 
     waiting: tuple[Item, ...]
+    waiting_max: int
     recent: tuple[Item, ...]
     handoffs_open: int
+    refresh_s: int
 
 
 async def inbox(call: Call) -> Response:
     """GET /"""
     now = call.gate.clock()
-    waiting = await proposals.listed(call.gate, call.person, status=Status.PENDING_REVIEW)
-    everything = await proposals.listed(call.gate, call.person, limit=RECENT_MAX)
-    open_ = [
-        h
-        for h in await handoffs.listed(call.gate, call.person)
-        if h.status is not HandoffStatus.CLOSED
-    ]
+    waiting = await proposals.listed(
+        call.gate, call.person, status=Status.PENDING_REVIEW, limit=WAITING_MAX
+    )
+    everything = await proposals.listed(call.gate, call.person, limit=RECENT_MAX + len(waiting))
+    recent = [p for p in everything if p.status is not Status.PENDING_REVIEW][:RECENT_MAX]
     context = InboxPage(
         waiting=_items(sorted(waiting, key=lambda p: p.due_at), now),
-        recent=_items([p for p in everything if p.status is not Status.PENDING_REVIEW], now),
-        handoffs_open=len(open_),
+        waiting_max=WAITING_MAX,
+        recent=_items(recent, now),
+        handoffs_open=len(await handoffs.listed(call.gate, call.person)),
+        refresh_s=REFRESH_S,
     )
-    return page(call, "inbox.html", context)
+    refresh = refresh_after(call, every_s=REFRESH_S, times_max=REFRESHES_MAX)
+    return page(call, "inbox.html", context, refresh=refresh)
 
 
 def _items(found: Sequence[Proposal], now: datetime) -> tuple[Item, ...]:
     return tuple(
         Item(
             id=p.id,
-            action=p.action.replace("-", " "),
+            action=action_words(p.action),
             charter=p.charter,
             site=p.site,
             author=p.author.removeprefix("client:"),
             confidence=round(100 * p.confidence),
             status=p.status.value,
+            state=STATES[p.status],
             due=due_in(p.due_at, now),
             overdue=p.due_at < now,
             created_at=p.created_at,
-            returned=p.status is Status.PENDING_REVIEW and p.content.version > 1,
+            edited=p.status is Status.PENDING_REVIEW and p.content.edited_by is not None,
+            renewed=p.status is Status.PENDING_REVIEW
+            and p.content.version > 1
+            and p.content.edited_by is None,
         )
         for p in found
     )
+
+
+def action_words(action: str) -> str:
+    """ "update-status" as "Update status"."""
+    return action.replace("-", " ").capitalize()
 
 
 def due_in(due_at: datetime, now: datetime) -> str:

@@ -8,7 +8,7 @@ from chartgate.errors import ChartgateError
 from chartgate.flows import people
 from chartgate.web.api.session import set_session
 from chartgate.web.auth import session_cookie
-from chartgate.web.console.pages import page, see
+from chartgate.web.console.pages import AFTER_SIGN_IN, page, see
 from chartgate.web.routes import Call
 
 
@@ -16,24 +16,28 @@ from chartgate.web.routes import Call
 class LoginPage:
     """What the form shows."""
 
-    sentence: str
+    reason: str  # why the last try failed
+    then: str  # the page that was asked for
 
 
 async def form(call: Call) -> Response:
     """GET /login"""
-    return page(call, "login.html", LoginPage(sentence=""))
+    then = _own_page(dict(call.query).get("then", ""))
+    return page(call, "login.html", LoginPage(reason="", then=then))
 
 
 async def sign_in(call: Call) -> Response:
     """POST /login"""
     fields = call.form()
+    then = _own_page(fields.get("then", ""))
     try:
         signed_in = await people.sign_in(
             call.gate, fields.get("name", ""), fields.get("password", "")
         )
     except ChartgateError as error:
-        return page(call, "login.html", LoginPage(sentence=str(error)), status=error.status)
-    response = see("/")
+        context = LoginPage(reason=str(error), then=then)
+        return page(call, "login.html", context, status=error.status)
+    response = see(then)
     set_session(call, response, signed_in.cookie)
     return response
 
@@ -46,3 +50,7 @@ async def sign_out(call: Call) -> Response:
     response = see("/login", done="signed-out")
     set_session(call, response, "")
     return response
+
+
+def _own_page(path: str) -> str:
+    return path if AFTER_SIGN_IN.fullmatch(path) else "/"

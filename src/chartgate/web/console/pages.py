@@ -1,5 +1,6 @@
 """Rendering: Jinja2 with escaping always on, and the headers that every page carries."""
 
+import re
 from dataclasses import fields
 from datetime import datetime
 from functools import cache
@@ -11,25 +12,36 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from chartgate.errors import ChartgateError, Unauthenticated
-from chartgate.web.errors import said, status_of
+from chartgate.web.console.wording import day_text
+from chartgate.web.errors import headers_of, said, status_of
 from chartgate.web.routes import Call
 
 FORM = ("application/x-www-form-urlencoded",)
-POLICY = (
-    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
-    "frame-ancestors 'none'; base-uri 'none'"
-)
+HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
+        "frame-ancestors 'none'; base-uri 'none'"
+    ),
+    "cache-control": "no-store",
+    # Under no-referrer a browser sends `Origin: null` with our own forms, which are then refused.
+    # Source: https://fetch.spec.whatwg.org/#append-a-request-origin-header
+    "referrer-policy": "same-origin",
+}
 # What a page says after a form was taken. Codes, so that no text travels in a URL.
 FLASHES = {
     "approved": "Approved. It is being written to the chart and read back.",
-    "refused": "Refused. Its author is told; nothing was written.",
+    "refused": "Refused. Nothing was written.",
     "handed-back": "Handed back to staff; it is in the worklist.",
     "edited": "Your version is saved. Look at it once more, then decide.",
     "rolling-back": "The change is being taken back.",
     "taken": "You have taken it on.",
     "closed": "Closed.",
     "signed-out": "You are signed out.",
+    "expired": "Your session had ended, and what you sent was not done. Sign in and do it again.",
 }
+# Where a sign-in may lead: our own pages only, or a link could send people elsewhere.
+AFTER_SIGN_IN = re.compile(r"/(worklist|proposals/[0-9a-f-]{36})?")
+PROPOSAL_PATH = re.compile(r"(/proposals/[0-9a-f-]{36})(/\w+)?")
 
 
 @cache
@@ -43,16 +55,25 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     env.filters["moment"] = moment
+    env.filters["sentence"] = sentence
     return env
 
 
 def moment(value: datetime) -> str:
     """A time as staff read it; UTC, said so."""
-    return value.strftime("%d %b %Y, %H:%M UTC")
+    return f"{day_text(value)}, {value:%H:%M} UTC"
 
 
-def page(call: Call, template: str, context: Any, *, status: int = 200) -> Response:
-    """Renders `template` with the fields of a dataclass, and who is signed in."""
+def sentence(text: str) -> str:
+    """A sentence of ours, which are written to stand inside others, on its own."""
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")
+
+
+def page(
+    call: Call, template: str, context: Any, *, status: int = 200, refresh: str = ""
+) -> Response:
+    """Renders `template` with the fields of a dataclass, and who is signed in. `refresh` is what
+    `refresh_after` gave."""
     shown = {field.name: getattr(context, field.name) for field in fields(context)}
     signed_in = call.signed_in
     body = (
@@ -63,19 +84,26 @@ def page(call: Call, template: str, context: Any, *, status: int = 200) -> Respo
             person=signed_in.person if signed_in else None,
             csrf=signed_in.csrf if signed_in else "",
             flash=FLASHES.get(dict(call.query).get("done", ""), ""),
+            here=call.request.url.path,
+            refresh=refresh,
         )
     )
     return html(body, status=status)
 
 
+def refresh_after(call: Call, *, every_s: int, times_max: int) -> str:
+    """Content of a meta refresh of this page, or "" after that many without a person's doing: a
+    page that reloads itself for ever would keep its session from ever being idle."""
+    again = dict(call.query).get("again", "0")
+    count = int(again) if again.isascii() and again.isdigit() and len(again) < 4 else times_max
+    if count >= times_max:
+        return ""
+    return f"{every_s};url={call.request.url.path}?again={count + 1}"
+
+
 def html(body: str, *, status: int = 200) -> Response:
     """A page that nobody may keep, frame or script."""
-    return Response(
-        body,
-        status_code=status,
-        media_type="text/html",
-        headers={"content-security-policy": POLICY, "cache-control": "no-store"},
-    )
+    return Response(body, status_code=status, media_type="text/html", headers=HEADERS)
 
 
 def see(path: str, *, done: str = "") -> Response:
@@ -85,13 +113,29 @@ def see(path: str, *, done: str = "") -> Response:
 
 def error_page(request: Request, error: ChartgateError, request_id: str) -> Response:
     """An error as a page; whoever is not signed in is sent to do so."""
-    if isinstance(error, Unauthenticated) and request.method in ("GET", "HEAD"):
-        return RedirectResponse("/login", status_code=303)
-    template = environment().get_template("error.html")
-    body = template.render(
-        sentence=said(error), request_id=request_id, person=None, csrf="", flash=""
+    path = request.url.path
+    if isinstance(error, Unauthenticated):
+        if request.method not in ("GET", "HEAD"):
+            return see("/login", done="expired")
+        return see(f"/login?then={path}" if AFTER_SIGN_IN.fullmatch(path) else "/login")
+    proposal = PROPOSAL_PATH.fullmatch(path)
+    body = (
+        environment()
+        .get_template("error.html")
+        .render(
+            reason=said(error),
+            request_id=request_id,
+            back=proposal[1] if proposal and request.method == "POST" else "",
+            person=None,
+            csrf="",
+            flash="",
+            here="",
+            refresh="",
+        )
     )
-    return html(body, status=status_of(error))
+    response = html(body, status=status_of(error))
+    response.headers.update(headers_of(error))
+    return response
 
 
 @cache

@@ -1,6 +1,7 @@
 """One proposal: what the AI saw, what would change, whether it still holds, and the buttons."""
 
 import base64
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -10,34 +11,25 @@ from chartgate.errors import Invalid
 from chartgate.flows import proposals, reviews, rollbacks
 from chartgate.flows.guards import GuardResult
 from chartgate.flows.permissions import Permission
-from chartgate.flows.proposals import ProposalView, SeenResource
+from chartgate.flows.proposals import ProposalView
 from chartgate.flows.reviews import Verdict
-from chartgate.model.proposal import Content, Proposal, Status
+from chartgate.model.handoff import Handoff
+from chartgate.model.proposal import Content, Difference, Proposal, Status
+from chartgate.model.resource import Resource
 from chartgate.model.write import change_json
-from chartgate.policy.model_file import source_attributes
-from chartgate.web.console.inbox import due_in
-from chartgate.web.console.pages import page, see
-from chartgate.web.console.present import (
-    DiffGroup,
-    Row,
-    attachment_text,
-    groups_of,
-    rows_of,
-)
+from chartgate.policy.model_file import NOT_PROVIDED, source_attributes
+from chartgate.web.console.inbox import action_words, due_in
+from chartgate.web.console.pages import page, refresh_after, see
+from chartgate.web.console.present import DiffGroup, attachment_text, groups_of, is_plain_text
+from chartgate.web.console.seen import About, SeenPart, about, bodies_of, seen_part
+from chartgate.web.console.wording import STATES, names_of, visible
 from chartgate.web.routes import Call
 
 VERDICTS = {"approve": "approved", "refuse": "refused", "hand-back": "handed-back"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class SeenPanel:
-    """One resource of the read set."""
-
-    reference: str
-    version: str
-    as_of: Any
-    search: str
-    rows: tuple[Row, ...]
+UNDER_WAY = frozenset({Status.APPROVED, Status.COMMITTING, Status.COMMITTED, Status.ROLLING_BACK})
+NOTHING = object()  # unlike anything in a chart
+REFRESH_S = 2
+REFRESHES_MAX = 15  # a write takes well under a second; after that the page says where it stands
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,26 +37,37 @@ class ProposalPage:
     """The page."""
 
     proposal: Proposal
+    action: str
+    state: str  # the status in words
     author: str
+    rationale: str
     confidence: int
     due: str
+    overdue: bool
     waiting: bool
+    renewed: bool  # it was approved, the chart had moved on, and it was computed anew
+    verified: bool
+    under_way: bool
+    about: About | None
     groups: tuple[DiffGroup, ...]
     changed_since: tuple[DiffGroup, ...]
     guards: tuple[GuardResult, ...]
-    seen: tuple[SeenPanel, ...]
+    seen: SeenPart
     may: dict[str, Permission]
     note: str | None  # text of a proposed note, for editing
     attributes: tuple[tuple[str, str, str], ...]
     attributes_given: int
-    handoff: Any
+    handoff: Handoff | None
     contents: tuple[Content, ...]
 
 
 async def show(call: Call) -> Response:
     """GET /proposals/{id}"""
     view = await proposals.show(call.gate, call.person, call.parameters["id"])
-    return page(call, "proposal.html", _page(call, view))
+    refresh = ""
+    if view.proposal.status in UNDER_WAY:
+        refresh = refresh_after(call, every_s=REFRESH_S, times_max=REFRESHES_MAX)
+    return page(call, "proposal.html", _page(call, view), refresh=refresh)
 
 
 async def decide(call: Call) -> Response:
@@ -106,58 +109,65 @@ def with_note(content: Content, text: str) -> list[dict[str, Any]]:
     """The proposed changes with another text in their first plain-text attachment."""
     if not text.strip():
         raise Invalid("the note is empty; to drop it, refuse the proposal")
-    data = base64.b64encode(text.encode()).decode()
     changes = [change_json(change) for change in content.changes]
     for change in changes:
         resource = change.get("resource")
-        if resource is None or attachment_text(resource) is None:
-            continue
-        contents = [dict(c, attachment=dict(c["attachment"])) for c in resource["content"]]
-        attachment = next(
-            c["attachment"]
-            for c in contents
-            if str(c["attachment"].get("contentType", "")).startswith("text/plain")
-        )
-        attachment["data"] = data
-        for stale in ("size", "hash"):
-            attachment.pop(stale, None)
-        change["resource"] = resource | {"content": contents}
-        return changes
+        if resource is not None and attachment_text(resource) is not None:
+            change["resource"] = _with_text(resource, text)
+            return changes
     raise Invalid("there is no note text in this proposal that could be edited")
+
+
+def _with_text(resource: Resource, text: str) -> Resource:
+    edited = deepcopy(resource)
+    attachments = (c["attachment"] for c in edited["content"] if "attachment" in c)
+    attachment = next(a for a in attachments if is_plain_text(a))
+    attachment["data"] = base64.b64encode(text.encode()).decode()
+    for stale in ("size", "hash"):
+        attachment.pop(stale, None)
+    return edited
 
 
 def _page(call: Call, view: ProposalView) -> ProposalPage:
     proposal = view.proposal
+    now = call.gate.clock()
     charter = call.gate.charters.charters.get(proposal.charter)
     attributes = source_attributes(charter) if charter else ()
-    note = next(
-        (t for c in proposal.content.changes if (t := attachment_text(c.resource)) is not None),
-        None,
-    )
+    names = names_of(bodies_of(view).values())
+    notes = (attachment_text(change.resource) for change in proposal.content.changes)
     return ProposalPage(
         proposal=proposal,
+        action=action_words(proposal.action),
+        state=STATES[proposal.status],
         author=proposal.author.removeprefix("client:"),
+        rationale=visible(proposal.rationale),
         confidence=round(100 * proposal.confidence),
-        due=due_in(proposal.due_at, call.gate.clock()),
+        due=due_in(proposal.due_at, now),
+        overdue=proposal.due_at < now,
         waiting=proposal.status is Status.PENDING_REVIEW,
-        groups=groups_of(proposal.content.differences),
-        changed_since=groups_of(view.changed_since),
-        guards=view.guards,
-        seen=tuple(_panel(seen) for seen in view.read_set),
+        renewed=bool(proposal.content.base) and proposal.content.edited_by is None,
+        verified=proposal.status is Status.VERIFIED,
+        under_way=proposal.status in UNDER_WAY,
+        about=about(view, names, now=now),
+        groups=groups_of(proposal.content.differences, names),
+        changed_since=groups_of(_changed_by_others(view), names),
+        # Once it is written the guards have done their work: its own change would break them.
+        guards=() if proposal.status is Status.VERIFIED else view.guards,
+        seen=seen_part(view, names),
         may={permission.action: permission for permission in view.permissions},
-        note=note,
+        note=next((text for text in notes if text is not None), None),
         attributes=tuple(attributes),
-        attributes_given=sum(text != "not provided" for _, _, text in attributes),
+        attributes_given=sum(text != NOT_PROVIDED for _, _, text in attributes),
         handoff=view.handoff,
         contents=view.contents,
     )
 
 
-def _panel(value: SeenResource) -> SeenPanel:
-    return SeenPanel(
-        reference=value.seen.reference,
-        version=value.seen.version,
-        as_of=value.seen.as_of,
-        search=value.seen.search or "",
-        rows=rows_of(value.resource) if value.resource else (),
+def _changed_by_others(view: ProposalView) -> tuple[Difference, ...]:
+    """Without what this proposal itself wrote."""
+    content = view.proposal.content
+    written = view.proposal.status is Status.VERIFIED
+    own = {(d.reference, d.path): d.after for d in content.differences} if written else {}
+    return tuple(
+        d for d in view.changed_since if own.get((d.reference, d.path), NOTHING) != d.after
     )

@@ -6,9 +6,18 @@ from datetime import datetime
 from starlette.responses import Response
 
 from chartgate.flows import handoffs
-from chartgate.web.console.inbox import due_in
+from chartgate.model.handoff import HandoffStatus
+from chartgate.web.console.inbox import action_words, due_in
 from chartgate.web.console.pages import page, see
 from chartgate.web.routes import Call
+
+
+@dataclass(frozen=True, kw_only=True)
+class Button:
+    """May it be pressed, and the policy's sentence for it."""
+
+    permitted: bool
+    sentence: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +26,7 @@ class Item:
 
     id: str
     proposal: str
+    action: str
     worklist: str
     site: str
     reason: str
@@ -25,6 +35,8 @@ class Item:
     due: str
     overdue: bool
     opened_at: datetime
+    take: Button
+    close: Button
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,23 +49,8 @@ class WorklistPage:
 async def worklist(call: Call) -> Response:
     """GET /worklist"""
     now = call.gate.clock()
-    found = await handoffs.listed(call.gate, call.person)
-    items = tuple(
-        Item(
-            id=h.id,
-            proposal=h.proposal,
-            worklist=h.worklist,
-            site=h.site,
-            reason=h.reason,
-            status=h.status.value,
-            taken_by=(h.taken_by or "").removeprefix("person:"),
-            due=due_in(h.due_at, now),
-            overdue=h.due_at < now,
-            opened_at=h.opened_at,
-        )
-        for h in found
-    )
-    return page(call, "worklist.html", WorklistPage(items=items))
+    found = await handoffs.waiting(call.gate, call.person)
+    return page(call, "worklist.html", WorklistPage(items=tuple(_item(w, now) for w in found)))
 
 
 async def take(call: Call) -> Response:
@@ -67,3 +64,25 @@ async def close(call: Call) -> Response:
     outcome = call.form().get("outcome", "")
     await handoffs.close(call.gate, call.person, call.parameters["id"], outcome)
     return see("/worklist", done="closed")
+
+
+def _item(waiting: handoffs.Waiting, now: datetime) -> Item:
+    handoff = waiting.handoff
+    return Item(
+        id=handoff.id,
+        proposal=handoff.proposal,
+        action=action_words(waiting.proposal.action),
+        worklist=handoff.worklist,
+        site=handoff.site,
+        reason=handoff.reason,
+        status=handoff.status.value,
+        taken_by=(handoff.taken_by or "").removeprefix("person:"),
+        due=due_in(handoff.due_at, now),
+        overdue=handoff.due_at < now,
+        opened_at=handoff.opened_at,
+        take=Button(
+            permitted=waiting.take.permitted and handoff.status is HandoffStatus.OPEN,
+            sentence=waiting.take.sentence,
+        ),
+        close=Button(permitted=waiting.close.permitted, sentence=waiting.close.sentence),
+    )
