@@ -172,3 +172,17 @@ async def test_one_message_about_a_running_hospital() -> None:
     assert f"Encounter/{discharge.value('PV1', 19)}" == scenario.visit
     assert f"Patient/{discharge.value('PID', 3)}" == scenario.visit_patient
     assert f"Appointment/{booked.value('SCH', 2)}" == appointment
+
+
+async def test_insist_sends_again_what_is_refused_until_it_is_accepted() -> None:
+    """AR says that the receiver cannot now: a real sender keeps the message and tries again."""
+    codes = ["AR", "AR", "AA"]
+
+    async def refuse_twice(raw: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(ack(raw, codes.pop(0)))
+
+    async with listening(refuse_twice) as (port, heard):
+        report = await send_all([message(7)], "127.0.0.1", port, 1, insist=True)
+    assert list(heard.values()) == [3]
+    assert report.codes == {"AA": 1}
+    assert report.refused == 2

@@ -1,0 +1,29 @@
+"""A short form of `make chaos`: processes killed outright under load, and nothing lost."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.slow
+def test_kills_at_random_lose_nothing_double_nothing_and_leave_nothing_stuck() -> None:
+    """The campaign counts from outside: the sender's ACK log and the hospital's journal."""
+    command = [sys.executable, "-m", "benchmarks.chaos", "--seed", "3"]
+    done = subprocess.run(
+        [*command, "--messages", "9000", "--proposals", "25"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=500,
+        check=False,
+    )
+    assert done.stdout, done.stderr
+    result = json.loads(done.stdout[done.stdout.index("{") :])
+    assert result["messages_acknowledged"] == 9000, result
+    assert result["held"], result
+    assert done.returncode == 0
