@@ -105,3 +105,28 @@ async def test_store_that_is_gone_fails_all_who_wait(database: Database) -> None
     assert all(isinstance(result, Unavailable) for result in results)
     with pytest.raises(Unavailable):
         await lookups.current("ehr", "Slot", "1")
+
+
+async def test_note_that_a_copy_is_current_holds_at_once_and_is_written_down(
+    database: Database, clock: FakeClock
+) -> None:
+    record, lookups = RecordStore(database), Lookups(database)
+    await record.keep("ehr", [copy(n, clock()) for n in (1, 2)])
+    later = clock.advance(60)
+    lookups.note_current("ehr", "Slot", "1", version="1", as_of=later)
+    lookups.note_current("ehr", "Slot", "2", version="0", as_of=later)
+    first, second = [await lookups.current("ehr", "Slot", n) for n in ("1", "2")]
+    assert first is not None
+    assert first.as_of == later
+    assert second is not None
+    assert second.as_of < later, "another version was found current"
+    async with asyncio.timeout(5):
+        while (await stored(record, "Slot/1")).as_of < later:
+            await asyncio.sleep(0.01)
+    assert (await stored(record, "Slot/2")).as_of < later
+
+
+async def stored(record: RecordStore, reference: str) -> Copy:
+    found = await record.current("ehr", reference)
+    assert found is not None
+    return found

@@ -310,7 +310,6 @@ async def _read_live(
 ) -> tuple[Minimised, datetime, bool]:
     """Asks the system of record, conditionally where we hold a version; True: it is stale."""
     source = walk.gate.source(walk.connection)
-    record = RecordStore(walk.gate.database)
     try:
         answer = await source.read(key[1], if_none_match=current.version if current else None)
     except (SourceUnreachable, Throttled) as error:
@@ -326,10 +325,13 @@ async def _read_live(
     if isinstance(answer, NotModified):
         assert current is not None, "a 304 without a version asked about"
         if answer.as_of - current.as_of > TOUCH_AFTER:
-            await record.touch(walk.connection, key[1], answer.version, answer.as_of)
+            resource_type, _, id_ = key[1].partition("/")
+            walk.gate.lookups.note_current(
+                walk.connection, resource_type, id_, version=answer.version, as_of=answer.as_of
+            )
         return _shown_current(walk, key, kept, current), answer.as_of, False
     if current is None or answer.digest != current.digest:
-        await record.keep(walk.connection, [answer])
+        await RecordStore(walk.gate.database).keep(walk.connection, [answer])
     return _shown(walk, key, answer, answer.body), answer.as_of, False
 
 

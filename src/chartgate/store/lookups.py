@@ -1,12 +1,13 @@
 """Looking up current copies for many readers in one query.
 
 Under load the look-ups that arrive while one query runs share the next: one round trip and one
-pooled connection serve them all.
+pooled connection serve them all. That a copy was found to be still current is known here at once,
+and written down a moment later for many of them together.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import datetime
 from typing import NamedTuple
 
@@ -16,6 +17,8 @@ from chartgate.store.queries import load_queries
 
 QUERIES = load_queries("lookups.sql")
 AT_ONCE_MAX = 200  # look-ups in one query
+NOTED_MAX = 5_000  # what is over this is not written down, which costs a later reader a 304
+WRITE_DOWN_AFTER_S = 0.25
 
 
 class Current(NamedTuple):
@@ -27,6 +30,7 @@ class Current(NamedTuple):
     body: bytes | None  # None: the caller said that it holds this digest
 
 
+Key = tuple[str, str, str]  # connection, type, id
 Wanted = tuple[str, str, str, bytes | None]  # connection, type, id, known digest
 Waiting = tuple[Wanted, "asyncio.Future[Current | None]"]
 
@@ -38,6 +42,8 @@ class Lookups:
         self._database = database
         self._waiting: list[Waiting] = []
         self._task: asyncio.Task[None] | None = None
+        self._noted: dict[Key, tuple[str, datetime]] = {}
+        self._noting: asyncio.Task[None] | None = None
 
     async def current(
         self, connection: str, resource_type: str, id_: str, *, known: bytes | None = None
@@ -47,7 +53,36 @@ class Lookups:
         self._waiting.append(((connection, resource_type, id_, known), future))
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._answer_waiting())
-        return await future
+        current = await future
+        noted = self._noted.get((connection, resource_type, id_))
+        if current and noted and noted[0] == current.version and noted[1] > current.as_of:
+            return current._replace(as_of=noted[1])
+        return current
+
+    def note_current(
+        self, connection: str, resource_type: str, id_: str, *, version: str, as_of: datetime
+    ) -> None:
+        """The system of record said at `as_of` that this version is still the current one."""
+        if len(self._noted) < NOTED_MAX:
+            self._noted[(connection, resource_type, id_)] = (version, as_of)
+        if self._noting is None or self._noting.done():
+            self._noting = asyncio.create_task(self._write_down())
+
+    async def _write_down(self) -> None:
+        """Lives while something is noted. What is lost on the way costs time, never truth."""
+        while self._noted:
+            await asyncio.sleep(WRITE_DOWN_AFTER_S)
+            batch = sorted(self._noted.items())
+            with suppress(ChartgateError):
+                async with self._database.bookkeeping() as connection:
+                    await connection.execute(
+                        QUERIES["touch_current_many"],
+                        self._database.tenant,
+                        *zip(*((*key, *noted) for key, noted in batch), strict=True),
+                    )
+            for key, noted in batch:
+                if self._noted.get(key) == noted:
+                    del self._noted[key]
 
     async def _answer_waiting(self) -> None:
         """Lives while somebody waits. The connection goes back only after all are answered, so

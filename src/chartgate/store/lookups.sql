@@ -8,3 +8,10 @@ JOIN record r ON r.tenant = $1 AND r.connection = w.connection
 LEFT JOIN record_version v ON v.tenant = $1 AND v.connection = w.connection
        AND v.resource_type = w.resource_type AND v.id = w.id AND v.digest = r.digest
        AND r.digest IS DISTINCT FROM w.known;
+
+-- name: touch_current_many
+UPDATE record r SET as_of = t.as_of
+FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[])
+       AS t (connection, resource_type, id, version, as_of)
+WHERE r.tenant = $1 AND r.connection = t.connection AND r.resource_type = t.resource_type
+  AND r.id = t.id AND r.version = t.version AND r.as_of < t.as_of;
