@@ -175,7 +175,7 @@ async def _intend(
 ) -> tuple[Proposal, int]:
     """Intent first: a crash after this leaves a proposal to resume, never a lost write."""
     at = gate.clock()
-    after = moved(proposal, Status.COMMITTING, attempts=proposal.attempts + 1)
+    after = moved(proposal, Status.COMMITTING)
     event = event_of(gate, after, "proposal.send", agent, at=at, patient=patient)
     store = ProposalStore(gate.database)
     async with gate.database.change(event) as transaction:
@@ -230,7 +230,7 @@ async def _back(
 ) -> None:
     """Nothing was written as far as it can be known: to be tried again, guards first."""
     at = gate.clock()
-    after = moved(committing, Status.APPROVED)
+    after = moved(committing, Status.APPROVED, attempts=committing.attempts + 1)
     event = event_of(
         gate,
         after,

@@ -7,6 +7,7 @@ A halt stops writes only: proposals may still be submitted and reviewed while on
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -14,7 +15,7 @@ from uuid import UUID, uuid4
 
 import orjson
 
-from chartgate.errors import ChartgateError, Invalid, NotFound, Throttled, VersionConflict
+from chartgate.errors import ChartgateError, Denied, Invalid, NotFound, Throttled, VersionConflict
 from chartgate.flows.drafts import draft
 from chartgate.flows.grounds import Grounds, grounds_of, patient_in, patient_of_proposal
 from chartgate.flows.guards import GuardResult, Standing, cannot_tell, look_bounded
@@ -459,5 +460,8 @@ def _changed_since(
 
 
 def _minimised(charter: Charter, resource: Resource | None) -> Resource | None:
+    """None also for what holds something that may not be shown."""
     rule = charter.reads.get(resource["resourceType"]) if resource else None
-    return minimise(resource, rule) if resource and rule else None
+    with suppress(Denied):
+        return minimise(resource, rule) if resource and rule else None
+    return None

@@ -8,7 +8,6 @@ nothing, set its stage to shadow and resume.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from chartgate.errors import (
     Invalid,
@@ -105,23 +104,22 @@ async def _roll_back(gate: Gate, proposal: Proposal, agent: str) -> None:
         raise Held("a halt is in force; nothing was sent")
     prepared = Prepared(write=proposal.compensation, before=())
     at = gate.clock()
-    counted = replace(proposal, attempts=proposal.attempts + 1)
-    event = event_of(gate, counted, "proposal.send-rollback", agent, at=at)
+    event = event_of(gate, proposal, "proposal.send-rollback", agent, at=at)
     store = ProposalStore(gate.database)
     async with gate.database.change(event) as transaction:
-        await store.move(transaction, proposal, counted, at=at, keep_lease=True)
-        number = await store.insert_attempt(transaction, counted, "rollback", prepared, at=at)
+        await store.move(transaction, proposal, proposal, at=at, keep_lease=True)
+        number = await store.insert_attempt(transaction, proposal, "rollback", prepared, at=at)
     try:
-        receipt = await send(gate, counted, prepared.write)
+        receipt = await send(gate, proposal, prepared.write)
     except (VersionConflict, WriteRefused) as error:
-        await _refused(gate, counted, number, error, agent)
+        await _refused(gate, proposal, number, error, agent)
     except NOTHING_SENT:
-        await store.refuse_attempt(counted, "rollback", number, at=gate.clock())
-        await postpone(gate, counted)
+        await store.refuse_attempt(proposal, "rollback", number, at=gate.clock())
+        await postpone(gate, proposal)
     except OutcomeUnknown:
-        await postpone(gate, counted)
+        await postpone(gate, proposal)
     else:
-        await _landed(gate, counted, prepared, receipt, agent)
+        await _landed(gate, proposal, prepared, receipt, agent)
 
 
 async def _resume(gate: Gate, proposal: Proposal, attempts: Sequence[Attempt], agent: str) -> None:
