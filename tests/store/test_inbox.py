@@ -140,3 +140,16 @@ async def test_accept_when_the_store_is_gone_says_so(inbox: InboxStore, database
     await database.close()
     with pytest.raises(Unavailable):
         await inbox.accept([arrival("1")], EVENT)
+
+
+async def test_accept_when_its_connection_dies_has_a_new_one_next_time(
+    inbox: InboxStore, database: Database
+) -> None:
+    await inbox.accept([arrival("1")], EVENT)
+    async with database.standing() as connection:
+        pid = connection.get_server_pid()
+    await database.fetch("SELECT pg_terminate_backend($2) WHERE $1 <> ''", pid)
+    with pytest.raises(Unavailable):
+        await inbox.accept([arrival("2")], EVENT)
+    await inbox.accept([arrival("2")], EVENT)
+    assert await inbox.counts() == {"queued": 2}

@@ -7,7 +7,8 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from chartgate.model.audit import AuditEvent, leaf_bytes
@@ -19,6 +20,8 @@ QUERIES = load_queries("inbox.sql")
 
 # Stand in the audit event for what only the store can know; sorted as canonical JSON sorts them.
 UNKNOWN = {"count": "@count@", "digests": "@digests@", "first": "@first@", "last": "@last@"}
+NO_TIME = datetime.max.replace(tzinfo=UTC)  # stands for `recorded`, which differs each time
+NO_TIME_TEXT = NO_TIME.isoformat(timespec="microseconds").encode()
 LOOKAHEAD = 8  # times the batch: how far to look for lanes that no other worker holds
 
 
@@ -38,7 +41,7 @@ class InboxStore:
             return ()
         new = {_key(a): a for a in reversed(arrivals)}  # of repeats in one batch the first
         first = [a for a in arrivals if new.get(_key(a)) is a]
-        async with self._database.connection() as connection:
+        async with self._database.standing() as connection:
             taken = await connection.fetchval(
                 QUERIES["accept_arrivals"], *self._accept_parameters(first, audit)
             )
@@ -120,12 +123,8 @@ class InboxStore:
         return tuple(tuple(row) for row in rows)
 
     def _accept_parameters(self, arrivals: Sequence[Arrival], audit: AuditEvent) -> list[Any]:
-        event = replace(audit, details=tuple(UNKNOWN.items()))
-        rest = leaf_bytes(event, tenant=self._database.tenant)
-        parts: list[bytes] = []
-        for token in UNKNOWN.values():
-            part, _, rest = rest.partition(token.encode())
-            parts.append(part)
+        parts = _body_parts(replace(audit, recorded=NO_TIME), self._database.tenant)
+        recorded = audit.recorded.isoformat(timespec="microseconds").encode()
         return [
             self._database.tenant,
             audit.recorded,
@@ -141,8 +140,7 @@ class InboxStore:
             audit.action,
             audit.agent,
             audit.outcome.value,
-            *parts,
-            rest,
+            *(part.replace(NO_TIME_TEXT, recorded) for part in parts),
         ]
 
     async def _accepted(
@@ -161,6 +159,17 @@ class InboxStore:
             )
             for row in rows
         }
+
+
+@lru_cache(maxsize=64)
+def _body_parts(audit: AuditEvent, tenant: str) -> tuple[bytes, ...]:
+    """The event's canonical bytes, cut where the store puts in what it knows."""
+    rest = leaf_bytes(replace(audit, details=tuple(UNKNOWN.items())), tenant=tenant)
+    parts: list[bytes] = []
+    for token in UNKNOWN.values():
+        part, _, rest = rest.partition(token.encode())
+        parts.append(part)
+    return (*parts, rest)
 
 
 def _key(arrival: Arrival) -> tuple[str, str, str]:
