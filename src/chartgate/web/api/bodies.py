@@ -1,4 +1,4 @@
-"""Request bodies: the object that openapi.yaml describes, or Invalid with the field's name."""
+"""Request bodies and queries as openapi.yaml describes them, or Invalid with the field's name."""
 
 from collections.abc import Collection
 from difflib import get_close_matches
@@ -17,9 +17,7 @@ class Body:
             raise Invalid("the body must be a JSON object")
         for name in value:
             if name not in known:
-                near = get_close_matches(name, list(known), n=1)
-                hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}"
-                raise Invalid(f"the body has a field that is not known{hint}")
+                raise Invalid(f"the body has a field that is not known{_hint(name, known)}")
         self._value = value
 
     def text(self, name: str) -> str:
@@ -48,3 +46,19 @@ class Body:
         if name not in self._value:
             raise Invalid(f"{name} is missing")
         return self._value[name]
+
+
+def asked(call: Call, *, known: Collection[str]) -> dict[str, str]:
+    """The query's parameters, each at most once. Raises Invalid, with the near name."""
+    pairs = call.query
+    for name, _ in pairs:
+        if name not in known:
+            raise Invalid(f"the query has a parameter that is not known{_hint(name, known)}")
+    if len(dict(pairs)) != len(pairs):
+        raise Invalid("a parameter of the query stands twice")
+    return dict(pairs)
+
+
+def _hint(name: str, known: Collection[str]) -> str:
+    near = get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}"

@@ -2,19 +2,16 @@
 
 from starlette.responses import Response
 
-from chartgate.errors import Invalid
 from chartgate.flows import handoffs
-from chartgate.web.api.bodies import Body
+from chartgate.web.api.bodies import Body, asked
 from chartgate.web.api.views import answer, handoff
 from chartgate.web.routes import Call
 
 
 async def listed(call: Call) -> Response:
     """GET /v1/handoffs"""
-    asked = dict(call.query)
-    if set(asked) - {"worklist"}:
-        raise Invalid("unknown parameter; known: worklist")
-    found = await handoffs.listed(call.gate, call.person, asked.get("worklist"))
+    query = asked(call, known=("worklist",))
+    found = await handoffs.listed(call.gate, call.person, query.get("worklist"))
     return answer({"handoffs": [handoff(item) for item in found]})
 
 

@@ -8,7 +8,7 @@ from chartgate.errors import Invalid
 from chartgate.flows import proposals, reviews, rollbacks
 from chartgate.flows.reviews import Verdict
 from chartgate.model.proposal import Status
-from chartgate.web.api.bodies import Body
+from chartgate.web.api.bodies import Body, asked
 from chartgate.web.api.views import answer, summary, whole
 from chartgate.web.routes import Call
 
@@ -43,12 +43,10 @@ async def submit(call: Call) -> Response:
 
 async def listed(call: Call) -> Response:
     """GET /v1/proposals"""
-    asked = dict(call.query)
-    if unknown := set(asked) - {"status", "limit"}:
-        raise Invalid(f"unknown parameters: {len(unknown)}; known: status, limit")
+    query = asked(call, known=("status", "limit"))
     assert call.principal is not None
     found = await proposals.listed(
-        call.gate, call.principal, status=_status(asked.get("status")), limit=_limit(asked)
+        call.gate, call.principal, status=_status(query.get("status")), limit=_limit(query)
     )
     return answer({"proposals": [summary(proposal) for proposal in found]})
 
@@ -108,8 +106,8 @@ def _status(value: str | None) -> Status | None:
         raise Invalid(f"status must be one of {', '.join(s.value for s in Status)}") from None
 
 
-def _limit(asked: dict[str, str]) -> int:
-    value = asked.get("limit", str(LIMIT_DEFAULT))
+def _limit(query: dict[str, str]) -> int:
+    value = query.get("limit", str(LIMIT_DEFAULT))
     if not (value.isascii() and value.isdigit() and 1 <= int(value) <= LIMIT_MAX):
         raise Invalid(f"limit must be a number from 1 to {LIMIT_MAX}")
     return int(value)

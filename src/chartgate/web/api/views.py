@@ -48,6 +48,7 @@ def whole(view: ProposalView) -> dict[str, Any]:
         "rationale": proposal.rationale,
         "content": content(proposal.content),
         "read_set": [_seen(seen) for seen in view.read_set],
+        "mentions": dict(view.mentions),
         "guards": [asdict(result) for result in view.guards],
         "changed_since": [asdict(difference) for difference in view.changed_since],
         "permissions": [asdict(permission) for permission in view.permissions],
