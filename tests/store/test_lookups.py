@@ -107,6 +107,13 @@ async def test_store_that_is_gone_fails_all_who_wait(database: Database) -> None
         await lookups.current("ehr", "Slot", "1")
 
 
+async def test_query_that_is_refused_leaves_nobody_waiting(database: Database) -> None:
+    lookups = Lookups(database)
+    with pytest.raises(Unavailable):
+        await lookups.current("ehr", "Slot", "\x00")
+    assert await lookups.current("ehr", "Slot", "1") is None
+
+
 async def test_note_that_a_copy_is_current_holds_at_once_and_is_written_down(
     database: Database, clock: FakeClock
 ) -> None:

@@ -11,14 +11,15 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import datetime
 from typing import NamedTuple
 
-from chartgate.errors import ChartgateError
-from chartgate.store.database import WAIT_MAX_S, Connection, Database, promptly
+from chartgate.errors import ChartgateError, Unavailable
+from chartgate.store.database import SAY_GONE, WAIT_MAX_S, Connection, Database, promptly
 from chartgate.store.queries import load_queries
 
 QUERIES = load_queries("lookups.sql")
 AT_ONCE_MAX = 200  # look-ups in one query
 NOTED_MAX = 5_000  # what is over this is not written down, which costs a later reader a 304
 WRITE_DOWN_AFTER_S = 0.25
+LINGER_S = 0.1  # how long the connection is kept for the next
 
 
 class Current(NamedTuple):
@@ -41,6 +42,7 @@ class Lookups:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._waiting: list[Waiting] = []
+        self._arrived = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._noted: dict[Key, tuple[str, datetime]] = {}
         self._noting: asyncio.Task[None] | None = None
@@ -51,6 +53,7 @@ class Lookups:
         """The current copy, without its body if its digest is `known`. Raises Unavailable."""
         future: asyncio.Future[Current | None] = asyncio.get_running_loop().create_future()
         self._waiting.append(((connection, resource_type, id_, known), future))
+        self._arrived.set()
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._answer_waiting())
         current = await future
@@ -85,19 +88,28 @@ class Lookups:
                     del self._noted[key]
 
     async def _answer_waiting(self) -> None:
-        """Lives while somebody waits. The connection goes back only after all are answered, so
-        that nobody waits for its clean-up."""
+        """Lives while somebody waits, and a moment longer, as giving the connection back and
+        taking it anew would double the cost of a look-up."""
         batch: list[Waiting] = []
         try:
             while self._waiting:  # again: more may come while the connection is given back
                 async with self._connection() as connection:
-                    while self._waiting:
+                    while await self._somebody_waits() and not connection.is_closed():
                         batch = self._waiting[:AT_ONCE_MAX]
                         del self._waiting[:AT_ONCE_MAX]
                         await self._answer(connection, batch)
-        except ChartgateError as error:
+        except Exception as error:  # noqa: BLE001  the top of a loop: nobody may wait for ever
             _fail([*batch, *self._waiting], error)
             self._waiting.clear()
+
+    async def _somebody_waits(self) -> bool:
+        """Whether somebody does, now or within `LINGER_S`."""
+        if not self._waiting:
+            self._arrived.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LINGER_S):
+                    await self._arrived.wait()
+        return bool(self._waiting)
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
@@ -122,7 +134,9 @@ class Lookups:
                 future.set_result(row and Current(row[1], row[2], row[3], row[4]))
 
 
-def _fail(batch: Sequence[Waiting], error: ChartgateError) -> None:
+def _fail(batch: Sequence[Waiting], error: Exception) -> None:
+    """Each gets an exception of its own: one shared would collect all their tracebacks."""
+    detail = getattr(error, "operator_detail", "") or type(error).__name__
     for _, future in batch:
         if not future.done():
-            future.set_exception(type(error)(str(error), operator_detail=error.operator_detail))
+            future.set_exception(Unavailable(SAY_GONE, operator_detail=f"lookup: {detail}"))
