@@ -97,7 +97,9 @@ async def test_every_guarded_route_refuses_a_false_credential(
             assert answer.status in expected, f"{route.name}: {answer.status}"
 
 
-async def test_agent_credential_opens_no_route_of_people(served: Served) -> None:
+async def test_agent_credential_opens_no_route_of_people_and_is_named_in_the_audit(
+    served: Served, database: Database
+) -> None:
     headers = await served.bearer()
     for route in GUARDED:
         if route.guard in (Guard.PERSON, Guard.OPERATOR):
@@ -105,6 +107,8 @@ async def test_agent_credential_opens_no_route_of_people(served: Served) -> None
                 route.method, served.url + filled(route), headers=headers, allow_redirects=False
             ) as answer:
                 assert answer.status == 403, f"{route.name}: {answer.status}"
+            event = (await audited(database))[-1]
+            assert (event["agent"], event["outcome"]) == ("client:slot-picker", "denied")
 
 
 async def test_person_credential_opens_no_route_of_agents(served: Served) -> None:

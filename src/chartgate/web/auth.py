@@ -23,8 +23,17 @@ OPERATOR = "operator"
 SAFE_METHODS = ("GET", "HEAD")
 SAY_SIGN_IN = "this needs you to be signed in"
 SAY_NOT_FOR_AGENTS = "only a person may do this; an AI client's credential cannot"
+SAY_OPERATORS = "only a person with the role operator may do this"
 SAY_BOTH = "send an access token or a session cookie, not both"
 SAY_CROSS_SITE = "this request did not come from one of our own pages; open the page again"
+
+
+class KnownDenied(Denied):
+    """Denied to somebody whom we know, by `agent`, which the audit then names."""
+
+    def __init__(self, message: str, *, agent: str) -> None:
+        super().__init__(message)
+        self.agent = agent
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,15 +80,15 @@ async def _admitted(gate: Gate, route: Route, knock: Knock) -> Admitted:
     ):
         return Admitted(principal=await client_of(gate, _bearer(authorization)))
     if authorization is not None:
-        await client_of(gate, _bearer(authorization))
-        raise Denied(SAY_NOT_FOR_AGENTS)
+        client = await client_of(gate, _bearer(authorization))
+        raise KnownDenied(SAY_NOT_FOR_AGENTS, agent=client.agent)
     if cookie is None:
         raise Unauthenticated(SAY_NO_TOKEN if route.guard is Guard.PRINCIPAL else SAY_SIGN_IN)
     async with promptly():
         signed_in = await person_of(gate, cookie)
     check_csrf(gate, knock, signed_in)
     if route.guard is Guard.OPERATOR and OPERATOR not in signed_in.person.roles:
-        raise Denied("only a person with the role operator may do this")
+        raise KnownDenied(SAY_OPERATORS, agent=signed_in.person.agent)
     return Admitted(principal=signed_in.person, signed_in=signed_in)
 
 
@@ -112,7 +121,7 @@ def check_csrf(gate: Gate, knock: Knock, signed_in: SignedIn) -> None:
     if shown is None and knock.is_form:
         shown = parse_form(knock.body).get(CSRF_FIELD)
     if shown is None or not hmac.compare_digest(shown.encode(), signed_in.csrf.encode()):
-        raise Denied(SAY_CROSS_SITE)
+        raise KnownDenied(SAY_CROSS_SITE, agent=signed_in.person.agent)
 
 
 def _bearer(authorization: bytes | None) -> str:
@@ -127,7 +136,7 @@ async def _record_refusal(gate: Gate, route: Route, error: ChartgateError) -> No
         AuditEvent(
             recorded=gate.clock(),
             action="web.refuse",
-            agent="unknown",
+            agent=error.agent if isinstance(error, KnownDenied) else "unknown",
             outcome=Outcome.DENIED,
             reason=error.issue,
             details=(("route", route.name),),
