@@ -5,6 +5,7 @@ relative to the file's own folder. Secrets are named by file, never written here
 """
 
 import difflib
+import math
 import os
 import tomllib
 from collections.abc import Mapping
@@ -20,6 +21,14 @@ TYPES: Mapping[str, tuple[type, ...]] = {
     "float": (int, float),
     "bool": (bool,),
     "table": (dict,),  # of texts; its adapter looks inside
+}
+BOUNDS: Mapping[str, tuple[float, float]] = {  # least and most; else from 0 on
+    "store.connections_max": (4, 10_000),  # the audit and the wake-ups keep one each
+    "store.acquire_timeout_s": (0.1, 3600),
+    "web.port": (0, 65_535),
+    "mllp.port": (0, 65_535),
+    "mllp.batch_max": (1, 100_000),
+    "worker.poll_interval_s": (0.01, 3600),  # 0 would never rest
 }
 CONFIG_VARIABLE = "CHARTGATE_CONFIG"
 CONFIG_DEFAULT = "chartgate.toml"
@@ -151,9 +160,14 @@ SECTIONS: Mapping[str, type[Any]] = {
 }
 
 
+def config_file(path: Path | None = None) -> Path:
+    """`path`, else $CHARTGATE_CONFIG, else ./chartgate.toml."""
+    return path or Path(os.environ.get(CONFIG_VARIABLE, CONFIG_DEFAULT))
+
+
 def load_config(path: Path | None = None) -> Config:
-    """Reads `path`, else $CHARTGATE_CONFIG, else ./chartgate.toml. Raises ConfigError."""
-    file = path or Path(os.environ.get(CONFIG_VARIABLE, CONFIG_DEFAULT))
+    """Reads the file that `config_file` names. Raises ConfigError."""
+    file = config_file(path)
     try:
         table = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -196,9 +210,17 @@ def parse_section(section: type[Section], name: str, table: Mapping[str, Any]) -
             raise ConfigError(
                 f"[{name}] {key} must be of type {getattr(spec.type, '__name__', spec.type)}, not {value!r}"
             )
-        if isinstance(value, int | float) and not isinstance(value, bool) and value < 0:
-            raise ConfigError(f"[{name}] {key} must not be negative")
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            _check_bounds(name, key, value)
     return section(**table)
+
+
+def _check_bounds(name: str, key: str, value: float) -> None:
+    least, most = BOUNDS.get(f"{name}.{key}", (0, math.inf))
+    if not 0 <= value < math.inf:
+        raise ConfigError(f"[{name}] {key} must not be negative or without end, not {value}")
+    if not least <= value <= most:
+        raise ConfigError(f"[{name}] {key} must be from {least} to {most}, not {value}")
 
 
 def check_keys(table: Mapping[str, Any], known: set[str], where: str) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -79,13 +79,10 @@ class Gate:
 
 
 @asynccontextmanager
-async def open_gate(
+async def open_store_gate(
     config: Config, *, url: str, book: CharterBook, clock: Clock = utc_now
 ) -> AsyncIterator[Gate]:
-    """Opens store, audit writer and connections; closes them in reverse.
-
-    Raises ConfigError, Unavailable.
-    """
+    """A gate on the store alone, for what needs no system of record. Raises Unavailable."""
     settings = config.store
     database = await open_database(
         url,
@@ -93,25 +90,43 @@ async def open_gate(
         connections_max=settings.connections_max,
         acquire_timeout_s=settings.acquire_timeout_s,
     )
-    audit = AuditWriter(database)
     try:
+        audit = AuditWriter(database)
         await audit.start()
-        store = VerdictStore(database)
-        verdicts = {name: await store.of(name) for name in config.connections}
-        async with load_connections(config, clock=clock, verdicts=verdicts) as connections:
+        try:
             yield Gate(
                 config=config,
                 clock=clock,
                 database=database,
                 audit=audit,
                 running=Running(charters=book),
+                sources={},
+                sinks={},
+            )
+        finally:
+            await audit.close()
+    finally:
+        await database.close()
+
+
+@asynccontextmanager
+async def open_gate(
+    config: Config, *, url: str, book: CharterBook, clock: Clock = utc_now
+) -> AsyncIterator[Gate]:
+    """Opens store, audit writer and connections; closes them in reverse.
+
+    Raises ConfigError, Unavailable.
+    """
+    async with open_store_gate(config, url=url, book=book, clock=clock) as gate:
+        store = VerdictStore(gate.database)
+        verdicts = {name: await store.of(name) for name in config.connections}
+        async with load_connections(config, clock=clock, verdicts=verdicts) as connections:
+            yield replace(
+                gate,
                 sources=connections.sources,
                 sinks=connections.sinks,
                 connections=connections,
             )
-    finally:
-        await audit.close()
-        await database.close()
 
 
 async def adopt_verdicts(gate: Gate) -> None:

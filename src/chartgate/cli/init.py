@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import shutil
 from base64 import b64encode
 from importlib import resources
 from pathlib import Path
@@ -12,11 +11,14 @@ import orjson
 from joserfc.jwk import ECKey, KeySet, RSAKey
 
 from chartgate.cli.session import add_json_flag, show
+from chartgate.config import CONFIG_DEFAULT
 from chartgate.errors import ConfigError
 from chartgate.store.witness import create_signing_key
 
 SAMPLES = ("charters", "models")
+EHR = "north-ehr"
 SAMPLE_CLIENTS = ("slot-picker", "scribe", "auth-clerk")
+SIGNERS = (EHR, *SAMPLE_CLIENTS)
 
 
 def add_parser(commands: Any) -> None:
@@ -28,16 +30,14 @@ def add_parser(commands: Any) -> None:
         "to authenticate to the EHR (register the .jwks.json beside it there), key pairs for the "
         "three sample clients, and their charters. Overwrites nothing.",
     )
-    parser.add_argument("folder", type=Path, nargs="?", default=Path())
+    parser.add_argument("folder", type=Path, nargs="?", default=Path(), help="default: here")
     add_json_flag(parser)
     parser.set_defaults(run=run_init)
 
 
 def run_init(arguments: argparse.Namespace) -> int:
-    """Writes what is not there yet."""
+    """Writes everything, or nothing where one of the files is there already."""
     folder: Path = arguments.folder
-    if (folder / "chartgate.toml").exists():
-        raise ConfigError(f"{folder / 'chartgate.toml'} is there already; nothing was changed")
     try:
         written = write_folder(folder)
     except OSError as error:
@@ -54,21 +54,33 @@ def run_init(arguments: argparse.Namespace) -> int:
 
 
 def write_folder(folder: Path) -> list[str]:
-    """The paths written, relative to the folder."""
-    samples = resources.files("chartgate.cli") / "samples"
+    """The paths written, relative to the folder. Raises ConfigError, OSError."""
+    samples = _samples()
     keys = folder / "keys"
+    secret = [f"{name}{end}" for name in SIGNERS for end in (".pem", ".jwks.json")]
+    secret += ["ledger.pem", *(f"{client}.whsec" for client in SAMPLE_CLIENTS)]
+    written = sorted([*samples, *(f"keys/{name}" for name in secret)])
+    for path in written:
+        if os.path.lexists(folder / path):
+            raise ConfigError(f"{folder / path} is there already; nothing was changed")
     keys.mkdir(parents=True, exist_ok=True)
     keys.chmod(0o700)
-    with resources.as_file(samples) as source:
-        shutil.copyfile(source / "chartgate.toml", folder / "chartgate.toml")
-        for name in SAMPLES:
-            shutil.copytree(source / name, folder / name, dirs_exist_ok=True)
+    for path, content in samples.items():
+        (folder / path).parent.mkdir(exist_ok=True)
+        (folder / path).write_bytes(content)
     create_signing_key(keys / "ledger.pem")
-    _key_pair(keys, "north-ehr", RSAKey.generate_key(3072, auto_kid=True), "RS384")
+    _key_pair(keys, EHR, RSAKey.generate_key(3072, auto_kid=True), "RS384")
     for client in SAMPLE_CLIENTS:
         _key_pair(keys, client, ECKey.generate_key("P-384", auto_kid=True), "ES384")
         _private(keys / f"{client}.whsec", f"whsec_{b64encode(os.urandom(32)).decode()}\n")
-    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+    return written
+
+
+def _samples() -> dict[str, bytes]:
+    """The sample files by path."""
+    with resources.as_file(resources.files("chartgate.cli") / "samples") as source:
+        files = [source / CONFIG_DEFAULT, *(f for n in SAMPLES for f in (source / n).iterdir())]
+        return {str(f.relative_to(source)): f.read_bytes() for f in files if f.is_file()}
 
 
 def _key_pair(keys: Path, name: str, key: RSAKey | ECKey, algorithm: str) -> None:

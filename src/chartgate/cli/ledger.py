@@ -8,12 +8,14 @@ from typing import Any
 
 import orjson
 
-from chartgate.cli.session import add_json_flag, show, with_gate
+from chartgate.cli.session import add_json_flag, show, whole_number, with_store
 from chartgate.config import Config, load_config
 from chartgate.flows import ledger, ledger_check
 from chartgate.formats.checkpoint import VerificationKey
 from chartgate.gate import Gate
 from chartgate.store.witness import Witness, load_signer
+
+SEQ_MAX = 2**63 - 1
 
 
 def add_parser(commands: Any) -> None:
@@ -26,14 +28,29 @@ def add_parser(commands: Any) -> None:
         "tools/verify_ledger.py, which shares no code with Chartgate.",
     )
     verbs = parser.add_subparsers(dest="verb", required=True)
-    verify = verbs.add_parser("verify", help="recompute everything; exit code 1 if it fails")
+    verify = verbs.add_parser(
+        "verify",
+        help="recompute everything; exit code 1 if it fails",
+        description="Recomputes every event, node and head from the events' bytes, checks the "
+        "signatures and the witness file, and names what does not hold.",
+    )
     add_json_flag(verify)
     verify.set_defaults(run=run_verify)
-    prove = verbs.add_parser("prove", help="one event, with the proof that it is in the tree")
-    prove.add_argument("seq", type=int, help="number of the event, from 0")
+    prove = verbs.add_parser(
+        "prove",
+        help="one event, with the proof that it is in the tree",
+        description="Prints one event, its inclusion proof and the signed head that it leads to, "
+        "as JSON. Whoever has the public key can check it.",
+    )
+    prove.add_argument("seq", type=whole_number(0, SEQ_MAX), help="number of the event, from 0")
     prove.set_defaults(run=run_prove)
-    export = verbs.add_parser("export", help="write events, heads and public key into a folder")
-    export.add_argument("folder", type=Path)
+    export = verbs.add_parser(
+        "export",
+        help="write events, heads and public key into a folder",
+        description="Writes every event under the newest signed head, all heads and the public "
+        "key, for tools/verify_ledger.py or anybody's own check.",
+    )
+    export.add_argument("folder", type=Path, help="a new or empty one")
     add_json_flag(export)
     export.set_defaults(run=run_export)
 
@@ -47,7 +64,7 @@ def run_verify(arguments: argparse.Namespace) -> int:
             gate.database, witness=witness_of(config), public_key=public_key_of(config)
         )
 
-    verdict = with_gate(config, act)
+    verdict = with_store(config, act)
     facts = asdict(verdict) | {"holds": verdict.holds}
     lines = [f"{key}: {value}" for key, value in facts.items() if key != "findings"]
     lines += [f"FOUND: {finding}" for finding in verdict.findings]
@@ -61,7 +78,7 @@ def run_prove(arguments: argparse.Namespace) -> int:
     async def act(gate: Gate) -> Any:
         return await ledger.prove(gate.database, arguments.seq)
 
-    proof = with_gate(load_config(arguments.config), act)
+    proof = with_store(load_config(arguments.config), act)
     print(orjson.dumps(proof, option=orjson.OPT_INDENT_2).decode())
     return 0
 
@@ -76,7 +93,7 @@ def run_export(arguments: argparse.Namespace) -> int:
             gate.database, arguments.folder, public_key=key, progress=_progress
         )
 
-    count = with_gate(config, act)
+    count = with_store(config, act)
     show(
         arguments.json,
         {"folder": str(arguments.folder), "events": count, "key": str(key)},

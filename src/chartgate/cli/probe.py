@@ -21,7 +21,7 @@ def add_parser(commands: Any) -> None:
         "dialect on them, removes them, and stores the verdicts. Until a working precondition "
         "was shown, Chartgate does not write to that system.",
     )
-    parser.add_argument("connection")
+    parser.add_argument("connection", help="its name in chartgate.toml, e.g. north-ehr")
     add_json_flag(parser)
     parser.set_defaults(run=run_probe)
 

@@ -3,12 +3,14 @@
 import argparse
 from typing import Any
 
-from chartgate.cli.session import add_json_flag, show, with_gate
+from chartgate.cli.session import add_json_flag, show, whole_number, with_store
 from chartgate.config import load_config
 from chartgate.errors import NotFound
 from chartgate.gate import Gate
 from chartgate.model.proposal import Proposal, Status
 from chartgate.store.proposals import ProposalStore
+
+LIMIT_MAX = 10_000
 
 
 def add_parser(commands: Any) -> None:
@@ -20,13 +22,25 @@ def add_parser(commands: Any) -> None:
         "for people who signed in.",
     )
     verbs = parser.add_subparsers(dest="verb", required=True)
-    listing = verbs.add_parser("list", help="newest first")
-    listing.add_argument("--status", choices=[status.value for status in Status])
-    listing.add_argument("--limit", type=int, default=50)
+    listing = verbs.add_parser(
+        "list", help="newest first", description="One line a proposal, the newest first."
+    )
+    listing.add_argument(
+        "--status", choices=[status.value for status in Status], help="only those in this state"
+    )
+    listing.add_argument(
+        "--limit",
+        type=whole_number(1, LIMIT_MAX),
+        default=50,
+        metavar="N",
+        help="at most so many; default: 50",
+    )
     add_json_flag(listing)
     listing.set_defaults(run=run_list)
-    one = verbs.add_parser("show", help="one proposal")
-    one.add_argument("id")
+    one = verbs.add_parser(
+        "show", help="one proposal", description="Where one proposal stands, and why."
+    )
+    one.add_argument("id", help="as `chartgate proposals list` shows it")
     add_json_flag(one)
     one.set_defaults(run=run_show)
 
@@ -39,7 +53,7 @@ def run_list(arguments: argparse.Namespace) -> int:
         store = ProposalStore(gate.database)
         return await store.listed(statuses=statuses, limit=arguments.limit)
 
-    found = with_gate(load_config(arguments.config), act)
+    found = with_store(load_config(arguments.config), act)
     rows = [_row(proposal) for proposal in found]
     lines = [f"{r['id']}  {r['status']:<15} {r['charter']}/{r['action']}" for r in rows]
     show(arguments.json, rows, *(lines or ["no proposals"]))
@@ -49,13 +63,13 @@ def run_list(arguments: argparse.Namespace) -> int:
 def run_show(arguments: argparse.Namespace) -> int:
     """Prints one proposal's facts."""
 
-    async def act(gate: Gate) -> Any:
-        return await ProposalStore(gate.database).get(arguments.id)
+    async def act(gate: Gate) -> Proposal:
+        try:
+            return await ProposalStore(gate.database).get(arguments.id)
+        except NotFound as error:
+            raise NotFound(f"{error}; `chartgate proposals list` shows them") from None
 
-    proposal = with_gate(load_config(arguments.config), act)
-    if proposal is None:
-        raise NotFound(f"no proposal {arguments.id}; `chartgate proposals list` shows them")
-    row = _row(proposal)
+    row = _row(with_store(load_config(arguments.config), act))
     show(arguments.json, row, *(f"{key:<14} {value}" for key, value in row.items()))
     return 0
 

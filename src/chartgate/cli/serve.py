@@ -1,8 +1,8 @@
 """`chartgate serve`: the gateway, one process of it."""
 
 import argparse
+import signal
 import socket
-from contextlib import suppress
 from typing import Any
 
 import uvicorn
@@ -14,6 +14,8 @@ from chartgate.errors import ConfigError
 from chartgate.observe.logs import start_logs
 from chartgate.web.app import build_app
 from chartgate.web.protocol import LimitedProtocol
+
+BACKLOG = 2048
 
 
 def add_parser(commands: Any) -> None:
@@ -31,28 +33,32 @@ def run_serve(arguments: argparse.Namespace) -> int:
     """Serves until SIGTERM or SIGINT, then drains."""
     config = load_config(arguments.config)
     start_logs("gateway")
-    listening = bind(config.web)
-    run_async(_serve(config, running_store_url(config), listening))
+    run_async(_serve(config, running_store_url(config), bind(config.web)))
     return 0
 
 
 def bind(web: WebConfig) -> socket.socket:
-    """The listening socket. Raises ConfigError if the port is taken or may not be used."""
+    """A socket on the address. Raises ConfigError if the port is taken or may not be used."""
     family = socket.AF_INET6 if ":" in web.host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listening.bind((web.host, web.port))
-    except OSError as error:
-        listening.close()
-        raise ConfigError(
-            f"cannot listen on {web.host}:{web.port} ({error.strerror}); "
-            "stop what uses it, or set another port under [web]"
-        ) from error
-    return listening
+        bound.bind((web.host, web.port))
+    except (OSError, OverflowError) as error:
+        bound.close()
+        raise _cannot_listen(web, error) from error
+    return bound
 
 
-async def _serve(config: Config, url: str, listening: socket.socket) -> None:
+def _cannot_listen(web: WebConfig, error: Exception) -> ConfigError:
+    reason = error.strerror if isinstance(error, OSError) else "a port is at most 65535"
+    return ConfigError(
+        f"cannot listen on {web.host}:{web.port} ({reason}); "
+        "stop what uses it, or set another port under [web]"
+    )
+
+
+async def _serve(config: Config, url: str, bound: socket.socket) -> None:
     async with gate_on(config, url) as gate, watch_gate(gate):
         server = uvicorn.Server(
             uvicorn.Config(
@@ -66,9 +72,20 @@ async def _serve(config: Config, url: str, listening: socket.socket) -> None:
                 date_header=False,
                 proxy_headers=False,
                 ws="none",
+                backlog=BACKLOG,
                 timeout_graceful_shutdown=25,
                 limit_concurrency=None,  # web/limits.py answers with an OperationOutcome instead
             )
         )
-        with suppress(KeyboardInterrupt):  # uvicorn raises the signal again once it has drained
-            await server.serve(sockets=[listening])
+
+        def stop(*_: object) -> None:
+            server.should_exit = True
+
+        # uvicorn raises a signal again once it has drained; ours lets the gate be closed then.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, stop)
+        try:
+            bound.listen(BACKLOG)  # only now: two may have bound an address that nobody listens on
+        except OSError as error:
+            raise _cannot_listen(config.web, error) from error
+        await server.serve(sockets=[bound])

@@ -1,5 +1,6 @@
-"""What commands share: a store to talk to, a gate, and two ways to print."""
+"""What commands share: a store to talk to, a gate, a way to read numbers and two ways to print."""
 
+import argparse
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -9,11 +10,15 @@ import orjson
 import uvloop
 
 from chartgate.config import Config
-from chartgate.errors import Unavailable
+from chartgate.errors import ConfigError, Unavailable
 from chartgate.flows.charters import load_book
-from chartgate.gate import Gate, open_gate
-from chartgate.store.embedded import running_url, start_embedded
+from chartgate.gate import Gate, open_gate, open_store_gate
+from chartgate.policy.charters import CharterBook, compile_book
+from chartgate.store.embedded import EmbeddedServer, running_url, start_embedded
+from chartgate.store.embedded_orphans import wait_until
 from chartgate.store.migrate import check_store, migrate
+
+STARTING_WITHIN_S = 5.0
 
 Answer = TypeVar("Answer")
 
@@ -22,14 +27,22 @@ Answer = TypeVar("Answer")
 def store_url(config: Config) -> Iterator[str]:
     """The store that the config names; our own PostgreSQL is started if it does not run."""
     url = config.store.database_url or running_url(config.data_dir)
-    if url:
-        yield url
-        return
-    server = start_embedded(config.data_dir, postgres_bin=config.store.postgres_bin)
+    server: EmbeddedServer | None = None
+    if not url:
+        try:
+            server = start_embedded(config.data_dir, postgres_bin=config.store.postgres_bin)
+            url = server.url
+        except Unavailable:
+            # Another Chartgate may have it, whose PostgreSQL is about to start.
+            wait_until(lambda: running_url(config.data_dir) is not None, STARTING_WITHIN_S)
+            url = running_url(config.data_dir)
+            if not url:
+                raise
     try:
-        yield server.url
+        yield url
     finally:
-        server.stop()
+        if server:
+            server.stop()
 
 
 def running_store_url(config: Config) -> str:
@@ -45,15 +58,15 @@ def running_store_url(config: Config) -> str:
 
 @asynccontextmanager
 async def gate_on(config: Config, url: str) -> AsyncIterator[Gate]:
-    """A gate on a store that was checked and brought up to date."""
-    await migrate(url)
-    await check_store(url)
-    async with open_gate(config, url=url, book=load_book(config)) as gate:
+    """A gate with everything, on a store that was checked and brought up to date."""
+    book = load_book(config)
+    await _prepare(url)
+    async with open_gate(config, url=url, book=book) as gate:
         yield gate
 
 
 def with_gate(config: Config, act: Callable[[Gate], Awaitable[Answer]]) -> Answer:
-    """Runs `act` on a gate of its own, for commands that do one thing and end."""
+    """Runs `act` on a gate with everything, for commands that do one thing and end."""
 
     async def run(url: str) -> Answer:
         async with gate_on(config, url) as gate:
@@ -64,10 +77,52 @@ def with_gate(config: Config, act: Callable[[Gate], Awaitable[Answer]]) -> Answe
         return answer
 
 
+def with_store(
+    config: Config, act: Callable[[Gate], Awaitable[Answer]], *, book: CharterBook | None = None
+) -> Answer:
+    """Runs `act` on a gate without systems of record and, unless they are given, charters: a
+    mistake in either must not keep an operator from halting, or from looking."""
+
+    async def run(url: str) -> Answer:
+        await _prepare(url)
+        async with open_store_gate(config, url=url, book=book or compile_book(())) as gate:
+            return await act(gate)
+
+    with store_url(config) as url:
+        answer: Answer = run_async(run(url))
+        return answer
+
+
+def charters_or_mistakes(config: Config) -> tuple[CharterBook, str]:
+    """The charters and "", or none and what is wrong with them."""
+    try:
+        return load_book(config), ""
+    except ConfigError as error:
+        return compile_book(()), str(error)
+
+
+async def _prepare(url: str) -> None:
+    await migrate(url)
+    await check_store(url)
+
+
 def run_async(coroutine: Any) -> Any:
     """asyncio.run on uvloop."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(coroutine)
+
+
+def whole_number(least: int, most: int) -> Callable[[str], int]:
+    """For argparse: an int from `least` to `most`."""
+
+    def parse(text: str) -> int:
+        number = int(text)
+        if not least <= number <= most:
+            raise argparse.ArgumentTypeError(f"{number} is not from {least} to {most}")
+        return number
+
+    parse.__name__ = "number"  # argparse names it where the text is none
+    return parse
 
 
 def add_json_flag(parser: Any) -> None:

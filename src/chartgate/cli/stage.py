@@ -4,9 +4,10 @@ import argparse
 from typing import Any
 
 from chartgate.cli.halt import operator
-from chartgate.cli.session import add_json_flag, show, with_gate
+from chartgate.cli.session import add_json_flag, show, with_store
 from chartgate.config import load_config
 from chartgate.flows import halts
+from chartgate.flows.charters import load_book
 from chartgate.gate import Gate
 from chartgate.model.charter import STAGES
 
@@ -19,19 +20,20 @@ def add_parser(commands: Any) -> None:
         description="shadow stores proposals and shows them to nobody; suggest and later stages "
         "send them to review.",
     )
-    parser.add_argument("charter")
-    parser.add_argument("stage", choices=STAGES)
+    parser.add_argument("charter", help="its name, e.g. clinic-booking")
+    parser.add_argument("stage", choices=STAGES, help="one that the charter's rollout has")
     add_json_flag(parser)
     parser.set_defaults(run=run_stage)
 
 
 def run_stage(arguments: argparse.Namespace) -> int:
     """Sets the stage."""
+    config = load_config(arguments.config)
 
     async def act(gate: Gate) -> None:
         await halts.set_stage(gate, operator(), arguments.charter, arguments.stage)
 
-    with_gate(load_config(arguments.config), act)
+    with_store(config, act, book=load_book(config))
     show(
         arguments.json,
         {"charter": arguments.charter, "stage": arguments.stage},

@@ -5,15 +5,17 @@ import re
 import urllib.request
 from dataclasses import asdict
 from datetime import datetime
+from http.client import HTTPException
 from typing import Any
 
 from chartgate.cli.ledger import public_key_of, witness_of
-from chartgate.cli.session import add_json_flag, show, with_gate
-from chartgate.config import Config, load_config
+from chartgate.cli.session import add_json_flag, charters_or_mistakes, show, with_store
+from chartgate.config import Config, WebConfig, load_config
 from chartgate.flows.status import Status, status
 from chartgate.gate import Gate
 
 METRICS_TIMEOUT_S = 2.0
+METRICS_BYTES_MAX = 1_000_000
 BREAKER = re.compile(r'chartgate_breaker_state\{connection="([^"]+)",state="([^"]+)"\} 1\.0')
 
 
@@ -24,7 +26,7 @@ def add_parser(commands: Any) -> None:
         help="how everything stands",
         description="Shows what waits and since when, proposals by state, stages, halts, write "
         "rights by the last probe, circuit breakers of the gateway, and the ledger. Exit code 1 "
-        "if the ledger is in trouble.",
+        "if the ledger is in trouble or a charter's file is broken.",
     )
     add_json_flag(parser)
     parser.set_defaults(run=run_status)
@@ -33,29 +35,42 @@ def add_parser(commands: Any) -> None:
 def run_status(arguments: argparse.Namespace) -> int:
     """Prints the state of everything."""
     config = load_config(arguments.config)
+    book, mistakes = charters_or_mistakes(config)
     now: list[datetime] = []
 
     async def act(gate: Gate) -> Status:
         now.append(gate.clock())
         return await status(gate, witness=witness_of(config), public_key=public_key_of(config))
 
-    found = with_gate(config, act)
+    found = with_store(config, act, book=book)
     breakers = gateway_breakers(config)
-    show(arguments.json, asdict(found) | {"breakers": breakers}, *_lines(found, breakers, now[0]))
-    return 1 if found.ledger.trouble else 0
+    facts = asdict(found) | {"breakers": breakers, "charter_mistakes": mistakes.splitlines()}
+    show(arguments.json, facts, *_lines(found, breakers, mistakes, now[0]))
+    return 1 if found.ledger.trouble or mistakes else 0
 
 
 def gateway_breakers(config: Config) -> dict[str, str] | None:
     """States by connection, as the running gateway counts them; None if it does not answer."""
+    url = f"http://{_reachable(config.web)}:{config.web.port}/metrics"
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with urllib.request.urlopen(f"{config.web.url}/metrics", timeout=METRICS_TIMEOUT_S) as text:
-            return dict(BREAKER.findall(text.read().decode()))
-    except OSError:
+        with opener.open(url, timeout=METRICS_TIMEOUT_S) as answer:
+            return dict(BREAKER.findall(answer.read(METRICS_BYTES_MAX).decode(errors="replace")))
+    except (OSError, HTTPException, ValueError):
         return None
 
 
-def _lines(found: Status, breakers: dict[str, str] | None, now: datetime) -> list[str]:
-    lines = ["waiting"]
+def _reachable(web: WebConfig) -> str:
+    """The host by which this machine reaches what listens on [web] host."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(web.host, web.host)
+    return f"[{host}]" if ":" in host else host
+
+
+def _lines(
+    found: Status, breakers: dict[str, str] | None, mistakes: str, now: datetime
+) -> list[str]:
+    lines = [f"CHARTERS BROKEN, those that run stay: {m}" for m in mistakes.splitlines()]
+    lines.append("waiting")
     for queue in found.queues:
         age = f", oldest {_age(queue.oldest, now)}" if queue.oldest else ""
         lines.append(f"  {queue.name:<18} {queue.waiting}{age}")

@@ -2,21 +2,20 @@
 
 import argparse
 import asyncio
-import ctypes
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import structlog
 
 from chartgate.cli.serve import bind
-from chartgate.config import CONFIG_VARIABLE, Config, load_config
+from chartgate.config import Config, config_file, load_config
 from chartgate.errors import ChartgateError, ConfigError
 from chartgate.flows.charters import load_book
 from chartgate.observe.logs import start_logs
@@ -24,12 +23,11 @@ from chartgate.store.embedded import EmbeddedServer, start_embedded
 from chartgate.store.migrate import check_store, migrate
 
 LOOK_EVERY_S = 0.1
+LAUNCHER = Path(__file__).with_name("launch.py")
 WRONG_INPUT = 2  # the exit code of a child that no restart can mend
 STOP_WITHIN_S = 30.0
 RESTART_CAP_S = 10.0
 STEADY_AFTER_S = 5.0  # a child that lived this long starts again without delay
-PR_SET_PDEATHSIG = 1
-LIBC = ctypes.CDLL(None)
 
 
 @dataclass
@@ -38,9 +36,10 @@ class Child:
 
     command: Sequence[str]
     process: subprocess.Popen[bytes] | None = None
+    starts: int = 0
     started_at: float = 0.0
     failures: int = 0
-    start_after: float = field(default=0.0)
+    start_after: float = 0.0
 
 
 def add_parser(commands: Any) -> None:
@@ -79,7 +78,7 @@ async def _prepare(url: str) -> None:
     await check_store(url)
 
 
-def supervise(config_file: Path | None, config: Config, server: EmbeddedServer | None) -> None:
+def supervise(config_path: Path | None, config: Config, server: EmbeddedServer | None) -> None:
     """Keeps the processes running until SIGTERM or SIGINT. Raises ConfigError if one cannot."""
     stopping = []
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -87,10 +86,8 @@ def supervise(config_file: Path | None, config: Config, server: EmbeddedServer |
     verbs = ["serve", "work"]
     if any(c.adapter == "hl7v2_mllp" for c in config.connections.values()):
         verbs.append("listen")
-    file = config_file or Path(os.environ.get(CONFIG_VARIABLE, "chartgate.toml"))
-    children = [
-        Child([sys.executable, "-m", "chartgate", "--config", str(file), verb]) for verb in verbs
-    ]
+    command = [sys.executable, "-m", "chartgate", "--config", str(config_file(config_path))]
+    children = [Child([*command, verb]) for verb in verbs]
     try:
         while not stopping:
             if server and not server.is_alive():
@@ -114,11 +111,16 @@ def _restart_server(server: EmbeddedServer) -> None:
 
 
 def _keep(child: Child) -> None:
-    """Starts the child when it does not run; waits longer after each quick death."""
+    """Starts the child when it does not run; waits longer after each quick death.
+
+    Raises ConfigError where its first start says that the input is wrong. After that it is tried
+    again and again, because the others do their work without it: a charter that is broken now must
+    not end the intake of messages.
+    """
     now = time.monotonic()
     if child.process and child.process.poll() is not None:
         code, verb = child.process.returncode, child.command[-1]
-        if code == WRONG_INPUT:
+        if code == WRONG_INPUT and child.starts == 1:
             raise ConfigError(f"`chartgate {verb}` cannot run; its own message stands above")
         steady = now - child.started_at > STEADY_AFTER_S
         child.failures = 0 if steady else child.failures + 1
@@ -127,15 +129,10 @@ def _keep(child: Child) -> None:
         child.process = None
         structlog.get_logger().warning("process.died", process=verb, code=code, again_in_s=wait_s)
     if child.process is None and now >= child.start_after:
-        child.process = subprocess.Popen(
-            child.command,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509 - this process has one thread
-        )
+        launch = [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid())]
+        child.process = subprocess.Popen([*launch, *child.command])
+        child.starts += 1
         child.started_at = now
-
-
-def _die_with_parent() -> None:
-    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _stop(children: Sequence[Child]) -> None:

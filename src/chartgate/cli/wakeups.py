@@ -3,8 +3,11 @@
 import asyncio
 from typing import Any
 
+import structlog
+
+from chartgate.cli.faults import place_of
 from chartgate.errors import ChartgateError
-from chartgate.store.database import Database
+from chartgate.store.database import Connection, Database
 
 CHANNEL = "chartgate_work"
 RECONNECT_S = 1.0
@@ -29,20 +32,28 @@ class Wakeups:
 
 async def listen_for_work(database: Database, wakeups: Wakeups) -> None:
     """Listens until cancelled; connects again by itself. Missing it costs only a poll interval."""
-
-    def on_notify(*_: Any) -> None:
-        wakeups.wake()
-
+    log = structlog.get_logger()
     while True:
         try:
             async with database.connection() as connection:
-                await connection.add_listener(CHANNEL, on_notify)
-                try:
-                    while not connection.is_closed():
-                        await asyncio.sleep(ALIVE_EVERY_S)
-                        await connection.execute("SELECT 1")
-                finally:
-                    if not connection.is_closed():
-                        await connection.remove_listener(CHANNEL, on_notify)
+                await _listen_on(connection, wakeups)
         except ChartgateError:
-            await asyncio.sleep(RECONNECT_S)
+            pass  # the store is away; the loops say so
+        except Exception as error:  # noqa: BLE001 - the top of a loop
+            log.error("wakeups", error=type(error).__name__, where=place_of(error))
+        await asyncio.sleep(RECONNECT_S)
+
+
+async def _listen_on(connection: Connection, wakeups: Wakeups) -> None:
+    def on_notify(*_: Any) -> None:
+        wakeups.wake()
+
+    await connection.add_listener(CHANNEL, on_notify)
+    wakeups.wake()  # for what was queued while nobody listened
+    try:
+        while not connection.is_closed():
+            await asyncio.sleep(ALIVE_EVERY_S)
+            await connection.execute("SELECT 1")
+    finally:
+        if not connection.is_closed():
+            await connection.remove_listener(CHANNEL, on_notify)

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, suppress
 
 import structlog
 
+from chartgate.cli.faults import place_of
 from chartgate.errors import ChartgateError
 from chartgate.flows import charters
 from chartgate.gate import Gate, adopt_verdicts
@@ -34,3 +35,5 @@ async def _watch(gate: Gate) -> None:
             await adopt_verdicts(gate)
         except ChartgateError as error:
             log.warning("watch", error=type(error).__name__, detail=error.operator_detail)
+        except Exception as error:  # noqa: BLE001 - the top of a loop
+            log.error("watch", error=type(error).__name__, where=place_of(error))

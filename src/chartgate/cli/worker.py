@@ -15,8 +15,9 @@ from contextlib import suppress
 import aiohttp
 import structlog
 
+from chartgate.cli.faults import place_of
 from chartgate.cli.wakeups import Wakeups, listen_for_work
-from chartgate.errors import ChartgateError
+from chartgate.errors import ChartgateError, Unavailable
 from chartgate.flows import commits, deadlines, events, ledger, notifications, rollbacks
 from chartgate.gate import Gate
 from chartgate.store.witness import Witness, load_signer
@@ -35,23 +36,31 @@ def worker_name() -> str:
 async def run_loops(
     gate: Gate, stopping: asyncio.Event, *, stop_on: Sequence[signal.Signals] = ()
 ) -> None:
-    """Runs every loop until `stopping` is set; then waits for the steps under way."""
+    """Runs every loop until `stopping` is set; then waits for the steps under way.
+
+    Raises Unavailable should a loop end by itself: without it, work would lie there unseen.
+    """
     for number in stop_on:
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     timeout = aiohttp.ClientTimeout(total=gate.config.worker.notify_timeout_s)
     wakeups = Wakeups()
     async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as http:
-        tasks = [
+        loops = [
             asyncio.create_task(_loop(name, step, gate, wakeups, stopping), name=name)
             for name, step in _steps(gate, http).items()
         ]
-        tasks.append(asyncio.create_task(listen_for_work(gate.database, wakeups), name="wakeups"))
-        await stopping.wait()
+        listening = asyncio.create_task(listen_for_work(gate.database, wakeups), name="wakeups")
+        told = asyncio.create_task(stopping.wait(), name="told")
+        await asyncio.wait((*loops, listening, told), return_when=asyncio.FIRST_COMPLETED)
+        ended = "" if told.done() else next(t.get_name() for t in (*loops, listening) if t.done())
+        stopping.set()
         wakeups.wake()
-        _, late = await asyncio.wait(tasks[:-1], timeout=DRAIN_S)
-        for task in (*late, tasks[-1]):
+        _, late = await asyncio.wait(loops, timeout=DRAIN_S)
+        for task in (*late, listening):
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*loops, listening, told, return_exceptions=True)
+    if ended:
+        raise Unavailable(f"the loop {ended} ended by itself; the worker must be started again")
 
 
 def _steps(gate: Gate, http: aiohttp.ClientSession) -> Mapping[str, Step]:
@@ -86,7 +95,7 @@ async def _loop(
             log.warning("step", error=type(error).__name__, detail=error.operator_detail)
             did, interval_now_s = 0, AFTER_ERROR_S
         except Exception as error:  # noqa: BLE001 - the top of a loop
-            log.error("step", error=type(error).__name__, where=_where(error))
+            log.error("step", error=type(error).__name__, where=place_of(error))
             did, interval_now_s = 0, AFTER_ERROR_S
         else:
             interval_now_s = interval_s
@@ -94,11 +103,3 @@ async def _loop(
             with suppress(TimeoutError):
                 async with asyncio.timeout(interval_now_s):
                     await (asyncio.Event().wait() if name == "ledger" else woken.wait())
-
-
-def _where(error: BaseException) -> str:
-    """File and line of the innermost frame: never the error's text, which may hold chart data."""
-    trace = error.__traceback__
-    while trace and trace.tb_next:
-        trace = trace.tb_next
-    return f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else ""

@@ -1,0 +1,80 @@
+"""The command line in this process, and one Chartgate with its hospital for all these tests."""
+
+import io
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chartgate.cli import main
+from chartgate.demo.rig import Rig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """What it printed, decoded."""
+        return json.loads(self.out)
+
+
+Cli = Callable[..., Done]
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """Runs `chartgate WORDS` in this process; `stdin` is what is piped in."""
+
+    def run(*words: str | Path, stdin: str = "") -> Done:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main([str(word) for word in words])
+        out, err = capsys.readouterr()
+        assert "Traceback" not in out + err
+        assert isinstance(ended.value.code, int)
+        return Done(code=ended.value.code, out=out, err=err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def house(open_folder: Path) -> Iterator[Rig]:
+    """`chartgate up` beside the sample hospital, probed, with people. Its tests leave it so."""
+    rig = Rig(open_folder / "house")
+    try:
+        rig.initialise()
+        rig.start_hospital()
+        rig.start_chartgate()
+        rig.prepare()
+        yield rig
+    finally:
+        rig.discard()
+
+
+@pytest.fixture
+def at_house(house: Rig, cli: Cli) -> Cli:
+    """A command on the running Chartgate."""
+
+    def run(*words: str | Path, stdin: str = "") -> Done:
+        return cli("--config", house.config, *words, stdin=stdin)
+
+    return run
+
+
+@pytest.fixture
+def folder(tmp_path: Path, cli: Cli) -> Path:
+    """What `chartgate init` writes, with nothing running."""
+    folder = tmp_path / "site"
+    assert cli("init", folder).code == 0
+    return folder
