@@ -10,7 +10,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, tzinfo
+from datetime import UTC, datetime, tzinfo
 from functools import partial
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -33,6 +33,7 @@ from chartgate.model.message import (
     Queued,
     Received,
     Rejected,
+    Stored,
 )
 from chartgate.model.ports import Feed
 from chartgate.model.resource import Copy, Resource
@@ -70,43 +71,54 @@ async def listen(
         async with asyncio.TaskGroup() as tasks:
             for name, feed in feeds.items():
                 tasks.create_task(
-                    feed.listen(partial(accept, gate), gate.config.mllp, ready=partial(ready, name))
+                    feed.listen(MessageIntake(gate), gate.config.mllp, ready=partial(ready, name))
                 )
     except* ConfigError as group:
         raise group.exceptions[0] from None
 
 
-async def accept(gate: Gate, batch: Sequence[Received]) -> list[bytes]:
-    """Makes what came in durable and gives the answers, in order.
+class MessageIntake:
+    """Intake: the check at the door as each message comes, then many in one commit."""
 
-    AA only for what is committed, or was before; b"" where there is nobody to answer. Where the
-    store is gone every answer is AR: send it again later.
-    """
-    at = gate.clock()
-    settings = {name: settings_of(gate.config.connections[name]) for name in _names(batch)}
-    admitted = [admit(received, settings[received.connection], at) for received in batch]
-    arrivals = [one for one in admitted if isinstance(one, Arrival)]
-    inbox = InboxStore(gate.database)
-    try:
-        stored = await inbox.accept(
-            arrivals, AuditEvent(recorded=at, action="message.accept", agent=LISTENER)
-        )
-        results = iter(stored)
-        settled: list[bytes | Refused] = []
-        for received, one in zip(batch, admitted, strict=True):
-            if isinstance(one, Refused):
-                settled.append(one)
-                continue
-            result = next(results)
-            same = result.digest == one.digest
-            settled.append(result.ack if same else collided(received, at))
-        refused = [one for one in settled if isinstance(one, Refused)]
-        if refused:
-            await inbox.quarantine([r.rejected for r in refused], *map(_rejection, refused))
-    except Unavailable:
-        LOG.error("intake.storage_unavailable", messages=len(batch))
-        return [storage_unavailable(received, at) for received in batch]
-    return [one.answer if isinstance(one, Refused) else one for one in settled]
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self._settings: dict[str, FeedSettings] = {}
+
+    def admit(self, received: Received) -> tuple[Received, Arrival | Refused]:
+        """Raises ConfigError where the feed's options are wrong."""
+        name = received.connection
+        settings = self._settings.get(name)
+        if settings is None:
+            settings = settings_of(self._gate.config.connections[name])
+            self._settings[name] = settings
+        return received, admit(received, settings, self._gate.clock())
+
+    async def commit(self, batch: Sequence[tuple[Received, Arrival | Refused]]) -> list[bytes]:
+        """AA only for what is committed, or was before; b"" where there is nobody to answer.
+        Where the store is gone every answer is AR: send it again later."""
+        at = self._gate.clock()
+        inbox = InboxStore(self._gate.database)
+        arrivals = [one for _, one in batch if isinstance(one, Arrival)]
+        event = AuditEvent(recorded=at, action="message.accept", agent=LISTENER)
+        try:
+            stored = iter(await inbox.accept(arrivals, event))
+            settled = [
+                one if isinstance(one, Refused) else _settled(received, one, next(stored), at)
+                for received, one in batch
+            ]
+            refused = [one for one in settled if isinstance(one, Refused)]
+            if refused:
+                await inbox.quarantine([r.rejected for r in refused], *map(_rejection, refused))
+        except Unavailable:
+            LOG.error("intake.storage_unavailable", messages=len(batch))
+            return [storage_unavailable(received, at) for received, _ in batch]
+        return [one.answer if isinstance(one, Refused) else one for one in settled]
+
+
+async def accept(gate: Gate, batch: Sequence[Received]) -> list[bytes]:
+    """Both steps of `MessageIntake` at once: durable, then the answers, in order."""
+    intake = MessageIntake(gate)
+    return await intake.commit([intake.admit(received) for received in batch])
 
 
 async def process_next(gate: Gate) -> int:
@@ -323,6 +335,11 @@ def _audit(
     )
 
 
+def _settled(received: Received, arrival: Arrival, stored: Stored, at: datetime) -> bytes | Refused:
+    """The answer that may be sent: the stored one, unless it was for another content."""
+    return stored.ack if stored.digest == arrival.digest else collided(received, at)
+
+
 def _rejection(refused: Refused) -> AuditEvent:
     rejected = refused.rejected
     details = [("class", rejected.reason_class), ("digest", digest(rejected.raw).hex())]
@@ -339,10 +356,6 @@ def _rejection(refused: Refused) -> AuditEvent:
 def _site(gate: Gate, message: Queued) -> str:
     connection = gate.config.connections.get(message.connection)
     return connection.site if connection else ""
-
-
-def _names(batch: Sequence[Received]) -> set[str]:
-    return {received.connection for received in batch}
 
 
 def _zone(connection: str, name: str) -> tzinfo:

@@ -51,7 +51,7 @@ def acknowledge(
         header.field(6),
         header.field(3),
         header.field(4),
-        _stamp(at),
+        _stamp(at.replace(microsecond=0)),
         b"",
         kind,
         escape(control_id, marks).encode(),

@@ -1,7 +1,7 @@
 """What an adapter can do: small protocols. An adapter implements those it has."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 from chartgate.model.message import Received
 from chartgate.model.resource import Copy, NotModified, SearchPage
@@ -82,7 +82,21 @@ class Probe(Protocol):
         ...
 
 
-Accept = Callable[[Sequence[Received]], Awaitable[Sequence[bytes]]]
+Admitted = Any  # what `Intake.admit` gives; nobody but the intake looks inside
+
+
+class Intake(Protocol):
+    """Takes what a feed brings in, in two steps, so that one batch is read while the one before
+    it is written."""
+
+    def admit(self, received: Received) -> Admitted:
+        """Looks at one message as it comes."""
+        ...
+
+    async def commit(self, batch: Sequence[Admitted]) -> Sequence[bytes]:
+        """Makes them durable and gives the answers in the same order, when they may be sent; an
+        empty one says: close without an answer."""
+        ...
 
 
 class ListenLimits(Protocol):
@@ -107,12 +121,10 @@ class Feed(Protocol):
     """Brings messages in, each answered only after it is durable."""
 
     async def listen(
-        self, accept: Accept, limits: ListenLimits, *, ready: Callable[[int], None]
+        self, intake: Intake, limits: ListenLimits, *, ready: Callable[[int], None]
     ) -> None:
         """Serves until cancelled; `ready` is told the port once connections are taken.
 
-        `accept` is handed what has come in, many at once, and gives the answers in the same
-        order, when they may be sent; an empty one says: close without an answer. Raises
-        ConfigError where the port cannot be had.
+        Raises ConfigError where the port cannot be had.
         """
         ...

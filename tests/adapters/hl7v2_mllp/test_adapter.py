@@ -13,6 +13,16 @@ from chartgate.errors import ConfigError
 from chartgate.model.ports import Feed
 
 
+class Nobody:
+    """An intake that is never reached."""
+
+    def admit(self, received: Any) -> Any:
+        raise AssertionError
+
+    async def commit(self, batch: Any) -> list[bytes]:
+        raise AssertionError
+
+
 def connection(site: str = "north", **options: Any) -> ConnectionConfig:
     return ConnectionConfig(name="adt", adapter="hl7v2_mllp", site=site, options=options)
 
@@ -53,8 +63,5 @@ async def test_option_when_wrong_is_a_sentence(config: ConnectionConfig, sentenc
 async def test_clear_text_when_others_could_reach_it_is_refused(host: str) -> None:
     feed = await opened(connection(host=host, port=0))
 
-    async def accept(batch: Any) -> list[bytes]:
-        return []
-
     with pytest.raises(ConfigError, match="without TLS"):
-        await feed.listen(accept, MllpConfig(), ready=lambda _: None)
+        await feed.listen(Nobody(), MllpConfig(), ready=lambda _: None)

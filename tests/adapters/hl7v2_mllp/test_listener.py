@@ -30,7 +30,10 @@ class Store:
     batches: list[list[Received]] = field(default_factory=list)
     open: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def accept(self, batch: Sequence[Received]) -> list[bytes]:
+    def admit(self, received: Received) -> Received:
+        return received
+
+    async def commit(self, batch: Sequence[Received]) -> list[bytes]:
         self.batches.append(list(batch))
         await self.open.wait()
         return [self.decide(received) for received in batch]
@@ -43,7 +46,7 @@ class Store:
 @asynccontextmanager
 async def listening(store: Store, limits: MllpConfig | None = None) -> AsyncIterator[int]:
     port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    listener = Listener("north-adt", store.accept, limits or MllpConfig())
+    listener = Listener("north-adt", store, limits or MllpConfig())
     task = asyncio.create_task(listener.serve("127.0.0.1", 0, ready=port.set_result))
     try:
         yield await port
@@ -243,6 +246,6 @@ async def test_sender_when_it_is_gone_disturbs_no_other(store: Store) -> None:
 
 async def test_port_when_in_use_is_a_sentence(store: Store) -> None:
     async with listening(store) as port:
-        second = Listener("other", store.accept, MllpConfig())
+        second = Listener("other", store, MllpConfig())
         with pytest.raises(ConfigError, match=r"cannot be listened on .* \[mllp\] port"):
             await second.serve("127.0.0.1", port, ready=lambda _: None)

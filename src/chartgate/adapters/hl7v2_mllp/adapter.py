@@ -10,7 +10,7 @@ from chartgate.adapters.hl7v2_mllp.listener import Listener
 from chartgate.clock import Clock
 from chartgate.config import ConnectionConfig
 from chartgate.errors import ConfigError
-from chartgate.model.ports import Accept, ListenLimits
+from chartgate.model.ports import Intake, ListenLimits
 
 
 @asynccontextmanager
@@ -33,7 +33,7 @@ class MllpFeed:
         self._connection = connection
 
     async def listen(
-        self, accept: Accept, limits: ListenLimits, *, ready: Callable[[int], None]
+        self, intake: Intake, limits: ListenLimits, *, ready: Callable[[int], None]
     ) -> None:
         """Serves until cancelled. Raises ConfigError where the port cannot be had."""
         options = self._connection.options
@@ -44,7 +44,7 @@ class MllpFeed:
                 f"[connections.{self._connection.name}] would listen on {host} without TLS; "
                 "choose a loopback address behind a TLS proxy, or set allow_cleartext = true"
             )
-        listener = Listener(self._connection.name, accept, limits)
+        listener = Listener(self._connection.name, intake, limits)
         await listener.serve(host, port, ready=ready)
 
 

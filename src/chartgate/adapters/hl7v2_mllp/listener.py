@@ -17,7 +17,7 @@ import structlog
 from chartgate.errors import ConfigError
 from chartgate.formats.mllp import Deframer, Frame, frame
 from chartgate.model.message import Received
-from chartgate.model.ports import Accept, ListenLimits
+from chartgate.model.ports import Admitted, Intake, ListenLimits
 
 LOG = structlog.get_logger()
 BACKLOG = 1024
@@ -33,7 +33,8 @@ RETRY_S = 1.0  # after a fault of ours
 @dataclass(slots=True)
 class _Waiting:
     protocol: "MllpProtocol"
-    received: Received
+    admitted: Admitted
+    size_bytes: int
     closes: bool  # the connection ends with this answer
 
 
@@ -126,19 +127,16 @@ class MllpProtocol(asyncio.Protocol):
 
     def _submit(self, found: Frame, *, closes: bool = False) -> None:
         self.in_flight += 1
-        received = Received(
-            connection=self._listener.connection, raw=found.content, flaw=found.flaw
-        )
-        self._listener.submit(_Waiting(self, received, closes or bool(found.flaw)))
+        self._listener.submit(self, found, closes=closes or bool(found.flaw))
 
 
 class Listener:
     """All connections of one port, and the one task that hands their messages over."""
 
-    def __init__(self, connection: str, accept: Accept, limits: ListenLimits) -> None:
+    def __init__(self, connection: str, intake: Intake, limits: ListenLimits) -> None:
         self.connection = connection
         self.limits = limits
-        self._accept = accept
+        self._intake = intake
         self._queue: deque[_Waiting] = deque()
         self._queued_bytes = 0
         self._wake = asyncio.Event()
@@ -181,18 +179,25 @@ class Listener:
         """The connection is gone; its queued messages are still taken."""
         self._protocols.discard(protocol)
 
-    def submit(self, waiting: _Waiting) -> None:
+    def submit(self, protocol: MllpProtocol, found: Frame, *, closes: bool) -> None:
         """Queues one message, and stops reading where there are too many."""
-        self._queue.append(waiting)
-        self._queued_bytes += len(waiting.received.raw)
+        received = Received(connection=self.connection, raw=found.content, flaw=found.flaw)
+        try:
+            admitted = self._intake.admit(received)
+        except Exception as error:  # noqa: BLE001  a fault of ours must not end the listener
+            self._failed(error)
+            protocol.close()
+            return
+        self._queue.append(_Waiting(protocol, admitted, len(found.content), closes))
+        self._queued_bytes += len(found.content)
         self._wake.set()
-        if waiting.protocol.in_flight >= IN_FLIGHT_MAX:
-            waiting.protocol.pause()
+        if protocol.in_flight >= IN_FLIGHT_MAX:
+            protocol.pause()
         over = len(self._queue) >= QUEUED_MESSAGES_MAX or self._queued_bytes >= QUEUED_BYTES_MAX
         if over and not self._full:
             self._full = True
-            for protocol in self._protocols:
-                protocol.pause()
+            for other in self._protocols:
+                other.pause()
 
     async def _hand_over(self) -> None:
         while True:
@@ -200,11 +205,9 @@ class Listener:
             await asyncio.sleep(0)  # lets the other sockets that are ready be read first
             batch = self._next_batch()
             try:
-                answers = await self._accept([waiting.received for waiting in batch])
+                answers = await self._intake.commit([waiting.admitted for waiting in batch])
             except Exception as error:  # noqa: BLE001  the top of the loop: one fault must not end it
-                LOG.error(
-                    "mllp.accept_failed", connection=self.connection, error=type(error).__name__
-                )
+                self._failed(error)
                 answers = [b""] * len(batch)
                 await asyncio.sleep(RETRY_S)
             for waiting, answer in zip(batch, answers, strict=True):
@@ -215,11 +218,11 @@ class Listener:
         batch: list[_Waiting] = []
         size_bytes = 0
         while self._queue and len(batch) < self.limits.batch_max:
-            size_bytes += len(self._queue[0].received.raw)
+            size_bytes += self._queue[0].size_bytes
             if batch and size_bytes > BATCH_BYTES_MAX:
                 break
             waiting = self._queue.popleft()
-            self._queued_bytes -= len(waiting.received.raw)
+            self._queued_bytes -= waiting.size_bytes
             batch.append(waiting)
         if not self._queue:
             self._wake.clear()
@@ -238,6 +241,10 @@ class Listener:
         for waiting in batch:
             if waiting.protocol.in_flight < IN_FLIGHT_MAX:
                 waiting.protocol.resume()
+
+    def _failed(self, error: Exception) -> None:
+        """Its text may hold what a message holds, so only its kind is told."""
+        LOG.error("mllp.failed", connection=self.connection, error=type(error).__name__)
 
     async def _sweep(self) -> None:
         """Ends frames that began too long ago, however slowly their bytes still trickle in."""
