@@ -6,17 +6,23 @@ words, but never leave anything out.
 
 import base64
 import binascii
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
 from chartgate.model.proposal import Difference
 from chartgate.model.resource import Resource
 from chartgate.policy.differences import TEXT_LENGTH_MAX, TEXT_VIEW
-from chartgate.web.console.wording import CODING_PARTS, Names, coding_text, element_text, text_of
+from chartgate.web.console.wording import (
+    CODING_PARTS,
+    Names,
+    coding_text,
+    element_text,
+    text_of,
+    visible,
+)
 
 ROWS_MAX = 80  # of one resource that the AI saw
 LINE_ROWS_MAX = 8  # of one resource in a list of many
@@ -89,7 +95,7 @@ def line_of(resource: Resource, names: Names) -> str:
 
 def json_of(resource: Resource) -> str:
     """A resource as data, indented."""
-    return orjson.dumps(resource, option=orjson.OPT_INDENT_2).decode()
+    return visible(json.dumps(resource, indent=2, ensure_ascii=False))
 
 
 def groups_of(differences: Sequence[Difference], names: Names) -> tuple[DiffGroup, ...]:
@@ -204,7 +210,8 @@ def _text(value: Any, names: Names) -> str:
 
 
 def _raw(value: Any) -> str:
-    return "" if value is None else orjson.dumps(value).decode()
+    """As JSON in ASCII, where nothing is unseen."""
+    return "" if value is None else json.dumps(value)
 
 
 def _numbered(paths: Iterable[str]) -> frozenset[str]:
