@@ -70,6 +70,16 @@ async def until_answered(served: Served, headers: dict[str, str]) -> None:
         assert time.monotonic() < deadline, "it did not recover by itself"
 
 
+async def until_refused(served: Served, headers: dict[str, str]) -> None:
+    """A backend may still answer for a moment after its postmaster was killed."""
+    deadline = time.monotonic() + 20
+    status = 200
+    while status != 503:
+        assert time.monotonic() < deadline, "the store was killed, and nobody noticed"
+        status, _, took = await read(served, headers)
+        assert took < 2.5
+
+
 async def test_store_that_hangs_or_dies_is_a_503_within_two_seconds_and_recovers(
     own_postgres: EmbeddedServer, served_on_it: Served, clock: FakeClock
 ) -> None:
@@ -84,7 +94,6 @@ async def test_store_that_hangs_or_dies_is_a_503_within_two_seconds_and_recovers
             assert "Canary" not in body
     await until_answered(served_on_it, headers)
     os.kill(own_postgres.pid, signal.SIGKILL)
-    status, body, took = await read(served_on_it, headers)
-    assert (status, took < 2.5) == (503, True), (status, took)
+    await until_refused(served_on_it, headers)
     own_postgres.restart()
     await until_answered(served_on_it, headers)
