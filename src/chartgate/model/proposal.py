@@ -21,9 +21,9 @@ class Status(Enum):
     """Where a proposal stands. The value is what the store and the API show."""
 
     SHADOWED = "shadowed"  # stage shadow: stored, never shown to anyone who could act on it
-    PENDING_REVIEW = "pending-review"
-    APPROVED = "approved"
-    REJECTED = "rejected"
+    PENDING_REVIEW = "pending-review"  # waits for a person's decision
+    APPROVED = "approved"  # exactly this content may be written
+    REJECTED = "rejected"  # a person refused it, with a reason
     EXPIRED = "expired"  # nobody decided in time
     WITHDRAWN = "withdrawn"  # by its author
     HANDED_OFF = "handed-off"  # staff do it by hand, from their worklist
@@ -33,7 +33,7 @@ class Status(Enum):
     VERIFIED = "verified"  # read back, and it is what was approved
     MISMATCHED = "mismatched"  # read back, and it is not
     ROLLING_BACK = "rolling-back"  # undo intent is durable; the answer is not known yet
-    ROLLED_BACK = "rolled-back"
+    ROLLED_BACK = "rolled-back"  # the system of record confirmed the undo
     CLOSED = "closed"  # staff finished what was handed to them
 
 
