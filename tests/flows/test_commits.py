@@ -9,10 +9,11 @@ import orjson
 import pytest
 
 from chartgate.errors import OutcomeUnknown, VersionConflict
-from chartgate.flows import commits, halts
+from chartgate.flows import commits, halts, reviews
 from chartgate.flows.permissions import SAY_TAMPERED
 from chartgate.flows.proposals import show, submit
 from chartgate.model.proposal import Status
+from chartgate.model.write import change_json
 from chartgate.policy.charters import compile_book
 from chartgate.store.database import Database
 from chartgate.store.handoffs import HandoffStore
@@ -412,3 +413,46 @@ async def test_charter_that_stopped_proposing_it_hands_it_off(clinic: Clinic) ->
     await commits.commit_next(clinic.gate, "w1")
     handed = await clinic.get(approved)
     assert (handed.status, handed.reason) == (Status.HANDED_OFF, commits.SAY_NO_CHARTER)
+
+
+async def test_earlier_version_that_lands_late_is_no_verified_commit(clinic: Clinic) -> None:
+    """Sent, not found, in conflict, edited, approved anew: and then the first request arrives."""
+    approved = await clinic.approved()
+
+    async def held_up() -> None:
+        raise OutcomeUnknown("the answer was lost")
+
+    clinic.sink.before["commit"] = held_up
+    await commits.commit_next(clinic.gate, "w1")
+    (attempt,) = await ProposalStore(clinic.database).attempts(approved.id, "commit")
+    clinic.clock.advance(31)
+    await commits.commit_next(clinic.gate, "w1")
+    taken = {**(approved.content.changes[0].resource or {}), "id": "made-by-the-desk"}
+    clinic.hospital.edit(taken)
+    clinic.clock.advance(31)
+    await commits.commit_next(clinic.gate, "w1")
+    conflicted = await clinic.get(approved)
+    assert conflicted.status is Status.PENDING_REVIEW
+    clinic.hospital.edit({**taken, "status": "cancelled"})
+    changes = [change_json(c) for c in conflicted.content.changes]
+    changes[0]["resource"] = {**changes[0]["resource"], "comment": "as edited"}
+    edited = await reviews.edit(
+        clinic.gate, SOFIA, approved.id, changes_raw=changes, digest=conflicted.content.digest
+    )
+    await clinic.approve(edited)
+    await clinic.sink.commit(attempt.prepared.write)
+    done = await clinic.commit_until_done(approved)
+    assert (done.status, done.content.version) == (Status.HANDED_OFF, 3)
+    assert commits.EARLIER_VERSION in (done.reason or "")
+    assert clinic.effects(approved) == 1
+
+
+async def test_stage_back_to_suggest_hands_off_what_the_rule_approved(clinic: Clinic) -> None:
+    await halts.set_stage(clinic.gate, OPERATOR, "clinic-booking", "full")
+    automatic = await clinic.booked(confidence=0.99)
+    assert automatic.status is Status.APPROVED
+    await halts.set_stage(clinic.gate, OPERATOR, "clinic-booking", "suggest")
+    await commits.commit_next(clinic.gate, "w1")
+    handed = await clinic.get(automatic)
+    assert (handed.status, handed.reason) == (Status.HANDED_OFF, commits.SAY_NOT_ITSELF)
+    assert not clinic.hospital.journal.requests

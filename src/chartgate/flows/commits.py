@@ -38,6 +38,7 @@ from chartgate.flows.handoffs import hand_off
 from chartgate.flows.permissions import SAY_TAMPERED
 from chartgate.flows.permits import running_action
 from chartgate.flows.proposal_events import event_of
+from chartgate.flows.proposals import RULE_AUTO, can_decide_itself
 from chartgate.flows.sending import (
     NOTHING_SENT,
     Held,
@@ -75,6 +76,8 @@ SAY_CANNOT_TELL = (
 )
 SAY_NEVER_ARRIVES = "it was sent several times and did not arrive"
 SAY_KEEPS_CHANGING = "the record kept changing while it was written"
+SAY_NOT_ITSELF = "the stage or the charter asks for a person now, and a rule alone had approved it"
+EARLIER_VERSION = "all of it: an earlier version of the proposal arrived after it was changed"
 SAY_MISMATCH = "the record is not what was approved, in: "
 
 
@@ -107,7 +110,7 @@ async def verify_next(gate: Gate, worker: str) -> bool:
         attempts = await ProposalStore(gate.database).attempts(proposal.id, "commit")
         applied = next(a for a in attempts if a.verdict == "applied")
         assert proposal.receipt is not None, "committed without a receipt"
-        paths = await read_back_differences(gate, proposal, applied.prepared, proposal.receipt)
+        paths = await _differences(gate, proposal, applied.prepared, proposal.receipt)
         await _verified(gate, proposal, paths, f"process:{worker}")
     except (VersionConflict, InvalidTransition):
         pass  # as in commit_next
@@ -157,7 +160,14 @@ async def _why_never(gate: Gate, proposal: Proposal, action: ActionRule | None) 
     if action is None:
         return SAY_NO_CHARTER
     stage = await StageStore(gate.database).current(gate.charters.get(proposal.charter))
-    return SAY_SHADOW if stage == STAGES[0] else None
+    if stage == STAGES[0]:
+        return SAY_SHADOW
+    confidence = proposal.confidence
+    if proposal.decided_by == RULE_AUTO and not can_decide_itself(
+        action, stage=stage, confidence=confidence
+    ):
+        return SAY_NOT_ITSELF
+    return None
 
 
 def _prepared(proposal: Proposal, standing: Standing) -> Prepared:
@@ -322,7 +332,7 @@ async def _landed(
     read back."""
     stored, paths = await asyncio.gather(
         _store_receipt(gate, before, prepared, number, receipt, agent),
-        read_back_differences(gate, before, prepared, receipt),
+        _differences(gate, before, prepared, receipt),
         return_exceptions=True,
     )
     if isinstance(stored, BaseException):
@@ -333,6 +343,20 @@ async def _landed(
         raise paths
     else:
         await _verified(gate, stored, paths, agent)
+
+
+async def _differences(
+    gate: Gate, proposal: Proposal, prepared: Prepared, receipt: Receipt
+) -> list[str]:
+    """As `read_back_differences`. A late attempt may have written what was proposed before an
+    edit: it stands in the record as it was sent, and is still not what was approved."""
+    sent, approved = (
+        [replace(c, if_match=None) for c in changes]
+        for changes in (prepared.write.changes, proposal.content.changes)
+    )
+    if sent != approved:
+        return [EARLIER_VERSION]
+    return await read_back_differences(gate, proposal, prepared, receipt)
 
 
 async def _store_receipt(
