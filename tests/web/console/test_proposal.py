@@ -134,6 +134,7 @@ async def test_conflict_comes_back_with_what_changed_and_why(desk: FrontDesk) ->
     assert "It was approved, but not written, because the chart had moved on." in page.text
     assert "Changed in the chart since the AI read it" in page.text
     assert "Version 2 computed anew on the live chart" in page.text
+    assert {"href": "#since"} in page.attributes("a")
 
 
 async def test_what_others_changed_after_the_write_is_told_apart_from_its_own(
