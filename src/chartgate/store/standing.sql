@@ -3,8 +3,10 @@
 SELECT 'messages' AS queue, count(*) AS waiting, min(received_at) AS oldest
   FROM inbox WHERE tenant = $1 AND status = 'queued'
 UNION ALL
-SELECT 'notifications', count(*), min(e.occurred_at)
-  FROM notification n JOIN event e ON e.tenant = n.tenant AND e.id = n.event_id
+SELECT 'notifications', count(*), min(i.received_at)
+  FROM notification n
+  JOIN event e ON e.tenant = n.tenant AND e.id = n.event_id
+  JOIN inbox i ON i.tenant = e.tenant AND i.id = e.inbox_id
   WHERE n.tenant = $1 AND n.delivered_at IS NULL
 UNION ALL
 SELECT 'quarantine', count(*), min(first_seen_at) FROM quarantine WHERE tenant = $1
