@@ -49,7 +49,13 @@ PATIENT: dict[str, Any] = {
     ],
     "birthDate": "1970-01-01",
     "_birthDate": {"extension": [{"url": "http://time", "valueDateTime": "1970-01-01T04:05:06Z"}]},
-    "generalPractitioner": [{"reference": "Practitioner/1", "display": CANARY}],
+    "generalPractitioner": [
+        {
+            "reference": "Practitioner/1",
+            "display": CANARY,
+            "identifier": {"system": "http://mrn", "value": CANARY},
+        }
+    ],
     "address": [{"city": CANARY}],
 }
 
@@ -124,6 +130,20 @@ def test_choice_when_its_base_is_listed_then_each_type_is_shown() -> None:
     }
     assert shown(observation, "value")["valueQuantity"] == {"value": 1.5, "unit": "kg"}
     assert "valueQuantity" not in shown(observation, "code")
+
+
+def test_required_reference_that_only_says_a_name_when_shown_then_it_is_masked() -> None:
+    encounter = {
+        "resourceType": "Encounter",
+        "id": "9",
+        "status": "finished",
+        "class": {"system": "s", "code": "AMB"},
+        "diagnosis": [{"condition": {"display": CANARY}, "rank": 1}],
+    }
+    kept = shown(encounter, "class", "diagnosis")
+    assert CANARY.encode() not in orjson.dumps(kept)
+    assert kept["diagnosis"][0]["condition"]["extension"][0]["valueCode"] == "masked"
+    assert list(structure_findings(kept)) == []
 
 
 def test_codeable_text_and_coding_display_when_listed_then_they_are_shown() -> None:

@@ -4,9 +4,10 @@ Kept though unlisted: id, and modifier elements such as a status, without which 
 misread. What R4 requires and the charter does not list stays as a mark that it is masked, so that
 the resource is valid and says nothing. Dropped at every depth: narrative, contained resources and
 extensions (unless the charter lists `contained`, `extension`), what R4 does not know, and the
-display texts of references, which often hold a name. A modifier extension changes what its holder
-means, so a resource that carries one is refused rather than shown without it. Lists keep their
-length, so that an index into what was shown is an index into what is stored.
+display texts and identifiers of references, which often hold a name or a record number. A
+modifier extension changes what its holder means, so a resource that carries one is refused rather
+than shown without it. Lists keep their length, so that an index into what was shown is an index
+into what is stored.
 """
 
 from collections.abc import Mapping
@@ -102,7 +103,7 @@ def _fields(owner: str) -> Fields:
     if r4.is_resource_type(owner):
         dropped = {"text", "contained", "meta", "extension", "modifierExtension"}
     if owner == "Reference":
-        dropped.add("display")
+        dropped |= {"display", "identifier"}
     return {n: _kind(e) for n, e in r4.elements(owner).items() if n not in dropped}
 
 
@@ -129,6 +130,8 @@ def _clean(value: Mapping[str, Any], fields: Fields, plan: Plan, depth: int) -> 
             cleaned = _clean_complex(inner, kind, plan, depth)
             if cleaned:
                 kept[name] = cleaned
+            elif type(inner) is dict and kind not in r4.RESOURCE_TYPES_OPEN:
+                kept[name] = _masked()  # it may be required
     if plan.modifiers and "modifierExtension" in value:
         kept["modifierExtension"] = value["modifierExtension"]
     return kept
