@@ -36,3 +36,20 @@ def test_every_error_has_an_issue_type_of_fhir() -> None:
     for kind in ours:
         assert kind.issue in ISSUE_TYPES
         assert 400 <= kind.status < 600
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        ValueError("invalid input for query argument $3: 'Ida Berg'"),
+        OSError("duplicate key\nDETAIL:  Key (name)=(Ida Berg) already exists."),
+    ],
+)
+def test_mapped_keeps_values_out_of_the_log(theirs: Exception) -> None:
+    with (
+        pytest.raises(SourceUnreachable) as caught,
+        mapped({type(theirs): SourceUnreachable}, "north did not answer"),
+    ):
+        raise theirs
+    assert "Berg" not in caught.value.operator_detail
+    assert type(theirs).__name__ in caught.value.operator_detail

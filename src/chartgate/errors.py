@@ -164,4 +164,11 @@ def mapped(errors: ErrorMap, message: str) -> Iterator[None]:
         yield
     except tuple(errors) as cause:
         kind = next(ours for theirs, ours in errors.items() if isinstance(cause, theirs))
-        raise kind(message, operator_detail=f"{type(cause).__name__}: {cause}") from cause
+        raise kind(message, operator_detail=_detail(cause)) from cause
+
+
+def _detail(cause: Exception) -> str:
+    """For the log: the first line alone, because a database's further ones may quote a row; and
+    no words of what refused a value, because they quote it."""
+    words = "" if isinstance(cause, ValueError) else str(cause).partition("\n")[0]
+    return f"{type(cause).__name__}: {words}" if words else type(cause).__name__
