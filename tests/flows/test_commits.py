@@ -284,6 +284,25 @@ async def test_stage_back_to_shadow_hands_off_what_was_approved(clinic: Clinic) 
     assert not clinic.hospital.journal.requests
 
 
+async def test_stage_back_to_shadow_at_the_last_line_before_the_write_holds_it(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    approved = await clinic.approved()
+    last_look = ProposalStore.why_not_send
+
+    async def back_to_shadow(store: ProposalStore, *given: Any, **named: Any) -> str | None:
+        await halts.set_stage(clinic.gate, OPERATOR, "clinic-booking", "shadow")
+        return await last_look(store, *given, **named)
+
+    monkeypatch.setattr(ProposalStore, "why_not_send", back_to_shadow)
+    await commits.commit_next(clinic.gate, "w1")
+    monkeypatch.undo()
+    assert (await clinic.get(approved)).status is Status.APPROVED
+    await commits.commit_next(clinic.gate, "w1")
+    assert (await clinic.get(approved)).status is Status.HANDED_OFF
+    assert not clinic.hospital.journal.requests
+
+
 async def test_content_changed_in_the_database_after_approval_is_not_written(
     clinic: Clinic,
 ) -> None:

@@ -49,8 +49,9 @@ async def test_taken_and_closed_handoff_closes_its_proposal(clinic: Clinic) -> N
 
 async def test_close_says_what_was_done(clinic: Clinic) -> None:
     handoff = await handed_off(clinic)
-    with pytest.raises(Invalid):
-        await handoffs.close(clinic.gate, DESK, handoff.id, " ")
+    for outcome in (" ", "booked\0", "x" * 2_001):
+        with pytest.raises(Invalid):
+            await handoffs.close(clinic.gate, DESK, handoff.id, outcome)
 
 
 async def test_agents_and_other_roles_take_nothing(clinic: Clinic) -> None:

@@ -137,7 +137,7 @@ async def take(gate: Gate, principal: Principal, id_: str) -> Handoff:
 async def close(gate: Gate, principal: Principal, id_: str, outcome: str) -> Handoff:
     """Closes it with what was done by hand; the proposal is closed with it. Raises Invalid, and
     as `take`."""
-    if not outcome.strip() or len(outcome) > OUTCOME_MAX:
+    if not outcome.strip() or len(outcome) > OUTCOME_MAX or "\0" in outcome:
         raise Invalid(f"say in 1 to {OUTCOME_MAX} characters what was done")
     handoff, proposal, person = await _for(gate, principal, id_, "close")
     if handoff.status is HandoffStatus.CLOSED:

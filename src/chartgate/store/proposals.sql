@@ -88,10 +88,15 @@ ORDER BY due_at
 LIMIT 1;
 
 -- name: select_may_send
--- The last look before a write goes out: still ours, still decided, and no halt.
+-- The last look before a write goes out: still ours, still decided, and no halt. A charter that
+-- went back to shadow meanwhile holds commits, but no rollbacks.
 SELECT
-  (SELECT h.reason FROM halt h
-   WHERE h.tenant = $1 AND h.scope IN ('*', p.charter) LIMIT 1) AS halted,
+  coalesce(
+    (SELECT h.reason FROM halt h
+     WHERE h.tenant = $1 AND h.scope IN ('*', p.charter) LIMIT 1),
+    (SELECT s.stage FROM charter_stage s
+     WHERE s.tenant = $1 AND s.charter = p.charter AND s.stage = 'shadow'
+       AND p.status = 'committing')) AS halted,
   p.fence = $3 AND p.lease_until > $4 AND p.status = $5
     AND p.decided_digest = p.content_digest AND p.content_digest = $6 AS ours
 FROM proposal p WHERE p.tenant = $1 AND p.id = $2;
