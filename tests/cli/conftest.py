@@ -11,7 +11,13 @@ from typing import Any
 import pytest
 
 from chartgate.cli import main
-from chartgate.demo.rig import Rig
+from chartgate.cli.halt import operator
+from chartgate.cli.session import with_store
+from chartgate.config import load_config
+from chartgate.demo.rig import PASSWORD, Rig
+from chartgate.flows import halts, people
+from chartgate.flows.charters import load_book
+from chartgate.gate import Gate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,10 +62,19 @@ def house(open_folder: Path) -> Iterator[Rig]:
         rig.initialise()
         rig.start_hospital()
         rig.start_chartgate()
-        rig.prepare()
+        rig.must("probe", "north-ehr")
+        config = load_config(rig.config)
+        with_store(config, _prepared, book=load_book(config))
         yield rig
     finally:
         rig.discard()
+
+
+async def _prepared(gate: Gate) -> None:
+    """Every charter at suggest, and sofia: in one go, because each command takes a second."""
+    for charter in gate.charters.charters:
+        await halts.set_stage(gate, operator(), charter, "suggest")
+    await people.add_person(gate, "sofia", PASSWORD, roles=["scheduler"], sites=["north-clinic"])
 
 
 @pytest.fixture

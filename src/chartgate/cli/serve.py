@@ -7,10 +7,10 @@ from typing import Any
 
 import uvicorn
 
+from chartgate.cli.address import bind, cannot_listen
 from chartgate.cli.session import gate_on, run_async, running_store_url
 from chartgate.cli.watching import watch_gate
-from chartgate.config import Config, WebConfig, load_config
-from chartgate.errors import ConfigError
+from chartgate.config import Config, load_config
 from chartgate.observe.logs import start_logs
 from chartgate.web.app import build_app
 from chartgate.web.protocol import LimitedProtocol
@@ -35,27 +35,6 @@ def run_serve(arguments: argparse.Namespace) -> int:
     start_logs("gateway")
     run_async(_serve(config, running_store_url(config), bind(config.web)))
     return 0
-
-
-def bind(web: WebConfig) -> socket.socket:
-    """A socket on the address. Raises ConfigError if the port is taken or may not be used."""
-    family = socket.AF_INET6 if ":" in web.host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        bound.bind((web.host, web.port))
-    except (OSError, OverflowError) as error:
-        bound.close()
-        raise _cannot_listen(web, error) from error
-    return bound
-
-
-def _cannot_listen(web: WebConfig, error: Exception) -> ConfigError:
-    reason = error.strerror if isinstance(error, OSError) else "a port is at most 65535"
-    return ConfigError(
-        f"cannot listen on {web.host}:{web.port} ({reason}); "
-        "stop what uses it, or set another port under [web]"
-    )
 
 
 async def _serve(config: Config, url: str, bound: socket.socket) -> None:
@@ -87,5 +66,5 @@ async def _serve(config: Config, url: str, bound: socket.socket) -> None:
         try:
             bound.listen(BACKLOG)  # only now: two may have bound an address that nobody listens on
         except OSError as error:
-            raise _cannot_listen(config.web, error) from error
+            raise cannot_listen(config.web, error) from error
         await server.serve(sockets=[bound])

@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 
-from chartgate.cli.serve import bind
+from chartgate.cli.address import bind
 from chartgate.config import Config, config_file, load_config
 from chartgate.errors import ChartgateError, ConfigError
 from chartgate.flows.charters import load_book

@@ -67,6 +67,8 @@ async def verify(
         if newest and newest.size > size:
             check.cut_heads(await store.heads(connection, above=size, up_to=newest.size))
         check.rest_of_witness()
+        if newest and not witness.exists():
+            check.lost_witness(witness)
         backlog = await store.backlog(connection)
     return check.verdict(backlog)
 
@@ -126,6 +128,10 @@ class _Check:
                 f"the witness knows a head of {ahead.size} events, but only {self.size} have a "
                 "number: the tail was cut, or the store was restored from an older copy"
             )
+
+    def lost_witness(self, witness: Witness) -> None:
+        """Whoever cut the ledger could have removed it, too."""
+        self._found(f"heads were signed, but the witness file {witness.path} is gone")
 
     def verdict(self, backlog: Backlog) -> LedgerVerdict:
         """The sum of it."""
