@@ -57,20 +57,37 @@ async def test_commit_takes_three_round_trips(clinic: Clinic) -> None:
     assert counts == {"read": 3, "search": 1, "transaction": 1}, "guards, write, read-back"
 
 
-async def test_slot_taken_meanwhile_sends_nothing_and_goes_back_to_review(clinic: Clinic) -> None:
+async def test_slot_taken_meanwhile_sends_nothing_and_goes_to_staff(clinic: Clinic) -> None:
+    """Not back to review: nobody may approve a second booking of a slot that is taken."""
     approved = await clinic.approved()
     slot = clinic.hospital.scenario.free_slots[0]
     clinic.hospital.edit({**clinic.hospital.resource(slot), "status": "busy"})
     await commits.commit_next(clinic.gate, "w1")
     conflicted = await clinic.get(approved)
-    assert conflicted.status is Status.PENDING_REVIEW
+    assert conflicted.status is Status.HANDED_OFF
     assert conflicted.reason is not None
     assert f"status of {slot} changed" in conflicted.reason
+    assert "slot is not free" in conflicted.reason
+    assert clinic.effects(conflicted) == 0
+    view = await show(clinic.gate, SOFIA, approved.id)
+    assert view.handoff is not None
+    assert view.handoff.worklist == "front-desk"
+
+
+async def test_slot_moved_meanwhile_sends_nothing_and_goes_back_to_review(clinic: Clinic) -> None:
+    approved = await clinic.approved()
+    slot = clinic.hospital.scenario.free_slots[0]
+    clinic.hospital.edit({**clinic.hospital.resource(slot), "end": "2026-03-03T23:45:00Z"})
+    await commits.commit_next(clinic.gate, "w1")
+    conflicted = await clinic.get(approved)
+    assert conflicted.status is Status.PENDING_REVIEW
+    assert conflicted.reason is not None
+    assert f"end of {slot} changed" in conflicted.reason
     assert conflicted.content.version == 2
     assert conflicted.decided_by is None
     assert clinic.effects(conflicted) == 0
     view = await show(clinic.gate, SOFIA, approved.id)
-    assert [(d.path, d.before, d.after) for d in view.changed_since] == [("status", "free", "busy")]
+    assert [d.path for d in view.changed_since] == ["end"]
     with pytest.raises(VersionConflict, match="changed after you opened it"):
         await clinic.approve(approved)
 
@@ -474,4 +491,31 @@ async def test_stage_back_to_suggest_hands_off_what_the_rule_approved(clinic: Cl
     await commits.commit_next(clinic.gate, "w1")
     handed = await clinic.get(automatic)
     assert (handed.status, handed.reason) == (Status.HANDED_OFF, commits.SAY_NOT_ITSELF)
+    assert not clinic.hospital.journal.requests
+
+
+async def test_charter_that_lets_less_be_written_hands_off_what_was_approved(
+    clinic: Clinic,
+) -> None:
+    approved = await clinic.approved()
+    narrowed = ("[create Appointment, patch Slot.status]", "[create Appointment]")
+    charter = sample_charter("clinic-booking", change=[narrowed])
+    clinic.gate.running.charters = compile_book([charter])
+    await commits.commit_next(clinic.gate, "w1")
+    handed = await clinic.get(approved)
+    assert (handed.status, handed.reason) == (Status.HANDED_OFF, commits.SAY_NO_CHARTER)
+    assert not clinic.hospital.journal.requests
+
+
+async def test_connection_changed_in_the_database_after_approval_is_not_written(
+    clinic: Clinic,
+) -> None:
+    approved = await clinic.approved()
+    clinic.gate.sources["other-ehr"] = clinic.gate.sources["north-ehr"]  # type: ignore[index]
+    clinic.gate.sinks["other-ehr"] = clinic.gate.sinks["north-ehr"]  # type: ignore[index]
+    async with clinic.database.bookkeeping() as transaction:
+        await transaction.execute("UPDATE proposal SET connection = 'other-ehr'")
+    await commits.commit_next(clinic.gate, "w1")
+    handed = await clinic.get(approved)
+    assert (handed.status, handed.reason) == (Status.HANDED_OFF, commits.SAY_NO_CHARTER)
     assert not clinic.hospital.journal.requests

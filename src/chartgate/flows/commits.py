@@ -36,7 +36,7 @@ from chartgate.flows.grounds import Grounds, grounds_of, patient_in, patient_of_
 from chartgate.flows.guards import Standing, look
 from chartgate.flows.handoffs import hand_off
 from chartgate.flows.permissions import SAY_TAMPERED
-from chartgate.flows.permits import running_action
+from chartgate.flows.permits import can_write, running_action
 from chartgate.flows.proposal_events import event_of
 from chartgate.flows.proposals import RULE_AUTO, can_decide_itself
 from chartgate.flows.sending import (
@@ -157,7 +157,7 @@ async def _why_never(gate: Gate, proposal: Proposal, action: ActionRule | None) 
     decided_on = proposal.decided_digest == proposal.content.digest
     if not (is_intact(proposal.content) and decided_on and proposal.decided_by):
         return SAY_TAMPERED
-    if action is None:
+    if action is None or not can_write(gate, proposal, action):
         return SAY_NO_CHARTER
     stage = await StageStore(gate.database).current(gate.charters.get(proposal.charter))
     if stage == STAGES[0]:

@@ -1,12 +1,13 @@
 """Asks policy on behalf of a walk; a no is audited before it is raised."""
 
-from chartgate.errors import Denied
+from chartgate.errors import Denied, Unprocessable
 from chartgate.gate import Gate
 from chartgate.model.audit import AuditEvent, Outcome
 from chartgate.model.charter import ActionRule
 from chartgate.model.decision import Decision, Request
 from chartgate.model.principal import Client, Person, Principal
 from chartgate.model.proposal import Proposal
+from chartgate.policy.content import check_changes
 from chartgate.policy.decide import decide
 
 SAY_PERSON = "only a person may do this, with a session of their own"
@@ -29,6 +30,18 @@ def running_action(gate: Gate, proposal: Proposal) -> ActionRule | None:
     """The rule that the running charter has for it; None: the charter proposes this no more."""
     charter = gate.charters.charters.get(proposal.charter)
     return charter.proposes.get(proposal.action) if charter else None
+
+
+def can_write(gate: Gate, proposal: Proposal, action: ActionRule) -> bool:
+    """Whether the running charter still lets exactly this be written, and there."""
+    charter = gate.charters.get(proposal.charter)
+    if charter.sites.get(proposal.site) != proposal.connection:
+        return False
+    try:
+        check_changes(action, proposal.content.changes)
+    except Unprocessable:
+        return False
+    return True
 
 
 async def check_permitted(gate: Gate, request: Request, *, proposal: str | None = None) -> Decision:
