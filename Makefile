@@ -28,7 +28,7 @@ demo: .venv/run ## one AI action end to end, on a sample hospital; CI=1 exits wh
 check: .venv/dev ## format, lint, types, layers, tidy, generated docs: under 20 seconds
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
-	$(BIN)/lint-imports --no-timing > build-layers.log 2>&1 || { cat build-layers.log; exit 1; }; rm -f build-layers.log
+	$(BIN)/lint-imports > build-layers.log 2>&1 || { cat build-layers.log; exit 1; }; rm -f build-layers.log
 	$(BIN)/mypy --no-error-summary
 	$(BIN)/pytest tests/tidy
 
