@@ -266,7 +266,7 @@ async def test_halt_holds_what_is_approved_and_a_resume_checks_it_anew(clinic: C
     clinic.hospital.edit({**clinic.hospital.resource(slot), "status": "busy"})
     await halts.resume(clinic.gate, OPERATOR, reason="drill is over")
     await commits.commit_next(clinic.gate, "w1")
-    assert (await clinic.get(approved)).status is Status.PENDING_REVIEW
+    assert (await clinic.get(approved)).status is Status.HANDED_OFF
     assert clinic.effects(approved) == 0
 
 

@@ -126,5 +126,17 @@ def test_rules_when_listed_then_they_are_the_ones_a_charter_can_name() -> None:
         "appointment-within-slot",
         "note-has-text",
         "same-patient",
+        "slot-is-free",
         "task-times-in-order",
     ]
+
+
+@pytest.mark.parametrize("status", ["busy", "busy-unavailable", "entered-in-error", None])
+def test_appointment_in_a_slot_that_is_not_free_is_refused(status: str | None) -> None:
+    checked(
+        "slot-is-free", APPOINTMENT, {**SLOT, "status": "busy"}, seen=[SLOT | {"status": "free"}]
+    )
+    with pytest.raises(Unprocessable, match="slot-is-free: .*not free"):
+        checked("slot-is-free", APPOINTMENT, seen=[SLOT | {"status": status}])
+    with pytest.raises(Unprocessable, match="slot-is-free: .*not free"):
+        checked("slot-is-free", APPOINTMENT, seen=[PATIENT])

@@ -170,6 +170,12 @@ class FrontDesk:
         )
         return await submit(self.gate, CLERK, replace(submission, **changes))
 
+    def lengthen_slot(self, proposal: Proposal) -> None:
+        """Somebody in the hospital changes the end of the slot that a booking wants."""
+        reference = next(c.reference for c in proposal.content.changes if c.reference)
+        slot = self.clinic.hospital.resource(reference)
+        self.clinic.hospital.edit(slot | {"end": "2026-03-03T23:45:00Z"})
+
     def take_slot(self, proposal: Proposal) -> None:
         """Somebody in the hospital takes the slot that a booking wants."""
         reference = next(c.reference for c in proposal.content.changes if c.reference)

@@ -46,6 +46,19 @@ def _appointment_within_slot(
     return None
 
 
+def _slot_is_free(
+    changes: Sequence[Change], afters: Images, seen: Sequence[Resource]
+) -> str | None:
+    """As it stands before the change: after a conflict that is the live chart, so that a slot
+    which somebody took meanwhile is never booked a second time, whoever approves it."""
+    states = {_own_reference(r): r.get("status") for r in seen if _is(r, "Slot")}
+    for appointment in _written(afters, "Appointment"):
+        named = values_at(appointment, "slot.reference")
+        if any(states.get(r) != "free" for r in named):
+            return "the appointment's slot is not free"
+    return None
+
+
 def _same_patient(
     changes: Sequence[Change], afters: Images, seen: Sequence[Resource]
 ) -> str | None:
@@ -82,6 +95,7 @@ def _task_times_in_order(
 
 RULES: Mapping[str, Rule] = {
     "appointment-within-slot": _appointment_within_slot,
+    "slot-is-free": _slot_is_free,
     "same-patient": _same_patient,
     "note-has-text": _note_has_text,
     "task-times-in-order": _task_times_in_order,

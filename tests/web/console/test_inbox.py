@@ -61,7 +61,7 @@ async def test_inbox_names_no_patient(desk: FrontDesk, look: Look) -> None:
 
 async def test_proposal_that_came_back_says_why_to_look_again(desk: FrontDesk, look: Look) -> None:
     proposal = await desk.clinic.approved()
-    desk.take_slot(proposal)
+    desk.lengthen_slot(proposal)
     await desk.work()
     assert "the chart had changed: look again" in (await look("/", await desk.sign_in())).text
 

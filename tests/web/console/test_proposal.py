@@ -128,7 +128,7 @@ async def test_proposal_whose_time_is_over_cannot_be_decided(desk: FrontDesk) ->
 
 async def test_conflict_comes_back_with_what_changed_and_why(desk: FrontDesk) -> None:
     proposal, sofia = await desk.clinic.approved(), await desk.sign_in()
-    desk.take_slot(proposal)
+    desk.lengthen_slot(proposal)
     await desk.work()
     page = await opened(desk, proposal, sofia)
     assert "It was approved, but not written, because the chart had moved on." in page.text
