@@ -81,7 +81,7 @@ class MllpConfig:
 
     host: str = "127.0.0.1"  # address to listen on, where a feed has none of its own
     port: int = 2575  # where a feed has none of its own
-    message_bytes_max: int = 16 * 1024 * 1024  # a longer one is refused, unread
+    message_bytes_max: int = 16 * 1024 * 1024  # a longer one is refused; its beginning is kept
     connections_max: int = 256  # at once; further ones are closed
     idle_timeout_s: float = 30.0  # for the rest of a frame that has begun
     batch_max: int = 500  # messages in one commit

@@ -136,7 +136,7 @@ def test_appointment_in_a_slot_that_is_not_free_is_refused(status: str | None) -
     checked(
         "slot-is-free", APPOINTMENT, {**SLOT, "status": "busy"}, seen=[SLOT | {"status": "free"}]
     )
-    with pytest.raises(Unprocessable, match="slot-is-free: .*not free"):
+    with pytest.raises(Unprocessable, match=r"slot-is-free: .*not free"):
         checked("slot-is-free", APPOINTMENT, seen=[SLOT | {"status": status}])
-    with pytest.raises(Unprocessable, match="slot-is-free: .*not free"):
+    with pytest.raises(Unprocessable, match=r"slot-is-free: .*not free"):
         checked("slot-is-free", APPOINTMENT, seen=[PATIENT])

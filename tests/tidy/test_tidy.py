@@ -52,7 +52,12 @@ def test_every_named_query_is_used() -> None:
 
 def test_every_test_file_mirrors_a_module() -> None:
     """tests/<row>/test_<file>[_more].py: a reader finds the tests of a file without searching."""
-    apart = {"tidy", "walks", "tools", "benchmarks"}  # tests of the project itself, and of whole walks
+    apart = {
+        "tidy",
+        "walks",
+        "tools",
+        "benchmarks",
+    }  # tests of the project itself, and of whole walks
     for test in TESTS.rglob("test_*.py"):
         folder = test.parent.relative_to(TESTS)
         if folder.parts and folder.parts[0] in apart:
