@@ -33,7 +33,7 @@ check: .venv/dev ## format, lint, types, layers, tidy, generated docs: under 20 
 	$(BIN)/pytest tests/tidy
 
 test: .venv/dev check ## everything that CI runs
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(JOBS)
 
 bench: .venv/dev ## measure; writes benchmarks/results/*.json
 	$(BIN)/python -m benchmarks.run

@@ -134,7 +134,8 @@ async def test_proposal_comes_back_as_it_was_put(database: Database) -> None:
 
 
 @pytest.mark.parametrize(
-    "id_", ["no-uuid", "", str(uuid4()), "00000000-0000-0000-0000-00000000000g"]
+    "id_",
+    ["no-uuid", "", "8055a1c0-6699-4a2a-a30b-dba53c50622c", "00000000-0000-0000-0000-00000000000g"],
 )
 async def test_proposal_that_is_not_there_is_not_found(database: Database, id_: str) -> None:
     with pytest.raises(NotFound):

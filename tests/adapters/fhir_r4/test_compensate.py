@@ -56,22 +56,33 @@ def preimage() -> Copy:
 def test_undoing_stands_on_what_we_left_and_runs_backwards() -> None:
     undo = compensation(WRITE, RECEIPT, [preimage()], ALL)
     assert undo.marker == "p-1.rollback"
-    restore, remove = undo.changes
+    restore, cancel = undo.changes
     assert (restore.interaction, restore.reference, restore.if_match) == ("update", "Slot/12", "4")
     assert restore.resource == {**BEFORE, "meta": {"profile": ["http://x"]}}
-    assert (remove.interaction, remove.reference, remove.if_match) == (
-        "delete",
+    assert (cancel.interaction, cancel.reference, cancel.if_match) == (
+        "patch",
         "Appointment/9",
         "1",
     )
 
 
-def test_cancelling_stands_in_where_nothing_can_be_deleted_safely() -> None:
-    cancel = compensation(WRITE, RECEIPT, [preimage()], NO_DELETE).changes[1]
+@pytest.mark.parametrize("habits", [ALL, NO_DELETE], ids=["can-delete", "cannot"])
+def test_cancelling_stands_in_for_deleting_so_that_our_marker_stays(habits: Habits) -> None:
+    cancel = compensation(WRITE, RECEIPT, [preimage()], habits).changes[1]
     assert (cancel.interaction, cancel.if_match) == ("patch", "1")
     assert orjson.dumps(cancel.patch) == orjson.dumps(
         [{"op": "add", "path": "/status", "value": "cancelled"}]
     )
+
+
+def test_what_has_no_status_to_stand_in_is_deleted() -> None:
+    basic = Write(
+        marker="p-1",
+        changes=(Change(interaction="create", resource_type="Basic", resource={}),),
+    )
+    made = Effect(reference="Basic/1", version_before=None, version_after="1")
+    (remove,) = compensation(basic, Receipt(effects=(made,), at=NOW), (), ALL).changes
+    assert (remove.interaction, remove.reference, remove.if_match) == ("delete", "Basic/1", "1")
 
 
 def test_create_without_delete_or_stand_in_cannot_be_undone() -> None:

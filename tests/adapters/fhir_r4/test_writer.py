@@ -294,3 +294,17 @@ async def test_patch_that_does_not_apply_is_refused_before_it_is_sent(
     with pytest.raises(VersionConflict):
         await ehr.commit(write(stale))
     assert hospital.resource("Task/1")["meta"]["versionId"] == "1"
+
+
+async def test_create_that_arrives_after_its_undoing_creates_nothing(
+    hospital: Hospital, ehr: FhirR4
+) -> None:
+    """The undoing leaves our marker where it was, so that a held-up first request finds it."""
+    write = Write(marker="late-1", changes=(CREATE,))
+    receipt = await ehr.commit(write)
+    await ehr.commit(await ehr.compensation(write, receipt, ()))
+    again = await ehr.commit(write)
+    assert again.effects[0].reference == receipt.effects[0].reference
+    assert len(hospital.journal.effects_of("late-1", interaction="create")) == 1
+    status = hospital.resource(receipt.effects[0].reference)["status"]
+    assert status in ("cancelled", "entered-in-error")

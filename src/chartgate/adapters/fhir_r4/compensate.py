@@ -35,8 +35,11 @@ def _can_delete(habits: Habits) -> bool:
 
 
 def _undo_create(change: Change, effect: Effect, habits: Habits) -> Change:
+    """A status rather than a delete, wherever the type has one: what stays keeps our marker, so
+    that a request of ours that was held up on its way and arrives after the undoing finds it and
+    creates nothing."""
     stand_in = habits.dialect.stand_ins.get(change.resource_type)
-    if _can_delete(habits):
+    if stand_in is None and _can_delete(habits):
         return Change(
             interaction="delete",
             resource_type=change.resource_type,
