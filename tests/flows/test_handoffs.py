@@ -30,6 +30,14 @@ async def test_worklist_is_shown_to_its_own_staff_and_to_reviewers(clinic: Clini
     assert await handoffs.listed(clinic.gate, replace(DESK, sites=("south-clinic",))) == ()
 
 
+async def test_worklist_when_shown_is_in_the_audit(clinic: Clinic) -> None:
+    handoff = await handed_off(clinic)
+    await handoffs.waiting(clinic.gate, NORA)
+    shown, nothing = await clinic.audited("handoff.list")
+    assert (shown["agent"], shown["entities"]) == ("person:dana", [f"Proposal/{handoff.proposal}"])
+    assert (nothing["agent"], "entities" in nothing) == ("person:nora", False)
+
+
 async def test_taken_and_closed_handoff_closes_its_proposal(clinic: Clinic) -> None:
     handoff = await handed_off(clinic)
     taken = await handoffs.take(clinic.gate, DESK, handoff.id)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,12 @@ import orjson
 import pytest
 from aiohttp import web
 
+from chartgate.errors import Unavailable
 from chartgate.flows import events, notifications
 from chartgate.formats.webhooks import check_signature, parse_secret
 from chartgate.gate import Gate
 from chartgate.model.message import Received
+from chartgate.policy.charters import CharterBook, compile_book
 from chartgate.policy.content import check_resource
 from chartgate.store.database import Database
 from chartgate.store.outbox import OutboxStore
@@ -80,17 +82,36 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 @pytest.fixture
-def gate(
+async def gate(
     database: Database,
     clock: FakeClock,
     tmp_path: Path,
     destinations: tuple[Destination, Destination],
-) -> Gate:
+) -> AsyncIterator[Gate]:
     one, other = destinations
-    return feed_gate(
+    opened = feed_gate(
         database, clock, tmp_path,
         notify_url=one.url, more_clients={"other": other.url}, id_from="identifier",
     )  # fmt: skip
+    await opened.audit.start()
+    yield opened
+    await opened.audit.close()
+
+
+def parts(bundle: dict[str, Any]) -> list[tuple[str, str]]:
+    """Names and references of what the event is about."""
+    return [
+        (part["name"], part["valueReference"]["reference"].rpartition(SITE + "/")[2])
+        for part in values(bundle)["notification-event"]["part"]
+        if "valueReference" in part
+    ]
+
+
+def reading(gate: Gate, *types: str) -> CharterBook:
+    """The running charter with nothing but these resource types under `reads`."""
+    charter = gate.charters.charters[CHARTER]
+    reads = {name: charter.reads[name] for name in types}
+    return compile_book([replace(charter, reads=reads)])
 
 
 async def happen(gate: Gate, *raws: bytes) -> None:
@@ -116,6 +137,45 @@ async def test_event_when_subscribed_to_is_told_signed_and_by_reference_only(
     check_resource(one.bodies[0])
     assert b"Example" not in one.raw[0]
     assert await notifications.deliver_next(gate, http) == 0
+
+
+@pytest.mark.parametrize(
+    ("types", "told"),
+    [
+        (["Appointment"], [("focus", "Appointment/A1")]),
+        (["Patient"], [("additional-context", "Patient/p1")]),
+        (["Slot"], []),
+    ],
+)
+async def test_event_names_only_types_that_the_running_charter_reads(
+    gate: Gate,
+    http: aiohttp.ClientSession,
+    destinations: tuple[Destination, Destination],
+    types: list[str],
+    told: list[tuple[str, str]],
+) -> None:
+    await happen(gate, siu("S12", appointment="A1", mrn="p1"))
+    gate.running.charters = reading(gate, *types)
+    assert await notifications.deliver_next(gate, http) == 2
+    one, _ = destinations
+    assert parts(one.bodies[0]) == told
+    check_resource(one.bodies[0])
+    for action in ("notification.send", "notification.deliver"):
+        rows = await gate.database.fetch(
+            "SELECT body FROM audit_event WHERE tenant = $1 AND action = $2", action
+        )
+        found = [orjson.loads(row["body"]).get("entities", []) for row in rows]
+        assert found == [[reference for _, reference in told]] * 2
+
+
+async def test_event_when_the_audit_cannot_be_written_is_not_sent(
+    gate: Gate, http: aiohttp.ClientSession, destinations: tuple[Destination, Destination]
+) -> None:
+    await happen(gate, siu("S12"))
+    await gate.audit.close()
+    with pytest.raises(Unavailable):
+        await notifications.deliver_next(gate, http)
+    assert [d.bodies for d in destinations] == [[], []]
 
 
 async def test_event_when_no_charter_asks_for_it_is_told_to_nobody(

@@ -111,6 +111,14 @@ async def waiting(gate: Gate, person: Person, worklist: str | None = None) -> tu
             shown.append(
                 Waiting(handoff=handoff, proposal=proposal, take=may["take"], close=may["close"])
             )
+    await gate.audit.record(
+        AuditEvent(
+            recorded=gate.clock(),
+            action="handoff.list",
+            agent=person.agent,
+            entities=tuple(f"Proposal/{item.proposal.id}" for item in shown),
+        )
+    )
     return tuple(shown)
 
 

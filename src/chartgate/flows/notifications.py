@@ -2,7 +2,8 @@
 
 Each subscription (an AI client under one charter) is a queue of its own. The first undelivered
 notification is sent; the next waits for it. A destination that is down is tried for ever, ever
-more rarely, and delays no other.
+more rarely, and delays no other. Each try is in the audit before it goes out, and names only resources
+of types that the charter reads.
 """
 
 import asyncio
@@ -83,7 +84,8 @@ async def _deliver_in_a_row(
             await _put_off(gate, notification, error, now)
             await outbox.release(notification, lease_until=lease_until)
             return count
-        await outbox.delivered(notification, _audit(notification, now), at=now)
+        event = _event(gate, notification, "notification.deliver", at=now)
+        await outbox.delivered(notification, event, at=now)
     return len(claimed)
 
 
@@ -100,7 +102,10 @@ async def _put_off(gate: Gate, notification: Notification, error: str, now: date
 
 
 async def _send(gate: Gate, http: aiohttp.ClientSession, notification: Notification) -> str:
-    """Empty once it is taken, else what went wrong, without anything that was sent or said."""
+    """Empty once it is taken, else what went wrong, without anything that was sent or said.
+
+    Raises Unavailable, and sends nothing, where the audit cannot be written.
+    """
     client = gate.config.clients.get(notification.client)
     if client is None or not client.notify_url:
         return "the client has no notify_url"
@@ -116,6 +121,7 @@ async def _send(gate: Gate, http: aiohttp.ClientSession, notification: Notificat
         body=body,
     )
     timeout = aiohttp.ClientTimeout(total=gate.config.worker.notify_timeout_s)
+    await gate.audit.record(_event(gate, notification, "notification.send", at=gate.clock()))
     try:
         async with http.post(
             client.notify_url,
@@ -138,14 +144,16 @@ def notification_bundle(gate: Gate, notification: Notification) -> dict[str, Any
     base = f"{gate.config.web.url}/fhir/{event.site}"
     subscription = subscription_id(notification.client, notification.charter)
     at = _instant(event.occurred_at)
-    focus, *context = event.focus
+    told = told_of(gate, notification)
+    focus = [reference for reference in told if reference == event.focus[0]]
+    context = [reference for reference in told if reference != event.focus[0]]
     part: list[dict[str, Any]] = [
         {"name": "event-number", "valueString": str(notification.number)},
         {"name": "timestamp", "valueInstant": at},
-        {"name": "focus", "valueReference": {"reference": f"{base}/{focus}"}},
         *(
-            {"name": "additional-context", "valueReference": {"reference": f"{base}/{other}"}}
-            for other in context
+            {"name": name, "valueReference": {"reference": f"{base}/{reference}"}}
+            for name, references in (("focus", focus), ("additional-context", context))
+            for reference in references
         ),
     ]
     status_id = str(uuid5(IDS, f"{subscription} {notification.number}"))
@@ -182,6 +190,18 @@ def notification_bundle(gate: Gate, notification: Notification) -> dict[str, Any
     }
 
 
+def told_of(gate: Gate, notification: Notification) -> tuple[str, ...]:
+    """Of what the event is about, the references whose types the running charter reads. None for
+    whom it tells nothing any more: the number still goes out, since numbers have no gaps."""
+    charter = gate.charters.charters.get(notification.charter)
+    event = notification.event
+    if charter is None or notification.client not in charter.clients:
+        return ()
+    if event.site not in charter.sites:
+        return ()
+    return tuple(r for r in event.focus if r.partition("/")[0] in charter.reads)
+
+
 def subscription_id(client: str, charter: str) -> str:
     """The FHIR id of a subscription."""
     return str(uuid5(IDS, f"{client}|{charter}"))
@@ -203,13 +223,18 @@ def _instant(at: datetime) -> str:
     return at.isoformat(timespec="milliseconds")
 
 
-def _audit(notification: Notification, at: datetime) -> AuditEvent:
+def _event(gate: Gate, notification: Notification, action: str, *, at: datetime) -> AuditEvent:
+    charter = gate.charters.charters.get(notification.charter)
+    told = told_of(gate, notification)
     return AuditEvent(
         recorded=at,
-        action="notification.deliver",
+        action=action,
         agent=AGENT,
-        entities=notification.event.focus,
+        entities=told,
+        patient=next((r for r in told if r.startswith("Patient/")), None),
         site=notification.event.site,
         charter=notification.charter,
+        charter_digest=charter.digest if charter else None,
+        purpose=charter.purpose_of_use if charter else None,
         details=(("client", notification.client), ("number", str(notification.number))),
     )
