@@ -21,6 +21,17 @@ def test_check_of_right_charters_names_each_with_what_it_may_do(cli: Cli, folder
     assert rows[0]["sites"] == {"north-clinic": "north-ehr"}
 
 
+def test_check_names_the_keys_that_are_not_enforced_yet(cli: Cli, folder: Path) -> None:
+    done = cli("--config", folder / "chartgate.toml", "charter", "check")
+    notes = [line for line in done.out.splitlines() if "not enforced yet" in line]
+    assert len(notes) == 3, "one for each charter"
+    assert "clinic-booking uses keys" in notes[0]
+    assert "budgets.patients_per_hour, halt_when," in notes[0]
+    rows = cli("--config", folder / "chartgate.toml", "charter", "check", "--json").json
+    assert "rollout[].share" in rows[0]["not_enforced"]
+    assert "rollout[].share" not in rows[1]["not_enforced"]
+
+
 def test_check_of_a_broken_charter_names_file_and_mistake(cli: Cli, folder: Path) -> None:
     file = folder / "charters" / "visit-note.yaml"
     file.write_text(file.read_text().replace("revision:", "revison:"))

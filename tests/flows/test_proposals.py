@@ -188,7 +188,7 @@ async def test_low_confidence_goes_to_the_worklist_at_once(clinic: Clinic) -> No
     ("stage", "confidence", "status"),
     [
         ("suggest", 0.99, Status.PENDING_REVIEW),
-        ("canary", 0.99, Status.APPROVED),
+        ("canary", 0.99, Status.PENDING_REVIEW),
         ("full", 0.97, Status.APPROVED),
         ("full", 0.96, Status.PENDING_REVIEW),
     ],

@@ -2,13 +2,15 @@
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import orjson
 import pytest
 
 from chartgate.errors import ConfigError, NotFound
-from chartgate.model.charter import Charter
-from chartgate.policy.charters import compile_book, parse_charter
+from chartgate.model.charter import Charter, Stage
+from chartgate.policy.charters import CHARTER_SCHEMA, compile_book, not_enforced, parse_charter
 
 SAMPLES = Path(__file__).parents[2] / "src" / "chartgate" / "cli" / "samples"
 BOOKING = (SAMPLES / "charters" / "clinic-booking.yaml").read_text("utf-8")
@@ -56,7 +58,7 @@ def test_booking_charter_when_parsed_then_every_part_has_its_meaning() -> None:
     assert book.guards[1].query.startswith("Appointment?actor={Appointment.participant")
     assert (book.review_by, book.review_within_s) == ("scheduler", 900)
     assert book.auto is not None
-    assert (book.auto.min_confidence, book.auto.from_stage) == (0.97, "canary")
+    assert (book.auto.min_confidence, book.auto.from_stage) == (0.97, "full")
     assert (book.handoff_to, book.handoff_within_s, book.handoff_below) == (
         "front-desk",
         1800,
@@ -67,6 +69,37 @@ def test_booking_charter_when_parsed_then_every_part_has_its_meaning() -> None:
     assert charter.rollout[0].gate == (("agreement", ">= 0.90"), ("n", ">= 200"))
     assert charter.retention_s["audit"] == 6 * 365 * 86_400
     assert "ADT^A04" in charter.events
+
+
+def test_charter_when_it_uses_keys_without_effect_then_they_are_named() -> None:
+    charter = parsed(BOOKING)
+    assert not_enforced(charter) == (
+        "budgets.patients_per_hour",
+        "halt_when",
+        "retention.audit",
+        "retention.payload",
+        "rollout[].for",
+        "rollout[].gate",
+        "rollout[].share",
+        "rollout[].units",
+    )
+    plain = replace(
+        charter,
+        budgets={"open_proposals": 50},
+        halt_when={},
+        retention_s={},
+        rollout=(Stage(name="full"),),
+    )
+    assert not_enforced(plain) == ()
+    assert not_enforced(replace(plain, official_process="p.bpmn")) == ("official_process",)
+
+
+def test_schema_when_a_key_has_no_effect_then_its_reference_says_so() -> None:
+    text = orjson.dumps(CHARTER_SCHEMA).decode()
+    assert text.count("Checked, but not enforced yet.") == len(
+        ("patients_per_hour", "halt_when", "payload", "audit", "official_process")
+        + ("for", "units", "share", "gate")
+    )
 
 
 def test_elements_all_when_listed_then_narrative_and_extensions_stay_out() -> None:
@@ -116,8 +149,8 @@ def test_writes_when_one_names_no_element_then_every_element_may_be_written() ->
         ("[Practitioner]}", "[Practicioner]}", "did you mean Practitioner?"),
         ("&status=booked", "&status", 'must be like "Appointment?actor='),
         ("same-patient]", "same-patients]", "no rule same-patients; did you mean same-patient?"),
-        ("from_stage: canary", "from_stage: canari", "did you mean canary?"),
-        ("  - {stage: canary, share: 10%, for: 7d}\n", "", "rollout has no stage canary"),
+        ("from_stage: full", "from_stage: ful", "did you mean full?"),
+        ("  - {stage: full}\n", "", "rollout has no stage full"),
         ("  - {stage: full}\n", "  - {stage: full}\n  - {stage: full}\n", "stand once each"),
         ("share: 10%", "share: 110%", "a share such as 10%"),
         (", share: 10%", "", "a canary needs the key share"),

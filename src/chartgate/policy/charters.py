@@ -29,6 +29,7 @@ __all__ = [
     "CHARTER_SCHEMA",
     "CharterBook",
     "compile_book",
+    "not_enforced",
     "parse_charter",
 ]
 
@@ -67,6 +68,22 @@ def compile_book(charters: Sequence[Charter], *, forbids: Sequence[str] = ()) ->
     digest = hashlib.sha256(canonical_bytes([digests, list(forbids)])).hexdigest()
     rulebook = compile_rulebook(by_name, forbids=forbids, digest=digest)
     return CharterBook(charters=by_name, digest=digest, rulebook=rulebook)
+
+
+def not_enforced(charter: Charter) -> tuple[str, ...]:
+    """Keys that this charter uses and that are read and checked, but have no effect yet."""
+    stages = charter.rollout
+    used = {
+        "budgets.patients_per_hour": "patients_per_hour" in charter.budgets,
+        "halt_when": bool(charter.halt_when),
+        "official_process": charter.official_process is not None,
+        "rollout[].for": any(s.for_s for s in stages),
+        "rollout[].gate": any(s.gate for s in stages),
+        "rollout[].share": any(s.share < 1.0 for s in stages),
+        "rollout[].units": any(s.units for s in stages),
+        **{f"retention.{key}": True for key in charter.retention_s},
+    }
+    return tuple(sorted(key for key, is_used in used.items() if is_used))
 
 
 def parse_charter(body: bytes, *, file: str, read_model: Callable[[str], bytes]) -> Charter:
