@@ -17,6 +17,7 @@ from chartgate.flows import commits, halts, reads, reviews
 from chartgate.flows.proposals import Submission, submit
 from chartgate.gate import Gate, Running
 from chartgate.model.audit import AuditEvent
+from chartgate.model.ports import LastLook
 from chartgate.model.principal import Client, Person, Process
 from chartgate.model.proposal import Proposal
 from chartgate.model.resource import Copy, Resource
@@ -88,10 +89,15 @@ class TrapSink:
         self.after: dict[str, Callable[[], Awaitable[None]]] = {}
         self.sent: list[Write] = []
 
-    async def commit(self, write: Write) -> Receipt:
+    async def commit(self, write: Write, *, last_look: LastLook | None = None) -> Receipt:
         await self._stop(self.before, "commit")
-        self.sent.append(write)
-        receipt = await self._sink.commit(write)
+
+        async def noted() -> None:
+            if last_look is not None:
+                await last_look()
+            self.sent.append(write)
+
+        receipt = await self._sink.commit(write, last_look=noted)
         await self._stop(self.after, "commit")
         return receipt
 
@@ -123,6 +129,7 @@ class Clinic:
     gate: Gate
     clock: FakeClock
     sink: TrapSink
+    adapter: FhirR4
     database: Database
     free: list[str] = field(default_factory=list)
 
@@ -280,7 +287,12 @@ async def open_clinic(
                 await halts.set_stage(gate, OPERATOR, name, "suggest")
             try:
                 yield Clinic(
-                    hospital=hospital, gate=gate, clock=clock, sink=sink, database=database
+                    hospital=hospital,
+                    gate=gate,
+                    clock=clock,
+                    sink=sink,
+                    adapter=adapter,
+                    database=database,
                 )
             finally:
                 await audit.close()

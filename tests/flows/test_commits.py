@@ -274,13 +274,13 @@ async def test_halt_at_the_last_line_before_the_write_holds_it(
     clinic: Clinic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     approved = await clinic.approved()
-    last_look = ProposalStore.why_not_send
+    last_look = ProposalStore.last_look
 
-    async def halted_just_now(store: ProposalStore, *given: Any, **named: Any) -> str | None:
+    async def halted_just_now(store: ProposalStore, *given: Any, **named: Any) -> Any:
         await halts.halt(clinic.gate, OPERATOR, scope="clinic-booking", reason="drill")
         return await last_look(store, *given, **named)
 
-    monkeypatch.setattr(ProposalStore, "why_not_send", halted_just_now)
+    monkeypatch.setattr(ProposalStore, "last_look", halted_just_now)
     await commits.commit_next(clinic.gate, "w1")
     monkeypatch.undo()
     held = await clinic.get(approved)
@@ -305,13 +305,13 @@ async def test_stage_back_to_shadow_at_the_last_line_before_the_write_holds_it(
     clinic: Clinic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     approved = await clinic.approved()
-    last_look = ProposalStore.why_not_send
+    last_look = ProposalStore.last_look
 
-    async def back_to_shadow(store: ProposalStore, *given: Any, **named: Any) -> str | None:
+    async def back_to_shadow(store: ProposalStore, *given: Any, **named: Any) -> Any:
         await halts.set_stage(clinic.gate, OPERATOR, "clinic-booking", "shadow")
         return await last_look(store, *given, **named)
 
-    monkeypatch.setattr(ProposalStore, "why_not_send", back_to_shadow)
+    monkeypatch.setattr(ProposalStore, "last_look", back_to_shadow)
     await commits.commit_next(clinic.gate, "w1")
     monkeypatch.undo()
     assert (await clinic.get(approved)).status is Status.APPROVED
@@ -365,14 +365,14 @@ async def test_worker_that_wakes_up_before_its_send_after_its_lease_sends_nothin
 ) -> None:
     approved = await clinic.approved()
     slow, reached = asyncio.Event(), asyncio.Event()
-    last_look = ProposalStore.why_not_send
+    last_look = ProposalStore.last_look
 
-    async def stalled(store: ProposalStore, *given: Any, **named: Any) -> str | None:
+    async def stalled(store: ProposalStore, *given: Any, **named: Any) -> Any:
         reached.set()
         await slow.wait()
         return await last_look(store, *given, **named)
 
-    monkeypatch.setattr(ProposalStore, "why_not_send", stalled)
+    monkeypatch.setattr(ProposalStore, "last_look", stalled)
     zombie = asyncio.create_task(commits.commit_next(clinic.gate, "zombie"))
     await reached.wait()
     monkeypatch.undo()

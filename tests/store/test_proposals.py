@@ -181,8 +181,9 @@ async def test_claim_leases_and_an_older_claim_cannot_move(
     with pytest.raises(VersionConflict):
         await move(database, first, moved(first, Status.COMMITTING))
     with pytest.raises(InvalidTransition):
-        await ProposalStore(database).why_not_send(first, now=clock())
-    assert await ProposalStore(database).why_not_send(second, now=clock()) is None
+        await ProposalStore(database).last_look(first, now=clock())
+    halted, _ = await ProposalStore(database).last_look(second, now=clock())
+    assert halted is None
     await move(database, second, moved(second, Status.COMMITTING))
 
 
@@ -195,7 +196,7 @@ async def test_last_look_refuses_when_the_lease_has_ended(
     assert claimed is not None
     clock.advance(30)
     with pytest.raises(InvalidTransition):
-        await ProposalStore(database).why_not_send(claimed, now=clock())
+        await ProposalStore(database).last_look(claimed, now=clock())
 
 
 async def test_postponed_proposal_waits_and_an_older_claim_cannot_postpone(

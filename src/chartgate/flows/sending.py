@@ -8,7 +8,13 @@ import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from chartgate.errors import NotFound, OutcomeUnknown, SourceUnreachable, Throttled
+from chartgate.errors import (
+    ChartgateError,
+    NotFound,
+    OutcomeUnknown,
+    SourceUnreachable,
+    Throttled,
+)
 from chartgate.flows.guards import together
 from chartgate.gate import Gate
 from chartgate.model.ports import Source
@@ -19,11 +25,15 @@ from chartgate.store.proposals import Attempt, Direction, ProposalStore
 
 HISTORY_MAX = 20  # versions that may have followed ours between write and read-back
 
-NOTHING_SENT = (SourceUnreachable, Throttled)
 
-
-class Held(Throttled):
+class Held(ChartgateError):
     """A halt is in force: nothing was sent."""
+
+    issue = "transient"
+    status = 503
+
+
+NOTHING_SENT = (SourceUnreachable, Throttled, Held)
 
 
 async def claim(gate: Gate, *statuses: Status) -> Proposal | None:
@@ -50,12 +60,19 @@ async def send(gate: Gate, proposal: Proposal, write: Write) -> Receipt:
     """Sends a write whose intent is durable. Raises Held, InvalidTransition (the lease passed to
     another), and as `Sink.commit`."""
     sink = gate.sink(proposal.connection)
-    halted = await ProposalStore(gate.database).why_not_send(proposal, now=gate.clock())
-    if halted is not None:
-        raise Held("a halt is in force; nothing was sent")
+    store = ProposalStore(gate.database)
     try:
-        async with asyncio.timeout(gate.config.worker.lease_s):
-            return await sink.commit(write)
+        async with asyncio.timeout(gate.config.worker.lease_s) as limit:
+
+            async def last_look() -> None:
+                now = gate.clock()
+                halted, lease_until = await store.last_look(proposal, now=now)
+                if halted is not None:
+                    raise Held("a halt is in force; nothing was sent")
+                left_s = (lease_until - now).total_seconds()
+                limit.reschedule(asyncio.get_running_loop().time() + left_s)
+
+            return await sink.commit(write, last_look=last_look)
     except TimeoutError:
         raise OutcomeUnknown("the system of record did not answer in time") from None
 

@@ -1,6 +1,6 @@
 """What an adapter can do: small protocols. An adapter implements those it has."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from chartgate.model.message import Received
@@ -9,6 +9,7 @@ from chartgate.model.verdict import Verdict, Verdicts
 from chartgate.model.write import Receipt, Write
 
 Criteria = Sequence[tuple[str, str]]  # FHIR search parameters, in order
+LastLook = Callable[[], Awaitable[None]]  # raises if nothing may be sent any more
 
 
 @runtime_checkable
@@ -35,8 +36,12 @@ class Source(Protocol):
 class Sink(Protocol):
     """Changes a system of record."""
 
-    async def commit(self, write: Write) -> Receipt:
+    async def commit(self, write: Write, *, last_look: LastLook | None = None) -> Receipt:
         """Applies all changes as one, each with its precondition.
+
+        `last_look` is awaited directly before each request that writes is handed to the socket,
+        a repeated one too, when all else that it needs is there. What it raises ends the commit
+        and comes out as it is: nothing was written, and it says nothing about the system.
 
         Raises VersionConflict or WriteRefused (nothing was written), Throttled or
         SourceUnreachable (nothing was sent), OutcomeUnknown (sent, answer lost).

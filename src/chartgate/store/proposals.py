@@ -230,9 +230,10 @@ class ProposalStore:
         id_ = await self._database.fetch_value(QUERIES["select_overdue"], now)
         return None if id_ is None else await self.get(str(id_))
 
-    async def why_not_send(self, proposal: Proposal, *, now: datetime) -> str | None:
-        """None if a write may go out now; else the reason of the halt in force. Raises
-        InvalidTransition when the proposal is another worker's now, or not what was decided."""
+    async def last_look(self, proposal: Proposal, *, now: datetime) -> tuple[str | None, datetime]:
+        """Why no write may go out now (the reason of the halt in force; None: it may), and when
+        the lease ends. Raises InvalidTransition when the proposal is another worker's now, or
+        not what was decided."""
         row = await self._database.fetch_row(
             QUERIES["select_may_send"],
             proposal.id,
@@ -243,8 +244,7 @@ class ProposalStore:
         )
         if row is None or not row["ours"]:
             raise InvalidTransition("another worker has taken over this proposal")
-        halted: str | None = row["halted"]
-        return halted
+        return row["halted"], row["lease_until"]
 
     async def insert_attempt(
         self,

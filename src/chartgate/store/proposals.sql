@@ -98,7 +98,8 @@ SELECT
      WHERE s.tenant = $1 AND s.charter = p.charter AND s.stage = 'shadow'
        AND p.status = 'committing')) AS halted,
   p.fence = $3 AND p.lease_until > $4 AND p.status = $5
-    AND p.decided_digest = p.content_digest AND p.content_digest = $6 AS ours
+    AND p.decided_digest = p.content_digest AND p.content_digest = $6 AS ours,
+  p.lease_until
 FROM proposal p WHERE p.tenant = $1 AND p.id = $2;
 
 -- name: postpone_proposal

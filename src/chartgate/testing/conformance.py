@@ -10,7 +10,14 @@ from copy import deepcopy
 from dataclasses import dataclass
 from uuid import uuid4
 
-from chartgate.errors import ChartgateError, NotFound, OutcomeUnknown, VersionConflict, WriteRefused
+from chartgate.errors import (
+    ChartgateError,
+    InvalidTransition,
+    NotFound,
+    OutcomeUnknown,
+    VersionConflict,
+    WriteRefused,
+)
 from chartgate.formats.canonical import canonical_bytes, digest
 from chartgate.model.resource import Copy, NotModified, SearchPage
 from chartgate.model.write import Change, Write
@@ -172,6 +179,23 @@ async def _transaction_applies_all_or_nothing(bench: Bench) -> None:
     assert not (await _search(bench, group, count_max=FEW)).copies, "one entry was created"
 
 
+async def _refusal_at_the_last_look_sends_nothing(bench: Bench) -> None:
+    async def refusing() -> None:
+        raise InvalidTransition("halted")
+
+    copy = await bench.create()
+    for change in (bench.patched(copy, "halted"), bench.edited(copy, "halted")):
+        write = Write(marker=f"conformance-{uuid4()}", changes=(change,))
+        try:
+            await bench.adapter.commit(write, last_look=refusing)
+        except InvalidTransition:
+            assert (await bench.read(copy.reference)).version == copy.version, (
+                "it was written all the same"
+            )
+        else:
+            raise AssertionError("the last look was not taken, or not heeded")
+
+
 async def _history_is_newest_first(bench: Bench) -> None:
     first = await bench.create()
     await bench.commit(bench.edited(first, "second"))
@@ -328,6 +352,7 @@ CHECKS: tuple[Check, ...] = tuple(
         _stale_patch_is_refused,
         _transaction_applies_all,
         _transaction_applies_all_or_nothing,
+        _refusal_at_the_last_look_sends_nothing,
         _history_is_newest_first,
         _compensation_restores_exactly,
         _compensation_of_create_leaves_nothing_standing,

@@ -14,7 +14,13 @@ from joserfc.jwk import ECKey, RSAKey
 from chartgate.adapters.fhir_r4.adapter import FhirR4
 from chartgate.demo.hospital.oauth import RegisteredClient
 from chartgate.demo.hospital.server import Hospital, running_hospital
-from chartgate.errors import ConfigError, SourceUnreachable, Throttled, WriteRefused
+from chartgate.errors import (
+    ConfigError,
+    InvalidTransition,
+    SourceUnreachable,
+    Throttled,
+    WriteRefused,
+)
 from chartgate.model.write import Write
 from chartgate.testing.builders import task
 from chartgate.testing.clock import FakeClock
@@ -112,6 +118,39 @@ async def test_token_that_stops_working_is_replaced_once(tmp_path: Path, open_eh
         with pytest.raises(SourceUnreachable, match="does not let us read") as caught:
             await ehr.read("Task/1")
         assert caught.value.operator_detail == "HTTP 401"
+
+
+async def test_last_look_comes_after_the_token_and_again_before_a_repeat(
+    tmp_path: Path, open_ehr: Opener
+) -> None:
+    clock = FakeClock()
+    async with guarded_hospital("ES384", clock) as hospital:
+        ehr = await open_ehr(
+            hospital.fhir_url,
+            dialect="sample-hospital",
+            clock=clock,
+            client_id="chartgate",
+            key_file=write_key(tmp_path, "ES384"),
+            key_alg="ES384",
+            token_url=hospital.token_url,
+            breaker_failures=1,
+        )
+        tokens_at_look: list[int] = []
+
+        async def halted_at_the_second() -> None:
+            tokens_at_look.append(hospital.journal.counts["token"])
+            if len(tokens_at_look) == 2:
+                raise InvalidTransition("halted")
+
+        hospital.faults.switch("unauthorised", interactions=["create"], times=1)
+        write = Write(marker="m", changes=(creation(task()),))
+        with pytest.raises(InvalidTransition, match="halted"):
+            await ehr.commit(write, last_look=halted_at_the_second)
+        assert tokens_at_look == [1, 2]
+        assert not hospital.journal.effects_of("m")
+        assert ehr.breaker.state == "closed"
+        await ehr.commit(write, last_look=halted_at_the_second)
+        assert len(hospital.journal.effects_of("m")) == 1
 
 
 async def test_renewal_that_fails_early_leaves_the_token_in_use(

@@ -19,7 +19,7 @@ from chartgate.adapters.fhir_r4.reader import Reader
 from chartgate.adapters.fhir_r4.writer import Writer
 from chartgate.clock import Clock
 from chartgate.config import ConnectionConfig
-from chartgate.model.ports import Criteria
+from chartgate.model.ports import Criteria, LastLook
 from chartgate.model.resource import Copy, NotModified, SearchPage
 from chartgate.model.verdict import Verdict, Verdicts
 from chartgate.model.write import Change, Receipt, Write
@@ -61,9 +61,9 @@ class FhirR4:
         """As Source.history."""
         return await self._reader.history(reference, count_max=count_max)
 
-    async def commit(self, write: Write) -> Receipt:
+    async def commit(self, write: Write, *, last_look: LastLook | None = None) -> Receipt:
         """As Sink.commit. Off until a probe has shown the preconditions that `write` needs."""
-        return await self._writer.commit(write, self._habits)
+        return await self._writer.commit(write, self._habits, last_look=last_look)
 
     async def resolve(self, write: Write) -> Receipt | None:
         """As Sink.resolve."""

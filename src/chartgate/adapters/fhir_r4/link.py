@@ -21,6 +21,7 @@ from chartgate.adapters.fhir_r4.breaker import Breaker
 from chartgate.adapters.fhir_r4.options import FhirOptions
 from chartgate.adapters.fhir_r4.throttle import Throttle
 from chartgate.errors import ConfigError, OutcomeUnknown, SourceUnreachable, Throttled
+from chartgate.model.ports import LastLook
 
 FHIR_JSON = "application/fhir+json"
 RETRIED = frozenset({500, 502, 503, 504})
@@ -109,14 +110,23 @@ class Link:
         return answer
 
     async def write(
-        self, method: str, path: str, *, headers: Mapping[str, str], body: bytes | None
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        last_look: LastLook | None = None,
     ) -> Answer:
         """A request that may change something: sent once; any answer below 500, and 501, returns.
 
-        Raises Throttled or SourceUnreachable (nothing was done), OutcomeUnknown.
+        Raises Throttled or SourceUnreachable (nothing was done), OutcomeUnknown, and whatever
+        `last_look` raises (nothing was done).
         """
         try:
-            answer = await self._authorised(method, path, headers, body, once=True)
+            answer = await self._authorised(
+                method, path, headers, body, once=True, last_look=last_look
+            )
         except NotSent as error:
             raise self._silent(str(error)) from error
         except AnswerLost as error:
@@ -141,20 +151,22 @@ class Link:
         body: bytes | None,
         *,
         once: bool,
+        last_look: LastLook | None = None,
     ) -> Answer:
         """Sends with a token; on 401 once more with a fresh one (a 401 did nothing)."""
         self._admit()
         try:
             async with self._slot():
-                if self._auth is None:
-                    answer = await self._send(method, path, headers, body, "", once=once)
-                else:
+                token = await self._auth.token() if self._auth else ""
+                answer = await self._send(
+                    method, path, headers, body, token, once=once, last_look=last_look
+                )
+                if answer.status == 401 and self._auth:
+                    self._auth.forget(token)
                     token = await self._auth.token()
-                    answer = await self._send(method, path, headers, body, token, once=once)
-                    if answer.status == 401:
-                        self._auth.forget(token)
-                        token = await self._auth.token()
-                        answer = await self._send(method, path, headers, body, token, once=once)
+                    answer = await self._send(
+                        method, path, headers, body, token, once=once, last_look=last_look
+                    )
         except (NotSent, AnswerLost):
             self.breaker.failed()
             self.throttle.abandoned()
@@ -207,8 +219,9 @@ class Link:
         token: str,
         *,
         once: bool,
+        last_look: LastLook | None,
     ) -> Answer:
-        """One request on the wire. Raises NotSent, AnswerLost."""
+        """One request on the wire, after the last look. Raises NotSent, AnswerLost."""
         sent_headers = {"Accept": FHIR_JSON}
         if token:
             sent_headers["Authorization"] = f"Bearer {token}"
@@ -217,6 +230,8 @@ class Link:
         slash = "/" if path and not path.startswith("?") else ""
         url = URL(f"{self.base}{slash}{path}", encoded=True)
         asked_at = self._clock()
+        if last_look is not None:
+            await last_look()  # outside the try: what it raises is not the wire's
         try:
             async with self._session.request(
                 method,

@@ -38,6 +38,7 @@ from chartgate.errors import (
     VersionConflict,
     WriteRefused,
 )
+from chartgate.model.ports import LastLook
 from chartgate.model.write import Change, Effect, Receipt, Write
 
 CONFLICTS = frozenset({409, 412})
@@ -57,7 +58,9 @@ class Writer:
         self._depth_max = depth_max
         self._clock = clock
 
-    async def commit(self, write: Write, habits: Habits) -> Receipt:
+    async def commit(
+        self, write: Write, habits: Habits, *, last_look: LastLook | None = None
+    ) -> Receipt:
         """As Sink.commit."""
         self._check(write, habits)
         together = len(write.changes) > 1
@@ -67,7 +70,7 @@ class Writer:
             request = encode_transaction(changes, marks, habits)
         else:
             request = encode_alone(changes[0], marks[0], habits)
-        answer = await self._send(request)
+        answer = await self._send(request, last_look)
         if not _done(answer.status, together=together):
             return await self._not_done(answer, replace(write, changes=changes), habits)
         # If-None-Exist matched: an earlier request of ours may have got through.
@@ -123,9 +126,13 @@ class Writer:
             raise WriteRefused("the patch does not apply to the resource as it stands")
         return replace(change, interaction="update", resource=resource, patch=())
 
-    async def _send(self, request: Request) -> Answer:
+    async def _send(self, request: Request, last_look: LastLook | None) -> Answer:
         return await self._link.write(
-            request.method, request.path, headers=request.headers, body=request.body
+            request.method,
+            request.path,
+            headers=request.headers,
+            body=request.body,
+            last_look=last_look,
         )
 
     def _effect(self, answer: Answer, change: Change) -> Effect:
