@@ -77,3 +77,22 @@ async def test_error_that_nobody_expected_does_not_end_the_listening(
         async with asyncio.timeout(5):
             await notify(database)
             await woken.wait()
+
+
+async def test_told_to_end_while_the_store_goes_away_it_ends(
+    database: Database, postgres_admin: Any
+) -> None:
+    """What its clean-up meets must not take the place of the cancellation."""
+    wakeups = Wakeups()
+    woken = wakeups.next()
+    task = asyncio.create_task(listen_for_work(database, wakeups))
+    name = await database.fetch_value("SELECT current_database() WHERE $1 <> ''")
+    async with asyncio.timeout(5):
+        await woken.wait()
+    await postgres_admin.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name
+    )
+    task.cancel()
+    ended, _ = await asyncio.wait([task], timeout=2)
+    assert ended
+    assert task.cancelled()

@@ -47,6 +47,26 @@ async def test_watching_goes_on_after_an_error(
     assert len(looks) == looked, "it ends with its context"
 
 
+async def test_told_to_end_it_ends_whatever_its_clean_up_meets(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "EVERY_S", 0.005)
+    looking = asyncio.Event()
+
+    async def failing_on_the_way_out(gate: Gate) -> bool:
+        looking.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise Unavailable("the store went away") from None
+        return False
+
+    monkeypatch.setattr(charters, "watch", failing_on_the_way_out)
+    async with asyncio.timeout(2):
+        async with watch_gate(gate):
+            await looking.wait()
+
+
 async def test_broken_charters_raise_one_alarm_and_the_running_ones_stay(
     gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,7 @@
 """What may be told of an error that nobody expected: its kind and its place, never its text, which
-may quote what it worked on."""
+may quote what it worked on. And what a loop must not do with one."""
+
+import asyncio
 
 
 def leaf_of(error: BaseException) -> BaseException:
@@ -17,3 +19,10 @@ def place_of(error: BaseException) -> str:
     if trace is None:
         return "an unknown place"
     return f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}"
+
+
+def is_cancelled() -> bool:
+    """Whether this task was told to end. Cleaning up on the way out may raise an error of its own,
+    which takes the place of the cancellation: a loop that goes on after it would never end."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import signal
 import sys
-from contextlib import suppress
 from typing import Any
 
 from chartgate.adapters.loader import load_feeds
@@ -14,6 +13,8 @@ from chartgate.config import Config, load_config
 from chartgate.errors import ConfigError
 from chartgate.flows import events
 from chartgate.observe.logs import start_logs
+
+DRAIN_S = 10.0
 
 
 def add_parser(commands: Any) -> None:
@@ -51,8 +52,9 @@ async def _listen(config: Config, url: str) -> None:
         await asyncio.wait((listening, stopped), return_when=asyncio.FIRST_COMPLETED)
         listening.cancel()
         stopped.cancel()
-        with suppress(asyncio.CancelledError):
-            await listening  # raises what made it end by itself
+        ended, _ = await asyncio.wait([listening], timeout=DRAIN_S)
+        if ended and not listening.cancelled() and (error := listening.exception()):
+            raise error
 
 
 def _ready(connection: str, port: int) -> None:

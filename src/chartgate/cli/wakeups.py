@@ -1,11 +1,13 @@
 """NOTIFY to waiting loops: work that was just queued starts at once, not at the next look."""
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import structlog
+from asyncpg import InterfaceError
 
-from chartgate.cli.faults import place_of
+from chartgate.cli.faults import is_cancelled, place_of
 from chartgate.errors import ChartgateError
 from chartgate.store.database import Connection, Database
 
@@ -37,10 +39,11 @@ async def listen_for_work(database: Database, wakeups: Wakeups) -> None:
         try:
             async with database.connection() as connection:
                 await _listen_on(connection, wakeups)
-        except ChartgateError:
-            pass  # the store is away; the loops say so
-        except Exception as error:  # noqa: BLE001 - the top of a loop
-            log.error("wakeups", error=type(error).__name__, where=place_of(error))
+        except Exception as error:
+            if is_cancelled():
+                raise
+            if not isinstance(error, ChartgateError):  # else the store is away; the loops say so
+                log.error("wakeups", error=type(error).__name__, where=place_of(error))
         await asyncio.sleep(RECONNECT_S)
 
 
@@ -55,5 +58,5 @@ async def _listen_on(connection: Connection, wakeups: Wakeups) -> None:
             await asyncio.sleep(ALIVE_EVERY_S)
             await connection.execute("SELECT 1")
     finally:
-        if not connection.is_closed():
-            await connection.remove_listener(CHANNEL, on_notify)
+        with suppress(InterfaceError):  # it is closed already
+            connection.terminate()  # UNLISTEN would wait for a store that may hang

@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import structlog
 
-from chartgate.cli.faults import place_of
+from chartgate.cli.faults import is_cancelled, place_of
 from chartgate.errors import ChartgateError
 from chartgate.flows import charters
 from chartgate.gate import Gate, adopt_verdicts
@@ -22,8 +22,7 @@ async def watch_gate(gate: Gate) -> AsyncIterator[None]:
         yield
     finally:
         task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def _watch(gate: Gate) -> None:
@@ -34,6 +33,10 @@ async def _watch(gate: Gate) -> None:
             await charters.watch(gate)
             await adopt_verdicts(gate)
         except ChartgateError as error:
+            if is_cancelled():
+                raise
             log.warning("watch", error=type(error).__name__, detail=error.operator_detail)
-        except Exception as error:  # noqa: BLE001 - the top of a loop
+        except Exception as error:
+            if is_cancelled():
+                raise
             log.error("watch", error=type(error).__name__, where=place_of(error))

@@ -62,7 +62,9 @@ class Database:
                     yield connection
                 except (asyncio.CancelledError, TimeoutError):
                     # Cut off midway: giving it back would wait for a server that may hang.
-                    connection.terminate()
+                    # Where the server closed it already, that fails, and must not stand for this.
+                    with suppress(asyncpg.InterfaceError):
+                        connection.terminate()
                     raise
 
     @asynccontextmanager
