@@ -194,7 +194,6 @@ CREATE TABLE inbox (
   status text NOT NULL DEFAULT 'queued'
     CHECK (status IN ('queued', 'delivered', 'quarantined', 'filtered')),
   reason text,
-  attempts integer NOT NULL DEFAULT 0,
   PRIMARY KEY (tenant, id),
   UNIQUE (tenant, connection, sender, control_id),
   CHECK (status <> 'filtered' OR reason IS NOT NULL)
