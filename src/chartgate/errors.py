@@ -140,6 +140,11 @@ class SourceUnreachable(ChartgateError):
     status = 503
 
 
+class SourceRefused(SourceUnreachable):
+    """A system of record answered a read, but not with what was asked for: asking again will
+    hardly help."""
+
+
 class WriteRefused(ChartgateError):
     """The system of record definitely refused the write: nothing was written."""
 

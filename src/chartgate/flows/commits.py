@@ -20,21 +20,21 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-import orjson
-
 from chartgate.errors import (
     ChartgateError,
     Invalid,
     InvalidTransition,
     OutcomeUnknown,
-    Unprocessable,
+    SourceRefused,
+    Unavailable,
     VersionConflict,
     WriteRefused,
 )
-from chartgate.flows.drafts import content_on
+from chartgate.flows.drafts import content_on_live
 from chartgate.flows.grounds import Grounds, grounds_of, patient_in, patient_of_proposal
 from chartgate.flows.guards import Standing, look
 from chartgate.flows.handoffs import hand_off
+from chartgate.flows.impasses import SAY_CANNOT_TELL, no_progress
 from chartgate.flows.permissions import SAY_TAMPERED
 from chartgate.flows.permits import can_write, running_action
 from chartgate.flows.proposal_events import event_of
@@ -54,9 +54,7 @@ from chartgate.flows.sending import (
 from chartgate.gate import Gate
 from chartgate.model.audit import Outcome
 from chartgate.model.charter import STAGES, ActionRule
-from chartgate.model.interaction import Seen
 from chartgate.model.proposal import (
-    Content,
     Proposal,
     Status,
     can_move,
@@ -71,9 +69,6 @@ from chartgate.store.stages import StageStore
 REASON_MAX = 1_000  # characters
 SAY_NO_CHARTER = "the running charter does not propose this any more"
 SAY_SHADOW = "the charter's stage is shadow now, in which nothing is written"
-SAY_CANNOT_TELL = (
-    "it was sent, and whether it was applied could not be found out; look at the record"
-)
 SAY_NEVER_ARRIVES = "it was sent several times and did not arrive"
 SAY_KEEPS_CHANGING = "the record kept changing while it was written"
 SAY_NOT_ITSELF = "the stage or the charter asks for a person now, and a rule alone had approved it"
@@ -94,10 +89,17 @@ async def commit_next(gate: Gate, worker: str) -> bool:
             await _commit(gate, proposal, agent)
     except (VersionConflict, InvalidTransition):
         pass  # the lease passed to another worker, who goes on from what is stored
+    except SourceRefused as error:
+        await no_progress(gate, proposal, "commit", agent, error)
     except NOTHING_SENT:
         await postpone(gate, proposal)
     except (Invalid, WriteRefused) as error:
         await _give_up(gate, proposal, agent, error)
+    except Unavailable:
+        raise
+    except Exception as error:
+        await no_progress(gate, proposal, "commit", agent, error)
+        raise
     return True
 
 
@@ -106,16 +108,24 @@ async def verify_next(gate: Gate, worker: str) -> bool:
     proposal = await claim(gate, Status.COMMITTED)
     if proposal is None:
         return False
+    agent = f"process:{worker}"
     try:
         attempts = await ProposalStore(gate.database).attempts(proposal.id, "commit")
         applied = next(a for a in attempts if a.verdict == "applied")
         assert proposal.receipt is not None, "committed without a receipt"
         paths = await _differences(gate, proposal, applied.prepared, proposal.receipt)
-        await _verified(gate, proposal, paths, f"process:{worker}")
+        await _verified(gate, proposal, paths, agent)
     except (VersionConflict, InvalidTransition):
         pass  # as in commit_next
+    except SourceRefused as error:
+        await no_progress(gate, proposal, "commit", agent, error)
     except NOTHING_SENT:
         await postpone(gate, proposal)
+    except Unavailable:
+        raise
+    except Exception as error:
+        await no_progress(gate, proposal, "commit", agent, error)
+        raise
     return True
 
 
@@ -337,7 +347,7 @@ async def _landed(
     )
     if isinstance(stored, BaseException):
         raise stored
-    if isinstance(paths, NOTHING_SENT):
+    if isinstance(paths, NOTHING_SENT) and not isinstance(paths, SourceRefused):
         await postpone(gate, stored)
     elif isinstance(paths, BaseException):
         raise paths
@@ -452,7 +462,7 @@ async def _conflict(
         reason="guard",
     )
     try:
-        content = _on_live(proposal.content, action, grounds, standing)
+        content = content_on_live(proposal.content, action, grounds, standing)
     except Invalid as error:
         after = moved(conflicted, Status.HANDED_OFF, reason=f"{reason}; {error}"[:REASON_MAX])
         await hand_off(gate, proposal, after, action, agent=agent, events=[event])
@@ -471,29 +481,3 @@ async def _conflict(
         live = list(standing.live.values())
         await RecordStore(gate.database).keep_in(transaction, proposal.connection, live)
         await ProposalStore(gate.database).move(transaction, proposal, after, at=at)
-
-
-def _on_live(content: Content, action: ActionRule, grounds: Grounds, standing: Standing) -> Content:
-    """The same changes on the record as it is now, so that a person sees what they would do.
-    Raises Unprocessable where they can be made no more."""
-    if standing.gone:
-        raise Unprocessable(f"{', '.join(standing.gone)} is no longer there")
-    bodies = {r: orjson.loads(copy.body) for r, copy in standing.live.items()}
-    base = {s.reference: s for s in content.base} | {
-        c.reference: Seen(reference=c.reference, version=c.version, digest=c.digest, as_of=c.as_of)
-        for c in standing.live.values()
-    }
-    changes = [
-        replace(c, if_match=standing.live[c.reference].version) if c.reference else c
-        for c in content.changes
-    ]
-    now = Grounds(seen=grounds.seen | base, bodies=dict(grounds.bodies) | bodies)
-    return content_on(
-        action,
-        changes,
-        now.bodies,
-        now,
-        version=content.version + 1,
-        edited_by=content.edited_by,
-        base=tuple(base.values()),
-    )

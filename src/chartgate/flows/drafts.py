@@ -5,9 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import orjson
+
 from chartgate.errors import Unprocessable
 from chartgate.flows.grounds import Grounds
-from chartgate.flows.guards import check_guardable
+from chartgate.flows.guards import Standing, check_guardable
 from chartgate.formats.compartment import patient_of
 from chartgate.model.charter import ActionRule
 from chartgate.model.interaction import Seen
@@ -60,6 +62,34 @@ def content_on(
         raise Unprocessable("nothing would change: the record already says this")
     digest = content_digest(content.changes, content.differences, base)
     return replace(content, base=tuple(base), digest=digest)
+
+
+def content_on_live(
+    content: Content, action: ActionRule, grounds: Grounds, standing: Standing
+) -> Content:
+    """The same changes on the record as it is now, so that a person sees what they would do.
+    Raises Unprocessable where they can be made no more."""
+    if standing.gone:
+        raise Unprocessable(f"{', '.join(standing.gone)} is no longer there")
+    bodies = {r: orjson.loads(copy.body) for r, copy in standing.live.items()}
+    base = {s.reference: s for s in content.base} | {
+        c.reference: Seen(reference=c.reference, version=c.version, digest=c.digest, as_of=c.as_of)
+        for c in standing.live.values()
+    }
+    changes = [
+        replace(c, if_match=standing.live[c.reference].version) if c.reference else c
+        for c in content.changes
+    ]
+    now = Grounds(seen=grounds.seen | base, bodies=dict(grounds.bodies) | bodies)
+    return content_on(
+        action,
+        changes,
+        now.bodies,
+        now,
+        version=content.version + 1,
+        edited_by=content.edited_by,
+        base=tuple(base.values()),
+    )
 
 
 def _on_what_was_read(changes: Sequence[Change], grounds: Grounds) -> tuple[Change, ...]:

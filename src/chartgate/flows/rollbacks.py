@@ -13,11 +13,14 @@ from chartgate.errors import (
     Invalid,
     InvalidTransition,
     OutcomeUnknown,
+    SourceRefused,
+    Unavailable,
     VersionConflict,
     WriteRefused,
 )
 from chartgate.flows.grounds import patient_of_proposal
 from chartgate.flows.handoffs import hand_off
+from chartgate.flows.impasses import no_progress
 from chartgate.flows.permissions import why_not
 from chartgate.flows.permits import check_person, request_on, running_action
 from chartgate.flows.proposal_events import event_of
@@ -93,8 +96,15 @@ async def rollback_next(gate: Gate, worker: str) -> bool:
             await _roll_back(gate, proposal, agent)
     except (VersionConflict, InvalidTransition):
         pass  # the lease passed to another worker, who goes on from what is stored
+    except SourceRefused as error:
+        await no_progress(gate, proposal, "rollback", agent, error)
     except NOTHING_SENT:
         await postpone(gate, proposal)
+    except Unavailable:
+        raise
+    except Exception as error:
+        await no_progress(gate, proposal, "rollback", agent, error)
+        raise
     return True
 
 

@@ -15,7 +15,7 @@ from chartgate.adapters.fhir_r4.bodies import (
 )
 from chartgate.adapters.fhir_r4.link import Answer, Link
 from chartgate.adapters.fhir_r4.options import FhirOptions
-from chartgate.errors import NotFound, SourceUnreachable
+from chartgate.errors import NotFound, SourceRefused, SourceUnreachable
 from chartgate.model.ports import Criteria
 from chartgate.model.resource import Copy, NotModified, Resource, SearchPage, split_reference
 
@@ -25,7 +25,7 @@ STRICT = {"Prefer": "handling=strict"}
 FORM = {**STRICT, "Content-Type": "application/x-www-form-urlencoded"}
 
 
-class ReadRefused(SourceUnreachable):
+class ReadRefused(SourceRefused):
     """It answered, but not with what was asked for."""
 
 
