@@ -178,8 +178,8 @@ async def check_invariants(clinic: Clinic, ids: list[str]) -> None:
             assert creates == 1
             assert found.receipt is not None
             reference = found.receipt.effects[0].reference
-            there = clinic.hospital.chart.current[reference].resource is not None
-            assert there == (found.status is Status.VERIFIED)
+            status = clinic.hospital.resource(reference)["status"]
+            assert (status == "booked") == (found.status is Status.VERIFIED)
         elif found.status is not Status.HANDED_OFF:
             assert creates == 0, found.status
 

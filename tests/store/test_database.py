@@ -97,7 +97,7 @@ async def test_change_when_it_commits_leaves_its_audit_events(
     assert await counts(database) == (1, 2)
     row = await database.fetch_row("SELECT * FROM audit_event WHERE tenant = $1 LIMIT 1")
     assert row is not None
-    assert (row["action"], row["agent"], row["recorded"]) == ("halt.set", "person:olu", clock())
+    assert (row["action"], row["agent"], row["recorded"]) == ("charter.halt", "person:olu", clock())
 
 
 async def test_change_when_its_body_raises_leaves_neither(
