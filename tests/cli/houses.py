@@ -72,18 +72,18 @@ class Seen:
 
 @dataclass(kw_only=True)
 class Reader:
-    """slot-picker, who reads a patient of the hospital."""
+    """slot-picker, who reads one resource of the hospital."""
 
     gateway: Gateway
     http: aiohttp.ClientSession
-    patient: str
+    reference: str
 
     async def read(self) -> Seen:
         """One read with a token that holds."""
         started = time.monotonic()
         try:
             headers = {"Authorization": f"Bearer {await self.gateway._token()}"}
-            url = f"{self.gateway.url}/fhir/{self.gateway.site}/{self.patient}"
+            url = f"{self.gateway.url}/fhir/{self.gateway.site}/{self.reference}"
             async with self.http.get(url, headers=headers) as answer:
                 text = await answer.text()
                 status = answer.status
@@ -112,7 +112,7 @@ async def reader(rig: Rig) -> AsyncIterator[Reader]:
             scope=SCOPE,
         )
         patient = (await rig.control("scenario"))["booking_patient"]
-        opened = Reader(gateway=gateway, http=http, patient=patient)
+        opened = Reader(gateway=gateway, http=http, reference=patient)
         await opened.until(200)
         yield opened
 
@@ -140,7 +140,7 @@ async def acknowledged(rig: Rig, number: int) -> str:
     return answer.split(b"MSA|", 1)[1].split(b"|", 1)[0].decode()
 
 
-def config_without_hospital(rig: Rig, folder: Path, **ports: int) -> Path:
+def config_with_ports(rig: Rig, folder: Path, **ports: int) -> Path:
     """A second config on the data directory of `rig`, with other ports."""
     text = rig.config.read_text(encoding="utf-8")
     text = text.replace('data_dir = "var"', f'data_dir = "{rig.folder / "var"}"')

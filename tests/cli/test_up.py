@@ -16,7 +16,7 @@ from chartgate.cli import up
 from chartgate.cli.up import Child
 from chartgate.demo.rig import Rig, free_port
 from chartgate.errors import ConfigError
-from tests.cli.houses import config_without_hospital, everything, left_of, processes, until
+from tests.cli.houses import config_with_ports, everything, left_of, processes, until
 
 pytestmark = pytest.mark.slow
 
@@ -63,7 +63,7 @@ def test_second_gateway_on_the_data_directory_is_refused_and_hurts_nobody(
     house: Rig, tmp_path: Path
 ) -> None:
     before = {name: p.pid for name, p in processes(house).items()}
-    other = config_without_hospital(house, tmp_path, web=free_port(), mllp=free_port())
+    other = config_with_ports(house, tmp_path, web=free_port(), mllp=free_port())
     done = run_up(other)
     assert done.returncode == 1
     assert "another Chartgate (process" in done.stderr
@@ -73,7 +73,7 @@ def test_second_gateway_on_the_data_directory_is_refused_and_hurts_nobody(
 
 
 def test_web_port_in_use_is_said_before_anything_starts(house: Rig, tmp_path: Path) -> None:
-    other = config_without_hospital(house, tmp_path, web=house.web_port, mllp=free_port())
+    other = config_with_ports(house, tmp_path, web=house.web_port, mllp=free_port())
     done = run_up(other)
     assert done.returncode == 2
     assert f"cannot listen on 127.0.0.1:{house.web_port}" in done.stderr

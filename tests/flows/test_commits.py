@@ -10,6 +10,7 @@ import pytest
 
 from chartgate.errors import OutcomeUnknown, VersionConflict
 from chartgate.flows import commits, halts, reviews
+from chartgate.flows.impasses import SAY_CANNOT_TELL
 from chartgate.flows.permissions import SAY_TAMPERED
 from chartgate.flows.proposals import show, submit
 from chartgate.model.proposal import Status
@@ -227,7 +228,7 @@ async def test_outcome_that_cannot_be_found_out_goes_to_a_person(clinic: Clinic)
     await commits.commit_next(clinic.gate, "w1")
     handed = await clinic.get(approved)
     assert handed.status is Status.HANDED_OFF
-    assert handed.reason == commits.SAY_CANNOT_TELL
+    assert handed.reason == SAY_CANNOT_TELL
     (attempt,) = await ProposalStore(clinic.database).attempts(approved.id, "commit")
     assert attempt.verdict == "cannot-tell"
 

@@ -9,6 +9,13 @@ SELECT 'notifications', count(*), min(i.received_at)
   JOIN inbox i ON i.tenant = e.tenant AND i.id = e.inbox_id
   WHERE n.tenant = $1 AND n.delivered_at IS NULL
 UNION ALL
+SELECT 'reviews', count(*), min(created_at)
+  FROM proposal WHERE tenant = $1 AND status = 'pending-review'
+UNION ALL
+SELECT 'writes', count(*), min(changed_at)
+  FROM proposal
+  WHERE tenant = $1 AND status IN ('approved', 'committing', 'committed', 'rolling-back')
+UNION ALL
 SELECT 'quarantine', count(*), min(first_seen_at) FROM quarantine WHERE tenant = $1
 UNION ALL
 SELECT 'handoffs', count(*), min(opened_at)
