@@ -1,9 +1,11 @@
 """Watching a running Chartgate from outside: its processes, its reads, its acknowledgements."""
 
 import asyncio
+import subprocess
+import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -151,3 +153,26 @@ def config_with_ports(rig: Rig, folder: Path, **ports: int) -> Path:
     file = folder / "chartgate.toml"
     file.write_text(text, encoding="utf-8")
     return file
+
+
+@contextmanager
+def running(config: Path, verb: str) -> Iterator["subprocess.Popen[str]"]:
+    """`chartgate VERB` as a process, which does not outlive the test."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "chartgate", "--config", str(config), verb],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
+def end(process: "subprocess.Popen[str]", signal_number: int) -> tuple[int, str]:
+    """Its exit code and all that it said, after the signal."""
+    process.send_signal(signal_number)
+    out, err = process.communicate(timeout=20)
+    return process.returncode, out + err
