@@ -67,6 +67,8 @@ async def listen(
 
     Raises ConfigError where one of them cannot.
     """
+    for name in feeds:
+        settings_of(gate.config.connections[name])  # a mistake stops here, not at each message
     try:
         async with asyncio.TaskGroup() as tasks:
             for name, feed in feeds.items():

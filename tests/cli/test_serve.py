@@ -1,0 +1,93 @@
+"""`chartgate serve` as a process of its own: it starts beside others, drains and ends in order."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from chartgate.demo.rig import Rig, free_port
+from tests.cli.conftest import Cli
+from tests.cli.houses import config_with_ports, end, running, until
+
+pytestmark = pytest.mark.slow
+
+
+def status_of(port: int, path: str) -> int:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            return int(answer.status)
+    except OSError:
+        return 0
+
+
+@pytest.fixture
+def port(house: Rig, tmp_path: Path) -> int:
+    """Of a second gateway on the house's store."""
+    chosen = free_port()
+    config_with_ports(house, tmp_path, web=chosen, mllp=free_port())
+    return chosen
+
+
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
+def test_second_gateway_serves_on_the_same_store_and_ends_in_order(
+    tmp_path: Path, port: int, told: int
+) -> None:
+    with running(tmp_path / "chartgate.toml", "serve") as process:
+        until(lambda: status_of(port, "/health/ready") == 200, "the second gateway")
+        code, said = end(process, told)
+    assert (code, "Traceback" in said) == (0, False), said
+
+
+def test_idle_connection_does_not_hold_the_end_up(tmp_path: Path, port: int) -> None:
+    with running(tmp_path / "chartgate.toml", "serve") as process:
+        until(lambda: status_of(port, "/health/live") == 200, "the second gateway")
+        with socket.create_connection(("127.0.0.1", port)) as idle:
+            idle.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert idle.recv(100)
+            code, said = end(process, signal.SIGTERM)
+    assert code == 0, said
+
+
+def test_port_in_use_is_wrong_input(house: Rig, at_house: Cli) -> None:
+    done = at_house("serve")
+    assert (done.code, done.out) == (2, "")
+    assert f"cannot listen on 127.0.0.1:{house.web_port}" in done.err
+
+
+def test_two_that_bound_one_port_do_not_both_serve(tmp_path: Path, port: int) -> None:
+    """SO_REUSEADDR lets two bind what nobody listens on yet; only one may go on."""
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", port))
+        with running(tmp_path / "chartgate.toml", "serve") as process:
+            other.listen()  # before the gateway, which opens its gate first
+            _, said = process.communicate(timeout=30)
+    assert process.returncode == 2, said
+    assert f"cannot listen on 127.0.0.1:{port}" in said
+
+
+@pytest.mark.parametrize("verb", ["serve", "work", "listen"])
+def test_without_a_store_it_says_what_to_start(cli: Cli, folder: Path, verb: str) -> None:
+    config = folder / "chartgate.toml"
+    config.write_text(config.read_text().replace("8480", str(free_port())))
+    done = subprocess.run(
+        [sys.executable, "-m", "chartgate", "--config", str(config), verb],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "start everything with `chartgate up`" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_log_lines_are_json(house: Rig) -> None:
+    for line in house.log("chartgate").read_text().splitlines():
+        if line.startswith("{"):
+            assert json.loads(line)["event"]
