@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from chartgate.cli import main
 from chartgate.cli.halt import operator
@@ -39,15 +40,20 @@ Cli = Callable[..., Done]
 
 @pytest.fixture
 def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
-    """Runs `chartgate WORDS` in this process; `stdin` is what is piped in."""
+    """Runs `chartgate WORDS` in this process; `stdin` is what is piped in.
+
+    Not for commands that run on: they set up the logs of their process, which would be ours.
+    """
 
     def run(*words: str | Path, stdin: str = "") -> Done:
+        configured = structlog.is_configured()
         monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             main([str(word) for word in words])
         out, err = capsys.readouterr()
         assert "Traceback" not in out + err
+        assert structlog.is_configured() == configured
         assert isinstance(ended.value.code, int)
         return Done(code=ended.value.code, out=out, err=err)
 

@@ -3,15 +3,12 @@
 import json
 import signal
 import socket
-import subprocess
-import sys
 import urllib.request
 from pathlib import Path
 
 import pytest
 
 from chartgate.demo.rig import Rig, free_port
-from tests.cli.conftest import Cli
 from tests.cli.houses import config_with_ports, end, running, until
 
 pytestmark = pytest.mark.slow
@@ -53,10 +50,12 @@ def test_idle_connection_does_not_hold_the_end_up(tmp_path: Path, port: int) -> 
     assert code == 0, said
 
 
-def test_port_in_use_is_wrong_input(house: Rig, at_house: Cli) -> None:
-    done = at_house("serve")
-    assert (done.code, done.out) == (2, "")
-    assert f"cannot listen on 127.0.0.1:{house.web_port}" in done.err
+def test_port_in_use_is_wrong_input(house: Rig) -> None:
+    with running(house.config, "serve") as process:
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert f"cannot listen on 127.0.0.1:{house.web_port}" in said
+    assert "Traceback" not in said
 
 
 def test_two_that_bound_one_port_do_not_both_serve(tmp_path: Path, port: int) -> None:
@@ -72,19 +71,14 @@ def test_two_that_bound_one_port_do_not_both_serve(tmp_path: Path, port: int) ->
 
 
 @pytest.mark.parametrize("verb", ["serve", "work", "listen"])
-def test_without_a_store_it_says_what_to_start(cli: Cli, folder: Path, verb: str) -> None:
+def test_without_a_store_it_says_what_to_start(folder: Path, verb: str) -> None:
     config = folder / "chartgate.toml"
     config.write_text(config.read_text().replace("8480", str(free_port())))
-    done = subprocess.run(
-        [sys.executable, "-m", "chartgate", "--config", str(config), verb],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert "start everything with `chartgate up`" in done.stderr
-    assert "Traceback" not in done.stderr
+    with running(config, verb) as process:
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "start everything with `chartgate up`" in said
+    assert "Traceback" not in said
 
 
 def test_log_lines_are_json(house: Rig) -> None:

@@ -106,7 +106,8 @@ async def test_halt_acts_within_a_second_and_resume_goes_on(house: Rig) -> None:
     async with reader(house) as client:
         staff = Staff(house.gateway, client.http, "sofia")
         await staff.sign_in()
-        await house.control("faults", {"latency_s": 0.15})
+        slow = {"value": 0.3, "interactions": ["transaction"]}
+        await house.control("faults", {"latency_s": slow})
         try:
             ids = await proposals(client.gateway, client.reference, 12)
             await approve(staff, ids)
