@@ -4,14 +4,28 @@ import argparse
 import asyncio
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
 
+import aiohttp
+
 from chartgate.demo.realdata import walk_real_data
 from chartgate.demo.rig import PASSWORD, PEOPLE, Rig, RigError, StaffRefused, running_in_ci
 from chartgate.demo.story import tell
+from chartgate.errors import ChartgateError, ConfigError
 from chartgate.store.embedded_place import remove_place
+
+MARK = ".chartgate-demo"  # only a folder that holds this file is deleted
+STOPS = (
+    RigError,
+    StaffRefused,
+    ChartgateError,
+    aiohttp.ClientError,
+    OSError,  # and TimeoutError
+    subprocess.SubprocessError,
+)
 
 
 def main() -> int:
@@ -23,7 +37,11 @@ def main() -> int:
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, _interrupt)
     started = time.monotonic()
-    rig = Rig(fresh_folder(arguments.folder))
+    try:
+        rig = Rig(fresh_folder(arguments.folder))
+    except (ChartgateError, OSError) as error:
+        print(f"chartgate demo: {error}", file=sys.stderr)
+        return 2
     try:
         start(rig, arguments.bundles, arguments.messages)
         print(f"Everything runs, after {time.monotonic() - started:.0f} s.\n", flush=True)
@@ -34,8 +52,9 @@ def main() -> int:
         print(f"\nDone after {time.monotonic() - started:.0f} s.", flush=True)
         if not running_in_ci():
             stay(rig)
-    except (RigError, StaffRefused) as error:
-        print(f"\nThe demo stopped: {error}\nLogs: {rig.folder}/*.log", file=sys.stderr)
+    except STOPS as error:
+        said = str(error) or type(error).__name__
+        print(f"\nThe demo stopped: {said}\nLogs: {rig.folder}/*.log", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nStopping.")
@@ -45,13 +64,16 @@ def main() -> int:
 
 
 def fresh_folder(folder: Path) -> Path:
-    """The demo starts from nothing each time; what an earlier one stored is deleted."""
+    """The demo starts from nothing each time. What an earlier one stored is deleted, and nothing
+    else ever: a folder of `chartgate init` looks the same and holds a site's own database."""
     folder = folder.resolve()
     if folder.exists():
-        if not (folder / "chartgate.toml").exists() and any(folder.iterdir()):
-            raise SystemExit(f"chartgate demo: {folder} holds something else; name another folder")
+        if not (folder / MARK).exists() and any(folder.iterdir()):
+            raise ConfigError(f"{folder} holds something else; name another folder")
         remove_place(folder / "var")
         shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    (folder / MARK).touch()
     return folder
 
 
