@@ -1,5 +1,6 @@
 """`chartgate serve` as a process of its own: it starts beside others, drains and ends in order."""
 
+import asyncio
 import json
 import signal
 import socket
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from chartgate.demo.rig import Rig, free_port
-from tests.cli.houses import config_with_ports, end, running, until
+from tests.cli.houses import config_with_ports, end, reader, running, until
 
 pytestmark = pytest.mark.slow
 
@@ -68,6 +69,25 @@ def test_two_that_bound_one_port_do_not_both_serve(tmp_path: Path, port: int) ->
             _, said = process.communicate(timeout=30)
     assert process.returncode == 2, said
     assert f"cannot listen on 127.0.0.1:{port}" in said
+
+
+async def test_expired_token_is_a_401_that_says_to_ask_for_another(
+    house: Rig, tmp_path: Path, port: int
+) -> None:
+    config = tmp_path / "chartgate.toml"
+    config.write_text(config.read_text().replace("[web]\n", "[web]\ntoken_lifetime_s = 1\n"))
+    with running(config, "serve"):
+        second = Rig(house.folder, web_port=port, hospital_port=house.hospital_port)
+        await asyncio.to_thread(until, lambda: status_of(port, "/health/ready") == 200, "it")
+        async with reader(second) as client:
+            token = await client.gateway._token()
+            await asyncio.sleep(1.2)
+            client.gateway.token, client.gateway.renew_at = token, float("inf")
+            seen = await client.read()
+            assert seen.status == 401
+            assert "token" in seen.text
+            client.gateway.renew_at = 0.0
+            assert (await client.read()).status == 200
 
 
 @pytest.mark.parametrize("verb", ["serve", "work", "listen"])
