@@ -1,9 +1,11 @@
 """What most tests share: one real PostgreSQL, a database of its own for each test, a clock."""
 
 import itertools
+import os
 import shutil
+import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -32,6 +34,26 @@ def open_folder() -> Iterator[Path]:
     folder.chmod(0o711)
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def mount_disk(open_folder: Path) -> Iterator[Callable[[int], Path]]:
+    """A way to get a disk of that many MB, for a test of what happens when it is full."""
+    mounted: list[Path] = []
+
+    def mount(megabytes: int) -> Path:
+        folder = Path(tempfile.mkdtemp(prefix="disk-", dir=open_folder))
+        rights = f"size={megabytes}m,mode=0711"
+        command = ["mount", "-t", "tmpfs", "-o", rights, "tmpfs", str(folder)]
+        tried = os.geteuid() == 0 and subprocess.run(command, capture_output=True, check=False)
+        if not tried or tried.returncode:
+            pytest.skip("needs the right to mount")
+        mounted.append(folder)
+        return folder
+
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", str(folder)], check=True)
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,9 @@
 """What goes wrong around a running Chartgate: the EHR, the database, a charter, the disk."""
 
 import asyncio
-import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -168,15 +167,9 @@ def _seconds(at: str) -> float:
 
 
 @pytest.fixture
-def small_disk(open_folder: Path) -> Iterator[Path]:
-    """A disk of 200 MB, which holds a database and little more."""
-    folder = open_folder / "small"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=200m,mode=0711", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("needs the right to mount")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+def small_disk(mount_disk: Callable[[int], Path]) -> Path:
+    """A disk that holds a database and little more."""
+    return mount_disk(200)
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """What PostgreSQL says becomes a sentence that says what to do."""
 
-import os
-import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,18 +10,6 @@ from chartgate.store.embedded import start_embedded
 from chartgate.store.embedded_failures import failure_of
 
 WHERE = Path("var/postgres")
-
-
-@pytest.fixture
-def small_disk(open_folder: Path) -> Iterator[Path]:
-    """A disk of 8 MB; an empty cluster takes 40."""
-    folder = open_folder / "small"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m,mode=0711", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("needs the right to mount")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +69,10 @@ def test_what_it_said_becomes_a_sentence(
     assert failure.operator_detail == said
 
 
-def test_a_full_disk_is_named_and_leaves_no_half_database(small_disk: Path) -> None:
+def test_a_full_disk_is_named_and_leaves_no_half_database(
+    mount_disk: Callable[[int], Path],
+) -> None:
+    small_disk = mount_disk(8)  # an empty cluster takes 40
     with pytest.raises(Unavailable, match=f"the disk that holds {small_disk}.* is full"):
         start_embedded(small_disk / "data")
     place = small_disk / "data" / "postgres"
