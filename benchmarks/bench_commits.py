@@ -2,14 +2,15 @@
 
 A sample hospital in its own process answers each request some 20 ms late; bookings are proposed,
 approved and committed one after the other through the flows, on a store with few and with many
-proposals. Beside it the same requests run bare (guards, write, read-back, as three rounds), so
-that the figure of interest is a difference within one run.
+proposals. In turn with them other bookings run bare (the same searches, conditional transaction
+and read-back, in three rounds), so that the figure of interest is a difference within one run.
 
 `python -m benchmarks.bench_commits [--quick] [--out FILE]`
 """
 
 import argparse
 import asyncio
+import base64
 import json
 import statistics
 import sys
@@ -41,13 +42,14 @@ from chartgate.store.proposals import ProposalStore
 
 LATENCY_S = 0.02
 SIZES = (100, 3_000)  # proposals in the store, 30 times apart
-BUDGET_MS = 10.0  # above three round trips
+BUDGET_MS = 10.0  # above three rounds of the same requests
 SITE, EHR = "north-clinic", "north-ehr"
 CLIENT = Client(
     id="slot-picker",
     charter="clinic-booking",
     scopes=("system/Patient.r", "system/Slot.r", "system/Schedule.r"),
 )
+MARKS = "urn:example:bench"
 PERSON = Person(id="sofia", roles=("scheduler",), sites=(SITE,))
 OPERATOR = Process(id="bench")
 RESULTS = Path(__file__).parent / "results" / "commits.json"
@@ -127,6 +129,8 @@ class Bench:
             for _ in range(size - have):
                 copy = replace(made, id=str(uuid4()), status=Status.WITHDRAWN)
                 await store.insert(transaction, copy, idempotency_key=None)
+            # What PostgreSQL does by itself where a table grows slower than it does here.
+            await transaction.execute("ANALYZE proposal, proposal_content")
 
     async def run(self, count: int) -> dict[str, Any]:
         """Commits and bare rounds in turn, so that both meet the same machine."""
@@ -160,13 +164,10 @@ class Bench:
             )
             interaction = answer.interaction
         assert interaction is not None
-        practitioner = "Practitioner/" + slot["schedule"]["reference"].removeprefix(
-            "Schedule/schedule-"
-        )
         submission = proposals.Submission(
             site=SITE,
             action="book",
-            changes=_booking(slot, self.patient, practitioner),
+            changes=_booking(slot, self.patient, _practitioner(slot)),
             confidence=0.9,
             rationale="bench",
             interaction=interaction,
@@ -177,24 +178,46 @@ class Bench:
         )
 
     async def _bare_rounds(self) -> None:
-        """What the commit asks of the EHR, without Chartgate: three rounds."""
-        slot = self.slots[0]
-        search = f"Appointment?actor=Practitioner/none&date={slot['start']}&status=booked"
-        await asyncio.gather(self._get(f"Slot/{slot['id']}"), self._get(search))
+        """What a commit asks of the EHR, without Chartgate: a booking in three rounds."""
+        slot = self.slots.pop()
+        here, practitioner = f"Slot/{slot['id']}", _practitioner(slot)
+        search = f"Appointment?actor={practitioner}&date={slot['start']}&status=booked"
+        await asyncio.gather(self._get(here), self._get(search))
+        appointment, taking = _booking(slot, self.patient, practitioner)
+        mark = str(uuid4())
+        marked = {**appointment["resource"], "identifier": [{"system": MARKS, "value": mark}]}
+        patch = base64.b64encode(json.dumps(taking["patch"]).encode()).decode()
         bundle = {
             "resourceType": "Bundle",
             "type": "transaction",
             "entry": [
                 {
-                    "resource": {"resourceType": "Task", "status": "draft", "intent": "proposal"},
-                    "request": {"method": "POST", "url": "Task"},
-                }
-                for _ in range(2)
+                    "resource": marked,
+                    "request": {
+                        "method": "POST",
+                        "url": "Appointment",
+                        "ifNoneExist": f"identifier={MARKS}|{mark}",
+                    },
+                },
+                {
+                    "resource": {
+                        "resourceType": "Binary",
+                        "contentType": "application/json-patch+json",
+                        "data": patch,
+                    },
+                    "request": {
+                        "method": "PATCH",
+                        "url": here,
+                        "ifMatch": f'W/"{slot["meta"]["versionId"]}"',
+                    },
+                },
             ],
         }
         async with self.http.post(f"{self.base}/fhir", json=bundle) as answer:
             assert answer.status == 200, await answer.text()
-        await asyncio.gather(*(self._get(f"Slot/{slot['id']}") for _ in range(2)))
+            booked = (await answer.json())["entry"][0]["response"]["location"]
+        made = booked.partition("/_history/")[0].removeprefix(f"{self.base}/fhir/")
+        await asyncio.gather(self._get(here), self._get(made))
 
     async def _get(self, path: str) -> None:
         async with self.http.get(f"{self.base}/fhir/{path}") as answer:
@@ -215,6 +238,11 @@ async def _timed(act: Callable[[], Awaitable[Any]]) -> float:
 async def _free_slots(http: aiohttp.ClientSession, base: str) -> list[dict[str, Any]]:
     async with http.get(f"{base}/fhir/Slot?status=free&_count=400") as answer:
         return [entry["resource"] for entry in (await answer.json())["entry"]]
+
+
+def _practitioner(slot: dict[str, Any]) -> str:
+    schedule: str = slot["schedule"]["reference"]
+    return "Practitioner/" + schedule.removeprefix("Schedule/schedule-")
 
 
 def _booking(slot: dict[str, Any], patient: str, practitioner: str) -> list[dict[str, Any]]:
@@ -261,14 +289,15 @@ def _shown(times: list[float]) -> dict[str, float]:
 
 
 def _targets(results: dict[str, Any]) -> dict[str, Any]:
-    """At most three round trips to the EHR plus 10 ms, p50, and no growth with the store."""
+    """At most 10 ms above three rounds of the same requests, p50, and no growth with the store.
+    Beside it what is above three plain reads: that counts the EHR's own work on a write too."""
     small, large = (results[f"proposals_{size}"] for size in SIZES)
     commit, trip = large["guarded_commit"]["p50_ms"], large["round_trip"]["p50_ms"]
     return {
-        "above_three_round_trips_p50_ms": round(commit - 3 * trip, 2),
+        "above_three_reads_p50_ms": round(commit - 3 * trip, 2),
         "above_bare_rounds_p50_ms": round(commit - large["bare"]["p50_ms"], 2),
         "budget_ms": BUDGET_MS,
-        "holds": commit <= 3 * trip + BUDGET_MS,
+        "holds": commit <= large["bare"]["p50_ms"] + BUDGET_MS,
         "large_to_small": round(commit / small["guarded_commit"]["p50_ms"], 2),
     }
 

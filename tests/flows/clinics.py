@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pytest
 
 import chartgate
 from chartgate.adapters.fhir_r4.adapter import FhirR4, open_adapter
@@ -60,24 +61,33 @@ class Killed(BaseException):
     """As if the process were killed here."""
 
 
-def killing(number: int, place: str) -> Any:
-    """A `Database.change` that dies before or after the transaction of that number."""
-    change = Database.change
+def kill_around(patch: pytest.MonkeyPatch, number: int, place: str) -> None:
+    """The worker dies before or after its change of that number."""
+    change, change_at_once = Database.change, Database.change_at_once
     count = 0
 
     @asynccontextmanager
-    async def dying(database: Database, *events: AuditEvent) -> AsyncIterator[Any]:
+    async def around() -> AsyncIterator[None]:
         nonlocal count
         count += 1
         here = count == number
         if here and place == "before":
             raise Killed
-        async with change(database, *events) as transaction:
-            yield transaction
+        yield
         if here:
             raise Killed
 
-    return dying
+    @asynccontextmanager
+    async def dying(database: Database, *events: AuditEvent) -> AsyncIterator[Any]:
+        async with around(), change(database, *events) as transaction:
+            yield transaction
+
+    async def dying_at_once(database: Database, *arguments: Any, **options: Any) -> Any:
+        async with around():
+            return await change_at_once(database, *arguments, **options)
+
+    patch.setattr(Database, "change", dying)
+    patch.setattr(Database, "change_at_once", dying_at_once)
 
 
 class TrapSink:

@@ -27,7 +27,7 @@ from tests.flows.clinics import (
     SOFIA,
     Clinic,
     Killed,
-    killing,
+    kill_around,
     open_clinic,
     sample_charter,
 )
@@ -424,7 +424,7 @@ async def test_worker_killed_around_a_transaction_leaves_what_another_finishes(
     """The commit has three: intent, receipt, verdict."""
     approved = await clinic.approved()
     with monkeypatch.context() as patch:
-        patch.setattr(Database, "change", killing(number, place))
+        kill_around(patch, number, place)
         with pytest.raises(Killed):
             await commits.commit_next(clinic.gate, "w1")
     done = await clinic.commit_until_done(approved)

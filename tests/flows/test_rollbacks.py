@@ -10,8 +10,7 @@ from chartgate.flows import halts, rollbacks
 from chartgate.flows.proposals import show
 from chartgate.model.principal import Principal
 from chartgate.model.proposal import Proposal, Status
-from chartgate.store.database import Database
-from tests.flows.clinics import NORA, OPERATOR, PICKER, SOFIA, Clinic, Killed, killing
+from tests.flows.clinics import NORA, OPERATOR, PICKER, SOFIA, Clinic, Killed, kill_around
 
 WRITES = ("transaction", "create", "patch", "update", "delete")
 
@@ -137,7 +136,7 @@ async def test_worker_killed_around_a_transaction_of_a_rollback_leaves_what_anot
     await ask(clinic, verified)
     clinic.hospital.journal.clear()
     with monkeypatch.context() as patch:
-        patch.setattr(Database, "change", killing(number, place))
+        kill_around(patch, number, place)
         with pytest.raises(Killed):
             await rollbacks.rollback_next(clinic.gate, "w1")
     assert (await run_until_done(clinic, verified)).status is Status.ROLLED_BACK

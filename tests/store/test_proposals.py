@@ -269,10 +269,10 @@ async def test_attempts_keep_intent_and_verdict(database: Database) -> None:
     body = canonical_bytes({"resourceType": "Slot", "id": "1"})
     before = Copy(reference="Slot/1", version="1", digest=digest(body), body=body, as_of=START)
     prepared = Prepared(write=WRITE, before=(before,))
+    for expected in (1, 2, 3):
+        number = await store.intend(EVENT, made, made, "commit", prepared, at=START)
+        assert number == expected
     async with database.change(EVENT) as transaction:
-        for expected in (1, 2, 3):
-            number = await store.insert_attempt(transaction, made, "commit", prepared, at=START)
-            assert number == expected
         await store.end_attempt(transaction, made, "commit", 2, "not-applied", at=START)
     first, second, third = await store.attempts(made.id, "commit")
     assert first.prepared == prepared
@@ -282,6 +282,23 @@ async def test_attempts_keep_intent_and_verdict(database: Database) -> None:
     verdicts = [a.verdict for a in await store.attempts(made.id, "commit")]
     assert verdicts == ["applied", "not-applied", "applied"], "a verdict is final"
     assert await store.attempts(made.id, "rollback") == ()
+
+
+async def test_intent_of_a_worker_whose_lease_passed_leaves_nothing(database: Database) -> None:
+    store = ProposalStore(database)
+    made = await insert(database, proposal())
+    events = "SELECT count(*) FROM audit_event WHERE tenant = $1"
+    before = await database.fetch_value(events)
+    stale = replace(made, fence=made.fence + 1)
+    prepared = Prepared(write=WRITE, before=())
+    with pytest.raises(VersionConflict, match="look at it again"):
+        await store.intend(EVENT, stale, stale, "commit", prepared, at=START)
+    with pytest.raises(VersionConflict, match="look at it again"):
+        await store.move_at_once(EVENT, stale, stale, at=START)
+    assert await store.attempts(made.id, "commit") == ()
+    assert await database.fetch_value(events) == before
+    await store.move_at_once(EVENT, made, made, at=START)
+    assert await database.fetch_value(events) == before + 1
 
 
 async def test_handoff_is_opened_once_for_a_proposal(database: Database) -> None:

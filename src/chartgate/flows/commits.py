@@ -197,10 +197,9 @@ async def _intend(
     at = gate.clock()
     after = moved(proposal, Status.COMMITTING)
     event = event_of(gate, after, "proposal.send", agent, at=at, patient=patient)
-    store = ProposalStore(gate.database)
-    async with gate.database.change(event) as transaction:
-        await store.move(transaction, proposal, after, at=at, keep_lease=True)
-        number = await store.insert_attempt(transaction, after, "commit", prepared, at=at)
+    number = await ProposalStore(gate.database).intend(
+        event, proposal, after, "commit", prepared, at=at
+    )
     return after, number
 
 
@@ -340,9 +339,9 @@ async def _landed(
 ) -> None:
     """The system of record has it: keep what it answered and what would undo it, while it is
     read back."""
-    stored, paths = await asyncio.gather(
+    paths, stored = await asyncio.gather(
+        _differences(gate, before, prepared, receipt),  # first on its way: it is what takes time
         _store_receipt(gate, before, prepared, number, receipt, agent),
-        _differences(gate, before, prepared, receipt),
         return_exceptions=True,
     )
     if isinstance(stored, BaseException):
@@ -406,8 +405,7 @@ async def _verified(gate: Gate, committed: Proposal, paths: Sequence[str], agent
     after = moved(committed, Status.VERIFIED, attempts=0)
     patient = await patient_of_proposal(gate, committed)
     event = event_of(gate, after, "proposal.verify", agent, at=at, patient=patient)
-    async with gate.database.change(event) as transaction:
-        await ProposalStore(gate.database).move(transaction, committed, after, at=at)
+    await ProposalStore(gate.database).move_at_once(event, committed, after, at=at)
 
 
 async def _mismatch(gate: Gate, committed: Proposal, paths: Sequence[str], agent: str) -> None:

@@ -116,9 +116,7 @@ async def _roll_back(gate: Gate, proposal: Proposal, agent: str) -> None:
     at = gate.clock()
     event = event_of(gate, proposal, "proposal.send-rollback", agent, at=at)
     store = ProposalStore(gate.database)
-    async with gate.database.change(event) as transaction:
-        await store.move(transaction, proposal, proposal, at=at, keep_lease=True)
-        number = await store.insert_attempt(transaction, proposal, "rollback", prepared, at=at)
+    number = await store.intend(event, proposal, proposal, "rollback", prepared, at=at)
     try:
         receipt = await send(gate, proposal, prepared.write)
     except (VersionConflict, WriteRefused) as error:

@@ -12,9 +12,9 @@ from typing import Any
 
 import asyncpg
 
-from chartgate.errors import Unavailable, mapped
+from chartgate.errors import Unavailable, VersionConflict, mapped
 from chartgate.model.audit import AuditEvent, leaf_bytes
-from chartgate.store.queries import load_queries
+from chartgate.store.queries import chained, load_queries
 
 QUERIES = load_queries("audit.sql")
 
@@ -92,11 +92,28 @@ class Database:
                 raise
             await (transaction.commit() if events else transaction.rollback())
 
+    async def change_at_once(
+        self, event: AuditEvent, *steps: tuple[str, Sequence[Any]], otherwise: str
+    ) -> Any:
+        """A change in one round trip: statements that return one value, with their parameters
+        after the tenant. Gives the value of the last one. Raises VersionConflict with the
+        sentence `otherwise` where the first changes no row; then nothing was done."""
+        query = chained(*(query for query, _ in steps), QUERIES["insert_audit_events"])
+        parameters = [parameter for _, each in steps for parameter in each]
+        parameters += _audit_columns(self.tenant, [event])
+        async with self.connection() as connection:
+            with mapped({asyncpg.DivisionByZeroError: VersionConflict}, otherwise):
+                return await connection.fetchval(query, self.tenant, *parameters)
+
     @asynccontextmanager
     async def bookkeeping(self) -> AsyncIterator[Connection]:
         """A transaction that changes no state of ours: leases, attempts, copies, read sets."""
         async with self.connection() as connection, connection.transaction():
             yield connection
+
+    async def bookkeep_row(self, query: str, *parameters: Any) -> Row | None:
+        """As `bookkeeping`, of one statement in one round trip; the tenant is $1."""
+        return await self.fetch_row(query, *parameters)
 
     async def fetch(self, query: str, *parameters: Any) -> list[Row]:
         """All rows of a reading query; the tenant is $1."""
@@ -153,16 +170,19 @@ async def append_audit_events(
     connection: Connection, tenant: str, events: Sequence[AuditEvent]
 ) -> None:
     """Inserts the events; they count once the transaction of `connection` commits."""
-    await connection.execute(
-        QUERIES["insert_audit_events"],
-        tenant,
+    columns = _audit_columns(tenant, events)
+    await connection.execute(QUERIES["insert_audit_events"], tenant, *columns)
+
+
+def _audit_columns(tenant: str, events: Sequence[AuditEvent]) -> list[Any]:
+    return [
         [e.recorded for e in events],
         [e.action for e in events],
         [e.agent for e in events],
         [e.patient for e in events],
         [e.outcome.value for e in events],
         [leaf_bytes(e, tenant=tenant) for e in events],
-    )
+    ]
 
 
 async def open_database(

@@ -8,11 +8,12 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 import asyncpg
 
 from chartgate.errors import InvalidTransition, NotFound, VersionConflict, mapped
+from chartgate.model.audit import AuditEvent
 from chartgate.model.proposal import Content, Proposal, Status, content_bytes, content_from
 from chartgate.model.write import (
     Prepared,
@@ -29,6 +30,8 @@ from chartgate.store.queries import load_queries
 QUERIES = load_queries("proposals.sql")
 
 SAY_KEY_USED = "this idempotency key was used for another proposal; take a new one"
+
+SAY_CHANGED = "the proposal was changed by somebody else meanwhile; look at it again"
 
 Direction = Literal["commit", "rollback"]
 Verdict = Literal["applied", "not-applied", "cannot-tell"]
@@ -149,34 +152,42 @@ class ProposalStore:
         keep_lease: bool = False,
     ) -> None:
         """Writes `after` over `before`. Raises VersionConflict if it is `before` no longer."""
+        parameters = _move_parameters(
+            before, after, at=at, next_try_at=next_try_at, keep_lease=keep_lease
+        )
         result = await transaction.execute(
-            QUERIES["move_proposal"],
-            self._database.tenant,
-            before.id,
-            before.status.value,
-            before.fence,
-            after.status.value,
-            after.content.version,
-            after.content.digest,
-            after.due_at,
-            after.decided_by,
-            after.decided_at,
-            after.decided_digest,
-            after.reason,
-            receipt_bytes(after.receipt) if after.receipt else None,
-            write_bytes(after.compensation) if after.compensation else None,
-            after.attempts,
-            next_try_at,
-            at,
-            keep_lease,
-            before.content.version,
+            QUERIES["move_proposal"], self._database.tenant, *parameters
         )
         if result != "UPDATE 1":
-            raise VersionConflict(
-                "the proposal was changed by somebody else meanwhile; look at it again"
-            )
+            raise VersionConflict(SAY_CHANGED)
         if after.content.version != before.content.version:
             await self._insert_content(transaction, after, at=at)
+
+    async def move_at_once(
+        self, event: AuditEvent, before: Proposal, after: Proposal, *, at: datetime
+    ) -> None:
+        """As `move`, with its audit event, in one round trip; the content stays the same."""
+        moving = (QUERIES["move_proposal"], _move_parameters(before, after, at=at))
+        await self._database.change_at_once(event, moving, otherwise=SAY_CHANGED)
+
+    async def intend(
+        self,
+        event: AuditEvent,
+        before: Proposal,
+        after: Proposal,
+        direction: Direction,
+        prepared: Prepared,
+        *,
+        at: datetime,
+    ) -> int:
+        """Makes the intent to send durable, in one round trip: the move, which keeps the lease,
+        and the attempt, whose number it gives. Raises VersionConflict as `move`."""
+        moving = (QUERIES["move_proposal"], _move_parameters(before, after, at=at, keep_lease=True))
+        attempt = [after.id, direction, after.fence, prepared_bytes(prepared), at]
+        number: int = await self._database.change_at_once(
+            event, moving, (QUERIES["insert_attempt"], attempt), otherwise=SAY_CHANGED
+        )
+        return number
 
     async def _insert_content(
         self, transaction: Connection, proposal: Proposal, *, at: datetime
@@ -197,14 +208,9 @@ class ProposalStore:
         self, statuses: Sequence[Status], *, now: datetime, lease_until: datetime
     ) -> Proposal | None:
         """The next one to work on, with a new fence; nobody else gets it before the lease ends."""
-        async with self._database.bookkeeping() as transaction:
-            row = await transaction.fetchrow(
-                QUERIES["claim_proposal"],
-                self._database.tenant,
-                [s.value for s in statuses],
-                now,
-                lease_until,
-            )
+        row = await self._database.bookkeep_row(
+            QUERIES["claim_proposal"], [s.value for s in statuses], now, lease_until
+        )
         return None if row is None else _proposal(row)
 
     async def postpone(self, proposal: Proposal, *, until: datetime, failed: bool) -> None:
@@ -245,27 +251,6 @@ class ProposalStore:
         if row is None or not row["ours"]:
             raise InvalidTransition("another worker has taken over this proposal")
         return row["halted"], row["lease_until"]
-
-    async def insert_attempt(
-        self,
-        transaction: Connection,
-        proposal: Proposal,
-        direction: Direction,
-        prepared: Prepared,
-        *,
-        at: datetime,
-    ) -> int:
-        """Makes the intent to send durable (once the transaction commits). Its number."""
-        number: int = await transaction.fetchval(
-            QUERIES["insert_attempt"],
-            self._database.tenant,
-            proposal.id,
-            direction,
-            proposal.fence,
-            prepared_bytes(prepared),
-            at,
-        )
-        return number
 
     async def end_attempt(
         self,
@@ -334,6 +319,36 @@ class ProposalStore:
 async def notify_work(transaction: Connection, kind: str) -> None:
     """Wakes the workers once the transaction commits."""
     await transaction.execute(QUERIES["notify_work"], kind)
+
+
+def _move_parameters(
+    before: Proposal,
+    after: Proposal,
+    *,
+    at: datetime,
+    next_try_at: datetime | None = None,
+    keep_lease: bool = False,
+) -> list[Any]:
+    return [
+        before.id,
+        before.status.value,
+        before.fence,
+        after.status.value,
+        after.content.version,
+        after.content.digest,
+        after.due_at,
+        after.decided_by,
+        after.decided_at,
+        after.decided_digest,
+        after.reason,
+        receipt_bytes(after.receipt) if after.receipt else None,
+        write_bytes(after.compensation) if after.compensation else None,
+        after.attempts,
+        next_try_at,
+        at,
+        keep_lease,
+        before.content.version,
+    ]
 
 
 def _uuid(text: str) -> uuid.UUID:

@@ -57,7 +57,8 @@ UPDATE proposal SET
   decided_at = $10, decided_digest = $11, reason = $12, receipt = $13, compensation = $14,
   attempts = $15, next_try_at = $16, changed_at = $17,
   lease_until = CASE WHEN $18 THEN lease_until END
-WHERE tenant = $1 AND id = $2 AND status = $3 AND fence = $4 AND content_version = $19;
+WHERE tenant = $1 AND id = $2 AND status = $3 AND fence = $4 AND content_version = $19
+RETURNING status;
 
 -- name: claim_proposal
 -- A halt leaves what is only approved where it is; what was sent is still resolved by reading.
