@@ -103,7 +103,7 @@ class Database:
         parameters += _audit_columns(self.tenant, [event])
         async with self.connection() as connection:
             with mapped({asyncpg.DivisionByZeroError: VersionConflict}, otherwise):
-                return await connection.fetchval(query, self.tenant, *parameters)
+                return await connection.fetchval(query, self.tenant, *parameters, column=1)
 
     @asynccontextmanager
     async def bookkeeping(self) -> AsyncIterator[Connection]:

@@ -167,6 +167,7 @@ class ProposalStore:
         self, event: AuditEvent, before: Proposal, after: Proposal, *, at: datetime
     ) -> None:
         """As `move`, with its audit event, in one round trip; the content stays the same."""
+        assert after.content.version == before.content.version, "its content would be lost"
         moving = (QUERIES["move_proposal"], _move_parameters(before, after, at=at))
         await self._database.change_at_once(event, moving, otherwise=SAY_CHANGED)
 

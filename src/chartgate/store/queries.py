@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from functools import lru_cache, partial
 from importlib import resources
 
-RESULT = "SELECT (TABLE result) AS value, 1 / (SELECT count(*) FROM step_0) AS changed"
+# The first step is looked at first, so the others run on what it has locked, or not at all.
+RESULT = "SELECT 1 / (SELECT count(*) FROM step_0) AS changed, (TABLE result) AS value"
 PARAMETER = re.compile(r"\$(\d+)")
 
 
@@ -22,7 +23,7 @@ def chained(*statements: str) -> str:
 
     They share $1, the tenant; the other parameters of each follow those of the one before. The
     first one must change a row (else it is a division by zero, and nothing happens); the one
-    value that the last but one returns is the result. The last is the audit's.
+    value that the last but one returns is the second column. The last is the audit's.
     """
     parts: list[str] = []
     offset = 0
