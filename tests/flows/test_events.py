@@ -1,4 +1,4 @@
-"""Intake end to end on a real store: what is acknowledged is kept, and nothing else is."""
+"""From the inbox to the record, on a real store: each message ends where it should."""
 
 import asyncio
 import json
@@ -10,12 +10,8 @@ from typing import Any
 import orjson
 import pytest
 
-from chartgate.adapters.loader import load_feeds
-from chartgate.config import MllpConfig
-from chartgate.errors import ConfigError
-from chartgate.flows import events
+from chartgate.flows import events, intake
 from chartgate.formats.hl7v2 import parse
-from chartgate.formats.mllp import frame
 from chartgate.gate import Gate
 from chartgate.model.message import Received
 from chartgate.store.database import Database
@@ -37,7 +33,7 @@ def gate(database: Database, clock: FakeClock, tmp_path: Path) -> Gate:
 async def accept(gate: Gate, *raws: bytes, flaw: str = "") -> list[str]:
     """MSA-1 of each answer; "" where there is none."""
     batch = [Received(connection=FEED, raw=raw, flaw=flaw) for raw in raws]
-    answers = await events.accept(gate, batch)
+    answers = await intake.accept(gate, batch)
     return [parse(answer).value("MSA", 1) or "" if answer else "" for answer in answers]
 
 
@@ -72,93 +68,6 @@ async def test_message_when_it_is_durable_is_acknowledged_and_becomes_record(gat
     [event] = await gate.database.fetch("SELECT * FROM event WHERE tenant = $1")
     assert (event["kind"], event["focus"]) == ("SIU^S12", ["Appointment/A1", "Patient/p1"])
     assert await actions(gate.database) == {"message.accept": 1, "message.process": 1}
-
-
-async def test_audit_event_of_a_batch_accounts_for_each_of_its_messages(gate: Gate) -> None:
-    await accept(gate, *(adt(control_id=str(n)) for n in range(3)))
-    [row] = await gate.database.fetch("SELECT body FROM audit_event WHERE tenant = $1")
-    details = json.loads(row["body"])["details"]
-    again = """SELECT encode(sha256(string_agg(digest, ''::bytea ORDER BY id)), 'hex'),
-               min(id)::text, max(id)::text FROM inbox WHERE tenant = $1"""
-    [[digests, first, last]] = await gate.database.fetch(again)
-    assert details == {"count": "3", "digests": digests, "first": first, "last": last}
-
-
-async def test_repeat_when_its_content_is_the_same_gets_the_stored_answer(
-    gate: Gate, clock: FakeClock
-) -> None:
-    received = Received(connection=FEED, raw=adt(control_id="7"))
-    [first] = await events.accept(gate, [received])
-    clock.advance(60)
-    assert await events.accept(gate, [received, received]) == [first, first]
-    assert await InboxStore(gate.database).counts() == {"queued": 1}
-    assert await actions(gate.database) == {"message.accept": 1}
-
-
-@pytest.mark.parametrize("together", [True, False])
-async def test_control_id_when_used_for_other_content_is_refused(
-    gate: Gate, together: bool
-) -> None:
-    one, other = adt(control_id="7"), adt(control_id="7", mrn="2002")
-    if together:
-        assert await accept(gate, one, other) == ["AA", "AE"]
-    else:
-        assert await accept(gate, one) + await accept(gate, other) == ["AA", "AE"]
-    assert await quarantine(gate) == [("control-id collision", "MSH-10", 1)]
-    assert await InboxStore(gate.database).counts() == {"queued": 1}
-
-
-def mangled(**changes: str) -> bytes:
-    """An ADT whose header has these fields replaced, e.g. m9=""."""
-    fields = header().split("|")
-    for name, value in changes.items():
-        fields[int(name[1:]) - 1] = value
-    return message("|".join(fields), patient())
-
-
-@pytest.mark.parametrize(
-    ("raw", "answer", "reason_class", "position"),
-    [
-        (mangled(m10=""), "AR", "header", "MSH-10"),
-        (mangled(m9=""), "AR", "header", "MSH-9"),
-        (mangled(m11="T"), "AR", "header", "MSH-11"),
-        (mangled(m12="3.0"), "AR", "header", "MSH-12"),
-        (mangled(m2="ABCD"), "AE", "header", "MSH-2"),
-        (mangled(m10="x" * 200), "AE", "header", "MSH-10"),
-        (mangled(m3="x" * 700), "AE", "header", "MSH-3"),
-        (adt() + header(control_id="9").encode(), "AE", "structure", "MSH"),
-        (adt().replace(b"Ada", b"\xc3("), "AE", "charset", "MSH-18"),
-        (adt().replace(b"Ada", b"\x00"), "AE", "structure", ""),
-        (b"GET / HTTP/1.1", "", "header", ""),
-        (b"", "", "header", ""),
-    ],
-    ids=range(12),
-)
-async def test_message_when_it_cannot_be_taken_is_refused_and_kept(
-    gate: Gate, raw: bytes, answer: str, reason_class: str, position: str
-) -> None:
-    """Beside a good one, which is not disturbed."""
-    assert await accept(gate, raw, adt(control_id="good")) == [answer, "AA"]
-    assert await quarantine(gate) == [(reason_class, position, 1)]
-    assert await accept(gate, raw) == [answer]
-    assert await quarantine(gate) == [(reason_class, position, 2)]
-    assert (await actions(gate.database))["message.quarantine"] == 2
-
-
-@pytest.mark.parametrize(
-    ("flaw", "answer"), [("too large", "AR"), ("truncated", ""), ("noise", "")]
-)
-async def test_frame_when_flawed_is_kept_and_not_taken(gate: Gate, flaw: str, answer: str) -> None:
-    assert await accept(gate, adt() + b"x" * 100_000, flaw=flaw) == [answer]
-    [[reason_class, _, _]] = await quarantine(gate)
-    [row] = await gate.database.fetch("SELECT length(raw) FROM quarantine WHERE tenant = $1")
-    assert reason_class == flaw
-    assert (row["length"] <= 64 * 1024) == (flaw == "too large")
-
-
-async def test_storage_when_down_is_never_a_positive_answer(gate: Gate) -> None:
-    await gate.database.close()
-    assert await accept(gate, adt(), b"junk", mangled(m10="")) == ["AR", "", "AR"]
 
 
 async def test_unsupported_trigger_is_filtered_with_its_reason(gate: Gate) -> None:
@@ -266,37 +175,6 @@ async def test_connection_when_configured_no_more_keeps_its_messages(
     dict_of(other.config.connections).clear()
     await process_all(other)
     assert await quarantine(other) == [("config", "", 1)]
-
-
-async def test_zone_when_unknown_is_a_sentence(
-    database: Database, clock: FakeClock, tmp_path: Path
-) -> None:
-    gate = feed_gate(database, clock, tmp_path, zone="Mars/Base")
-    with pytest.raises(ConfigError, match="Mars/Base"):
-        await accept(gate, adt())
-
-
-async def test_feeds_of_the_config_listen_and_acknowledge(gate: Gate) -> None:
-    """Over a real socket: two messages and a repeat in one go, three answers in order."""
-    port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    async with load_feeds(gate.config, clock=gate.clock) as feeds:
-        config = dict(gate.config.__dict__) | {"mllp": MllpConfig(port=0)}
-        listening = asyncio.create_task(
-            events.listen(
-                Gate(**{**gate.__dict__, "config": type(gate.config)(**config)}),
-                feeds,
-                ready=lambda _, number: port.set_result(number),
-            )
-        )
-        reader, writer = await asyncio.open_connection("127.0.0.1", await port)
-        writer.write(frame(adt(control_id="1")) + frame(siu(control_id="2")) + frame(adt()))
-        answers = [await reader.readuntil(b"\x1c\r") for _ in range(3)]
-        assert [b"MSA|AA|1" in a or b"MSA|AA|2" in a for a in answers] == [True] * 3
-        assert answers[0] == answers[2]
-        writer.close()
-        listening.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await listening
 
 
 @pytest.mark.skipif(not CORPUS.exists(), reason="the corpora are not beside this checkout")

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from chartgate.errors import Unavailable
-from chartgate.flows import events, notifications
+from chartgate.flows import events, intake, notifications
 from chartgate.formats.webhooks import check_signature, parse_secret
 from chartgate.gate import Gate
 from chartgate.model.message import Received
@@ -115,7 +115,7 @@ def reading(gate: Gate, *types: str) -> CharterBook:
 
 
 async def happen(gate: Gate, *raws: bytes) -> None:
-    await events.accept(gate, [Received(connection=FEED, raw=raw) for raw in raws])
+    await intake.accept(gate, [Received(connection=FEED, raw=raw) for raw in raws])
     while await events.process_next(gate):
         pass
 

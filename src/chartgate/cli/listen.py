@@ -11,7 +11,7 @@ from chartgate.cli.session import gate_on, run_async, running_store_url
 from chartgate.cli.watching import watch_gate
 from chartgate.config import Config, load_config
 from chartgate.errors import ConfigError
-from chartgate.flows import events
+from chartgate.flows import intake
 from chartgate.observe.logs import start_logs
 
 DRAIN_S = 10.0
@@ -47,7 +47,7 @@ async def _listen(config: Config, url: str) -> None:
     ):
         if not feeds:
             raise ConfigError('no connection has a feed; add one with adapter = "hl7v2_mllp"')
-        listening = asyncio.create_task(events.listen(gate, feeds, ready=_ready))
+        listening = asyncio.create_task(intake.listen(gate, feeds, ready=_ready))
         stopped = asyncio.create_task(stopping.wait())
         await asyncio.wait((listening, stopped), return_when=asyncio.FIRST_COMPLETED)
         listening.cancel()

@@ -1,54 +1,42 @@
-"""The walk of an event: a hospital's message becomes durable, then part of the record.
+"""The walk of an event: a hospital's durable message becomes part of the record.
 
-accept: check at the door → inbox, many in one commit → only then the ACKs.
+Before it, `intake.py` has taken the message in.
 process_next: claim lanes → parse → transform → upsert the record, append events and numbered
 notifications, end the messages; all in one transaction, or quarantine with the reason.
 Deliveries are in `notifications.py`.
 """
 
-import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, tzinfo
-from functools import partial
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import asyncpg
 import orjson
 import structlog
 
-from chartgate.config import ConnectionConfig
-from chartgate.errors import ConfigError, Unavailable
+from chartgate.flows.intake import settings_of
 from chartgate.flows.notifications import subscribers_of
 from chartgate.formats.canonical import canonical_bytes, digest
 from chartgate.formats.hl7v2 import MalformedMessage, parse
 from chartgate.gate import Gate
 from chartgate.model.audit import AuditEvent, Outcome
 from chartgate.model.message import (
-    Arrival,
     Event,
     InboxStatus,
     Processed,
     Queued,
-    Received,
     Rejected,
-    Stored,
 )
-from chartgate.model.ports import Feed
 from chartgate.model.resource import Copy, Resource
 from chartgate.store.database import Connection
 from chartgate.store.inbox import InboxStore
 from chartgate.store.outbox import OutboxStore
 from chartgate.store.record import RecordStore
-from chartgate.transform.hl7v2.admission import Refused, admit, collided, storage_unavailable
 from chartgate.transform.hl7v2.datatypes import Unmappable
 from chartgate.transform.hl7v2.engine import merged
 from chartgate.transform.hl7v2.messages import SUPPORTED, Transformed, check_whole, transform
-from chartgate.transform.hl7v2.settings import FeedSettings
 
 LOG = structlog.get_logger()
-LISTENER = "process:listener"
 WORKER = "process:worker"
 PROCESS_MAX = 100  # messages in one transaction: long enough to amortise, short enough to retry
 # What the store says to one message's own content, however often it is tried.
@@ -58,69 +46,6 @@ REFUSALS = (
     asyncpg.ProgramLimitExceededError,
 )
 SAY_UNSUPPORTED = "trigger not supported"
-
-
-async def listen(
-    gate: Gate, feeds: Mapping[str, Feed], *, ready: Callable[[str, int], None]
-) -> None:
-    """Serves all feeds until cancelled; `ready` is told each connection and its port.
-
-    Raises ConfigError where one of them cannot.
-    """
-    for name in feeds:
-        settings_of(gate.config.connections[name])  # a mistake stops here, not at each message
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            for name, feed in feeds.items():
-                tasks.create_task(
-                    feed.listen(MessageIntake(gate), gate.config.mllp, ready=partial(ready, name))
-                )
-    except* ConfigError as group:
-        raise group.exceptions[0] from None
-
-
-class MessageIntake:
-    """Intake: the check at the door as each message comes, then many in one commit."""
-
-    def __init__(self, gate: Gate) -> None:
-        self._gate = gate
-        self._settings: dict[str, FeedSettings] = {}
-
-    def admit(self, received: Received) -> tuple[Received, Arrival | Refused]:
-        """Raises ConfigError where the feed's options are wrong."""
-        name = received.connection
-        settings = self._settings.get(name)
-        if settings is None:
-            settings = settings_of(self._gate.config.connections[name])
-            self._settings[name] = settings
-        return received, admit(received, settings, self._gate.clock())
-
-    async def commit(self, batch: Sequence[tuple[Received, Arrival | Refused]]) -> list[bytes]:
-        """AA only for what is committed, or was before; b"" where there is nobody to answer.
-        Where the store is gone every answer is AR: send it again later."""
-        at = self._gate.clock()
-        inbox = InboxStore(self._gate.database)
-        arrivals = [one for _, one in batch if isinstance(one, Arrival)]
-        event = AuditEvent(recorded=at, action="message.accept", agent=LISTENER)
-        try:
-            stored = iter(await inbox.accept(arrivals, event))
-            settled = [
-                one if isinstance(one, Refused) else _settled(received, one, next(stored), at)
-                for received, one in batch
-            ]
-            refused = [one for one in settled if isinstance(one, Refused)]
-            if refused:
-                await inbox.quarantine([r.rejected for r in refused], *map(_rejection, refused))
-        except Unavailable:
-            LOG.error("intake.storage_unavailable", messages=len(batch))
-            return [storage_unavailable(received, at) for received, _ in batch]
-        return [one.answer if isinstance(one, Refused) else one for one in settled]
-
-
-async def accept(gate: Gate, batch: Sequence[Received]) -> list[bytes]:
-    """Both steps of `MessageIntake` at once: durable, then the answers, in order."""
-    intake = MessageIntake(gate)
-    return await intake.commit([intake.admit(received) for received in batch])
 
 
 async def process_next(gate: Gate) -> int:
@@ -137,21 +62,6 @@ async def process_next(gate: Gate) -> int:
             await inbox.quarantine_in(transaction, rejected)
         audit.extend(outcome.audit for outcome in outcomes)
     return len(claimed)
-
-
-def settings_of(connection: ConnectionConfig) -> FeedSettings:
-    """The settings of a feed, from its options. Raises ConfigError."""
-    options = connection.options
-    return FeedSettings(
-        connection=connection.name,
-        site=connection.site,
-        processing_id=options.get("processing_id", "P"),
-        charset=options.get("charset", ""),
-        zone=_zone(connection.name, options.get("zone", "UTC")),
-        ids_are_identifiers=options.get("id_from") == "identifier",
-        systems=options.get("systems", {}),
-        patient_system=options.get("patient_system", ""),
-    )
 
 
 @dataclass(kw_only=True)
@@ -337,35 +247,6 @@ def _audit(
     )
 
 
-def _settled(received: Received, arrival: Arrival, stored: Stored, at: datetime) -> bytes | Refused:
-    """The answer that may be sent: the stored one, unless it was for another content."""
-    return stored.ack if stored.digest == arrival.digest else collided(received, at)
-
-
-def _rejection(refused: Refused) -> AuditEvent:
-    rejected = refused.rejected
-    details = [("class", rejected.reason_class), ("digest", digest(rejected.raw).hex())]
-    return AuditEvent(
-        recorded=rejected.seen_at,
-        action="message.quarantine",
-        agent=LISTENER,
-        outcome=Outcome.FAILED,
-        reason=rejected.reason,
-        details=tuple(details),
-    )
-
-
 def _site(gate: Gate, message: Queued) -> str:
     connection = gate.config.connections.get(message.connection)
     return connection.site if connection else ""
-
-
-def _zone(connection: str, name: str) -> tzinfo:
-    if name == "UTC":
-        return UTC
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ConfigError(
-            f'[connections.{connection}] zone {name!r} is not known here; e.g. "Europe/Berlin"'
-        ) from None
