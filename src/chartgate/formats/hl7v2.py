@@ -75,29 +75,37 @@ class Separators:
 class Composite:
     """One repetition of one field."""
 
-    __slots__ = ("_separators", "charset", "text")
+    __slots__ = ("_parts", "_separators", "charset", "text")
 
     def __init__(self, text: str, separators: Separators, charset: str) -> None:
         self.text = text
         self.charset = charset
         self._separators = separators
+        self._parts: list[str] | None = None
+
+    def part(self, component: int) -> str:
+        """A component as it was sent, escapes and all; empty if it is not there."""
+        parts = self._parts
+        if parts is None:
+            parts = self._parts = self.text.split(self._separators.component)
+        return parts[component - 1] if component <= len(parts) else ""
 
     def value(self, component: int = 1, subcomponent: int = 1) -> str | None:
         """What stands there with its escapes undone; None if it is empty or not there."""
-        text = self.text
-        marks = self._separators
-        if marks.component in text:
-            parts = text.split(marks.component)
-            if component > len(parts):
-                return None
-            text = parts[component - 1]
-        elif component > 1:
+        parts = self._parts
+        if parts is None:
+            parts = self._parts = self.text.split(self._separators.component)
+        if component > len(parts):
             return None
+        text = parts[component - 1]
+        if not text:
+            return None
+        marks = self._separators
         if marks.subcomponent in text:
-            parts = text.split(marks.subcomponent)
-            if subcomponent > len(parts):
+            inner = text.split(marks.subcomponent)
+            if subcomponent > len(inner):
                 return None
-            text = parts[subcomponent - 1]
+            text = inner[subcomponent - 1]
         elif subcomponent > 1:
             return None
         if marks.escape in text:
