@@ -9,67 +9,41 @@ Source: HL7 v2.9 chapter 2, control.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
-from chartgate.errors import Invalid
+from chartgate.formats.hl7v2_charsets import CHARSETS, read_text, refuse_wide
+from chartgate.formats.hl7v2_delimiters import (
+    ABSENT,
+    ENCODING_DEFAULT,
+    NOTHING_DELIMITS,
+    MalformedMessage,
+    Separators,
+    is_delimiter,
+    separators_of,
+)
+from chartgate.formats.hl7v2_escape import escape, unescape
+
+__all__ = [
+    "ABSENT",
+    "CHARSETS",
+    "NULL",
+    "Composite",
+    "Header",
+    "MalformedMessage",
+    "Message",
+    "Segment",
+    "Separators",
+    "escape",
+    "parse",
+    "read_header",
+    "separators_of",
+    "unescape",
+    "write_segment",
+]
 
 NULL = '""'  # a value that the sender wants removed; an empty one says nothing
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-ABSENT = "\x00"  # stands for a delimiter that the header does not define; never in a message
-ENCODING_DEFAULT = "^~\\&"
 SEGMENT_NAME = re.compile(r"[A-Z][A-Z0-9]{2}")
 MSH = "MSH"
-
-# HL7 table 0211 and the ways in which senders misspell it, to Python's codecs. Of the table are
-# missing: CNS 11643-1992, for which Python has no codec, and UTF-16 and UTF-32, whose bytes
-# cannot pass through MLLP.
-CHARSETS = {
-    "": "ascii",
-    "ASCII": "ascii",
-    "ISO IR6": "ascii",
-    **{f"8859/{part}": f"iso8859-{part}" for part in (1, 2, 3, 4, 5, 6, 7, 8, 9, 15)},
-    **{f"8859-{part}": f"iso8859-{part}" for part in (1, 2, 3, 4, 5, 6, 7, 8, 9, 15)},
-    **{f"ISO-8859-{part}": f"iso8859-{part}" for part in (1, 2, 3, 4, 5, 6, 7, 8, 9, 15)},
-    "ISO IR14": "shift_jis",
-    "ISO IR87": "iso2022_jp_ext",
-    "ISO IR159": "iso2022_jp_ext",
-    "JAS2020": "iso2022_jp_ext",
-    "JIS X 0202": "iso2022_jp_ext",
-    "GB 18030-2000": "gb18030",
-    "KS X 1001": "euc_kr",
-    "BIG-5": "big5",
-    "UNICODE UTF-8": "utf-8",
-    "UTF-8": "utf-8",
-    "UTF8": "utf-8",
-    "WINDOWS-1252": "cp1252",
-}
-
-
-class MalformedMessage(Invalid):
-    """Not a message that can be read. `position` is the field, e.g. "MSH-2"."""
-
-    def __init__(self, sentence: str, *, kind: str, position: str) -> None:
-        super().__init__(sentence)
-        self.kind = kind  # "header", "delimiters", "charset" or "structure"
-        self.position = position
-
-
-@dataclass(frozen=True)
-class Separators:
-    """The delimiters that MSH-1 and MSH-2 define; ABSENT for those they do not."""
-
-    field: str = "|"
-    component: str = "^"
-    repetition: str = "~"
-    escape: str = "\\"
-    subcomponent: str = "&"
-    truncation: str = ABSENT
-
-    @property
-    def encoding(self) -> str:
-        """MSH-2 as it was sent."""
-        parts = (self.component, self.repetition, self.escape, self.subcomponent, self.truncation)
-        return "".join(part for part in parts if part != ABSENT)
 
 
 class Composite:
@@ -114,12 +88,16 @@ class Composite:
 
 
 class Segment:
-    """One line of a message; its fields are split when the first of them is asked for."""
+    """One line of a message; its fields are split when the first of them is asked for.
 
-    __slots__ = ("_fields", "_separators", "charset", "line", "name")
+    `position` counts all segments of its message from 1; 0 where that is not known.
+    """
 
-    def __init__(self, line: str, separators: Separators, charset: str) -> None:
+    __slots__ = ("_fields", "_separators", "charset", "line", "name", "position")
+
+    def __init__(self, line: str, separators: Separators, charset: str, position: int = 0) -> None:
         self.line = line
+        self.position = position
         self.name = line[:3]
         self.charset = charset
         self._separators = separators
@@ -145,8 +123,11 @@ class Segment:
         if not raw:
             return ()
         if self.name == MSH and field <= 2:
-            return (Composite(raw, Separators(*[ABSENT] * 6), self.charset),)
-        parts = raw.split(self._separators.repetition)
+            return (Composite(raw, NOTHING_DELIMITS, self.charset),)
+        mark = self._separators.repetition
+        if mark not in raw:
+            return (Composite(raw, self._separators, self.charset),)
+        parts = raw.split(mark)
         return tuple(Composite(p, self._separators, self.charset) for p in parts if p)
 
     def value(self, field: int, component: int = 1, subcomponent: int = 1) -> str | None:
@@ -158,16 +139,24 @@ class Segment:
 class Message:
     """One message. Nothing after the header is looked at before it is asked for."""
 
-    __slots__ = ("_index", "_text", "charset", "header", "raw", "separators")
+    __slots__ = ("_index", "_text", "charset", "charset_flag", "header", "raw", "separators")
 
-    def __init__(self, raw: bytes, text: str, separators: Separators, charset: str) -> None:
+    def __init__(
+        self,
+        raw: bytes,
+        text: str,
+        separators: Separators,
+        charset: str,
+        charset_flag: str = "",
+    ) -> None:
         self.raw = raw
         self.charset = charset  # Python's name of the codec that read it
+        self.charset_flag = charset_flag  # what is wrong with MSH-18; empty: nothing was seen
         self.separators = separators
         self._text = text
         self._index: dict[str, list[Segment]] | None = None
         end = text.find("\r")
-        self.header = Segment(text if end < 0 else text[:end], separators, charset)
+        self.header = Segment(text if end < 0 else text[:end], separators, charset, 1)
 
     @property
     def text(self) -> str:
@@ -212,15 +201,17 @@ class Message:
     def _split(self) -> dict[str, list[Segment]]:
         field = self.separators.field
         lines: list[str] = []
+        spilled: dict[int, list[str]] = {}
         for line in self._text.split("\r"):
-            named = SEGMENT_NAME.match(line) and line[3:4] in ("", field)
-            if named:
+            if SEGMENT_NAME.match(line) and line[3:4] in ("", field):
                 lines.append(line)
             elif line and lines:  # text that spilled over: it belongs to the field before it
-                lines[-1] += "\n" + line
+                spilled.setdefault(len(lines) - 1, []).append(line)
+        for at, more in spilled.items():
+            lines[at] = "\n".join([lines[at], *more])
         index: dict[str, list[Segment]] = {"": []}
-        for line in lines:
-            segment = Segment(line, self.separators, self.charset)
+        for position, line in enumerate(lines, start=1):
+            segment = Segment(line, self.separators, self.charset, position)
             index[""].append(segment)
             index.setdefault(segment.name, []).append(segment)
         return index
@@ -245,7 +236,7 @@ def read_header(raw: bytes) -> Header | None:
     if raw[start : start + 3] != b"MSH":
         return None
     mark = raw[start + 3 : start + 4]
-    if not mark or not _is_delimiter(mark.decode("latin-1")):
+    if not mark or not is_delimiter(mark.decode("latin-1")):
         return None
     end = raw.find(b"\r", start)
     line = raw[start:] if end < 0 else raw[start:end]
@@ -264,17 +255,6 @@ def read_header(raw: bytes) -> Header | None:
     )
 
 
-@lru_cache(maxsize=256)
-def separators_of(field: str, encoding: str) -> Separators | None:
-    """The delimiters, or None: letters, digits, blanks and repeats would change what is said."""
-    marks = field + encoding
-    if not 2 <= len(encoding) <= 5 or len(set(marks)) != len(marks):
-        return None
-    if not all(_is_delimiter(mark) for mark in marks):
-        return None
-    return Separators(field, *encoding.ljust(5, ABSENT))
-
-
 def parse(raw: bytes, *, charset_default: str = "", header: Header | None = None) -> Message:
     """A message of `raw`. Raises MalformedMessage. Its `header` is read again unless given.
 
@@ -283,11 +263,18 @@ def parse(raw: bytes, *, charset_default: str = "", header: Header | None = None
     """
     header = header or read_header(raw)
     if header is None:
+        refuse_wide(raw)
         raise MalformedMessage("the header cannot be read", kind="header", position="MSH-1")
     if header.fault:
         raise MalformedMessage(header.fault, kind="delimiters", position="MSH-2")
-    charset = _charset(header, charset_default)
-    text = _decode(raw[_start(raw) :], charset)
+    reading = read_text(
+        raw[_start(raw) :],
+        header.field(18),
+        default=charset_default,
+        marked=raw.startswith(BYTE_ORDER_MARK),
+        separators=header.separators,
+    )
+    text = reading.text
     if "\n" in text:
         text = text.replace("\r\n", "\r").replace("\n", "\r")
     if ABSENT in text:
@@ -296,29 +283,7 @@ def parse(raw: bytes, *, charset_default: str = "", header: Header | None = None
         raise MalformedMessage(
             "a second header stands inside the message", kind="structure", position="MSH"
         )
-    return Message(raw, text, header.separators, charset)
-
-
-def escape(value: str, separators: Separators) -> str:
-    """`value` so that it cannot become a delimiter or a segment. `unescape` gives it back,
-    unless the header defines no escape character: then what would delimit becomes a blank."""
-    return value.translate(_escapes(separators))
-
-
-def unescape(text: str, separators: Separators, *, charset: str = "utf-8") -> str:
-    """Escapes undone. What is no escape that the standard names stays as it was sent."""
-    names = _unescapes(separators)
-
-    def replacement(match: re.Match[str]) -> str:
-        name = match[1]
-        if name in names:
-            return names[name]
-        if name[:1] == "X":
-            return _hexadecimal(name[1:], charset) or match[0]
-        return match[0]
-
-    mark = re.escape(separators.escape)
-    return re.sub(f"{mark}([^{mark}]*){mark}", replacement, text)
+    return Message(raw, text, header.separators, reading.charset, reading.flag)
 
 
 def write_segment(name: str, fields: Sequence[str], separators: Separators) -> str:
@@ -327,96 +292,9 @@ def write_segment(name: str, fields: Sequence[str], separators: Separators) -> s
     return separators.field.join([name, *written]) + "\r"
 
 
-@lru_cache(maxsize=256)
-def _escapes(separators: Separators) -> dict[int, str]:
-    marks = {
-        separators.field: "F",
-        separators.component: "S",
-        separators.subcomponent: "T",
-        separators.repetition: "R",
-        separators.escape: "E",
-        separators.truncation: "P",
-    }
-    mark = separators.escape
-    known = mark != ABSENT
-    table = {ord(c): f"{mark}{name}{mark}" if known else " " for c, name in marks.items()}
-    # Line ends, and the bytes that frame a message on the wire.
-    for code in (0x00, 0x0A, 0x0B, 0x0D, 0x1C):
-        table[code] = f"{mark}X{code:02X}{mark}" if known else " "
-    return table
-
-
-@lru_cache(maxsize=256)
-def _unescapes(separators: Separators) -> dict[str, str]:
-    return {
-        "F": separators.field,
-        "S": separators.component,
-        "T": separators.subcomponent,
-        "R": separators.repetition,
-        "E": separators.escape,
-        "P": separators.truncation.replace(ABSENT, "#"),
-        ".br": "\n",
-        ".sp": "\n",
-        "H": "",  # highlighting on and off
-        "N": "",
-    }
-
-
-def _hexadecimal(digits: str, charset: str) -> str:
-    try:
-        content = bytes.fromhex(digits)
-    except ValueError:
-        return ""
-    try:
-        return content.decode(charset)
-    except UnicodeDecodeError:
-        return content.decode("latin-1")
-
-
-def _is_delimiter(mark: str) -> bool:
-    return "!" <= mark <= "~" and not mark.isalnum()
-
-
 def _start(raw: bytes) -> int:
     """Where the first segment begins: after a byte order mark and blank lines."""
     start = len(BYTE_ORDER_MARK) if raw.startswith(BYTE_ORDER_MARK) else 0
     while raw[start : start + 1] in (b"\r", b"\n", b" ", b"\t"):
         start += 1
     return start
-
-
-def _charset(header: Header, default: str) -> str:
-    declared = header.field(18).decode("latin-1")
-    if not declared and not default:
-        return "ascii"
-    names = [n.strip().upper() for n in declared.split(header.separators.repetition)]
-    if names == [""]:
-        names = [default.upper()]
-    codecs = [CHARSETS.get(name) for name in names]
-    for name, codec in zip(names, codecs, strict=True):
-        if codec is None:
-            raise MalformedMessage(
-                f"MSH-18 names a character set that is not known: {name[:40]!r}"
-                if name.isascii()
-                else "MSH-18 names a character set that is not known",
-                kind="charset",
-                position="MSH-18",
-            )
-    # Alternate sets are reached by ISO 2022 escapes, so the codec that knows them reads it all.
-    shifting = [c for c in codecs if c and c.startswith("iso2022")]
-    if shifting:
-        return shifting[0]
-    return codecs[0] or "ascii"
-
-
-def _decode(content: bytes, charset: str) -> str:
-    if charset == "ascii" and not content.isascii():
-        charset = "utf-8"
-    try:
-        return content.decode(charset)
-    except UnicodeDecodeError as error:
-        raise MalformedMessage(
-            f"the bytes at {error.start} are not of the character set {charset}",
-            kind="charset",
-            position="MSH-18",
-        ) from None
