@@ -13,19 +13,14 @@ from typing import Any
 from chartgate.errors import Unprocessable
 from chartgate.formats.hl7v2 import NULL, Composite
 from chartgate.formats.hl7v2_time import fhir_date, fhir_datetime, fhir_instant
-from chartgate.transform.hl7v2.codes import (
-    ADDRESS_TYPE,
-    ADDRESS_USE,
-    CODING_SYSTEMS,
-    CONTACT_SYSTEM,
-    CONTACT_USE,
-    NAME_USE,
-    TERMINOLOGY,
-)
-from chartgate.transform.hl7v2.settings import FeedSettings
+from chartgate.transform.hl7v2.code_maps import TERMINOLOGY, code_map, coding_system_uri, target_of
 
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-V2_TABLE = re.compile(r"HL7\d{4}")
+NAME_USE = code_map("NameType")
+ADDRESS_USE = code_map("AddressType[Use]")
+ADDRESS_TYPE = code_map("AddressType[Type]")
+CONTACT_SYSTEM = code_map("TelecommunicationEquipmentType")
+CONTACT_USE = code_map("TelecommunicationUseCode")
 
 
 class Unmappable(Unprocessable):
@@ -40,12 +35,14 @@ class Unmappable(Unprocessable):
 class Context:
     """What a data type needs beside its own value."""
 
-    settings: FeedSettings
+    systems: Mapping[str, str]  # assigning authority: system URI
+    patient_system: str  # of patient identifiers whose authority `systems` does not name
     zone: tzinfo  # of times without one: MSH-7's where it names one, else the feed's
-    codes: Mapping[str, Any]  # the row's code map
 
 
-Kind = Callable[[Composite, Context], Any]
+Codes = Mapping[str, Any]  # the row's code map; empty without one
+Kind = Callable[[Composite, Context, Codes], Any]
+NO_CODES: Codes = {}
 
 
 def valued(cx: Composite, component: int = 1, subcomponent: int = 1) -> str | None:
@@ -62,12 +59,12 @@ def code_of(cx: Composite, component: int = 1) -> str | None:
     return " ".join(value.split()) if value else None
 
 
-def string(cx: Composite, context: Context) -> str | None:
+def string(cx: Composite, context: Context, codes: Codes) -> str | None:
     """ST, TX, ID: the text."""
     return valued(cx)
 
 
-def boolean(cx: Composite, context: Context) -> bool | None:
+def boolean(cx: Composite, context: Context, codes: Codes) -> bool | None:
     """ID of table 0136."""
     value = valued(cx)
     if value is None:
@@ -79,7 +76,7 @@ def boolean(cx: Composite, context: Context) -> bool | None:
         raise Unmappable("is not Y or N") from None
 
 
-def positive_integer(cx: Composite, context: Context) -> int | None:
+def positive_integer(cx: Composite, context: Context, codes: Codes) -> int | None:
     """NM as positiveInt."""
     value = valued(cx)
     if value is None:
@@ -89,30 +86,34 @@ def positive_integer(cx: Composite, context: Context) -> int | None:
     return int(value)
 
 
-def mapped_code(cx: Composite, context: Context) -> str | None:
+def mapped_code(cx: Composite, context: Context, codes: Codes) -> str | None:
     """CWE[code] by the row's code map; codes outside it raise, as FHIR has no place for them."""
     value = valued(cx)
     if value is None:
         return None
-    found = context.codes.get(value, context.codes.get(value.upper(), context.codes.get("*")))
+    found = translation(value, codes) or codes.get("*")
     if found is None:
         raise Unmappable("holds a code that its table does not map")
     return str(found)
 
 
-def date(cx: Composite, context: Context) -> str | None:
+def date(cx: Composite, context: Context, codes: Codes) -> str | None:
     """DT, DTM as date."""
     return _time(cx, 1, fhir_date, "is not a date")
 
 
-def date_time(cx: Composite, context: Context, component: int = 1) -> str | None:
+def date_time(
+    cx: Composite, context: Context, codes: Codes = NO_CODES, component: int = 1
+) -> str | None:
     """DTM as dateTime."""
     return _time(
         cx, component, lambda text: fhir_datetime(text, zone=context.zone), "is not a timestamp"
     )
 
 
-def instant(cx: Composite, context: Context, component: int = 1) -> str | None:
+def instant(
+    cx: Composite, context: Context, codes: Codes = NO_CODES, component: int = 1
+) -> str | None:
     """DTM as instant."""
     return _time(
         cx,
@@ -122,7 +123,7 @@ def instant(cx: Composite, context: Context, component: int = 1) -> str | None:
     )
 
 
-def identifier(cx: Composite, context: Context) -> dict[str, Any] | None:
+def identifier(cx: Composite, context: Context, codes: Codes) -> dict[str, Any] | None:
     """CX as Identifier."""
     value = valued(cx)
     if value is None:
@@ -131,25 +132,25 @@ def identifier(cx: Composite, context: Context) -> dict[str, Any] | None:
     kind = code_of(cx, 5)
     if kind:
         found["type"] = {"coding": [{"system": f"{TERMINOLOGY}/v2-0203", "code": kind}]}
-    _period(found, date_time(cx, context, 7), date_time(cx, context, 8))
+    period(found, date_time(cx, context, component=7), date_time(cx, context, component=8))
     return found
 
 
-def patient_identifier(cx: Composite, context: Context) -> dict[str, Any] | None:
+def patient_identifier(cx: Composite, context: Context, codes: Codes) -> dict[str, Any] | None:
     """CX as Identifier, in the feed's system of patient identifiers unless it names its own."""
-    found = identifier(cx, context)
-    if found and context.settings.patient_system:
-        found.setdefault("system", context.settings.patient_system)
+    found = identifier(cx, context, codes)
+    if found and context.patient_system:
+        found.setdefault("system", context.patient_system)
     return found
 
 
-def entity_identifier(cx: Composite, context: Context) -> dict[str, Any] | None:
+def entity_identifier(cx: Composite, context: Context, codes: Codes) -> dict[str, Any] | None:
     """EI as Identifier."""
     value = valued(cx)
     if value is None:
         return None
     found: dict[str, Any] = {"value": value}
-    system = _system(valued(cx, 2), valued(cx, 3), valued(cx, 4), context)
+    system = authority_system(valued(cx, 2), valued(cx, 3), valued(cx, 4), context)
     if system:
         found["system"] = system
     elif valued(cx, 2):
@@ -157,38 +158,38 @@ def entity_identifier(cx: Composite, context: Context) -> dict[str, Any] | None:
     return found
 
 
-def human_name(cx: Composite, context: Context) -> dict[str, Any] | None:
+def human_name(cx: Composite, context: Context, codes: Codes) -> dict[str, Any] | None:
     """XPN as HumanName."""
     found: dict[str, Any] = {}
-    _put(found, "use", NAME_USE.get((valued(cx, 7) or "").upper()))
-    _put(found, "family", valued(cx, 1))
-    _put(found, "given", [g for g in (valued(cx, 2), valued(cx, 3)) if g])
-    _put(found, "prefix", [p for p in (valued(cx, 5),) if p])
-    _put(found, "suffix", [s for s in (valued(cx, 4), valued(cx, 6), valued(cx, 14)) if s])
+    put(found, "use", NAME_USE.get((valued(cx, 7) or "").upper()))
+    put(found, "family", valued(cx, 1))
+    put(found, "given", [g for g in (valued(cx, 2), valued(cx, 3)) if g])
+    put(found, "prefix", [p for p in (valued(cx, 5),) if p])
+    put(found, "suffix", [s for s in (valued(cx, 4), valued(cx, 6), valued(cx, 14)) if s])
     if not found.keys() - {"use"}:
         return None
-    _period(found, date_time(cx, context, 12), date_time(cx, context, 13))
+    period(found, date_time(cx, context, component=12), date_time(cx, context, component=13))
     return found
 
 
-def address(cx: Composite, context: Context) -> dict[str, Any] | None:
+def address(cx: Composite, context: Context, codes: Codes) -> dict[str, Any] | None:
     """XAD as Address."""
     found: dict[str, Any] = {}
     kind = (valued(cx, 7) or "").upper()
-    _put(found, "use", ADDRESS_USE.get(kind))
-    _put(found, "type", ADDRESS_TYPE.get(kind))
+    put(found, "use", ADDRESS_USE.get(kind))
+    put(found, "type", ADDRESS_TYPE.get(kind))
     street = [valued(cx, 1, part) for part in (1, 2, 3)]
-    _put(found, "line", [line for line in (*street, valued(cx, 2), valued(cx, 19)) if line])
+    put(found, "line", [line for line in (*street, valued(cx, 2), valued(cx, 19)) if line])
     names = {3: "city", 9: "district", 4: "state", 5: "postalCode", 6: "country"}
     for component, name in names.items():
-        _put(found, name, valued(cx, component))
+        put(found, name, valued(cx, component))
     if not found.keys() - {"use", "type"}:
         return None
-    _period(found, date_time(cx, context, 13), date_time(cx, context, 14))
+    period(found, date_time(cx, context, component=13), date_time(cx, context, component=14))
     return found
 
 
-def contact_point(cx: Composite, context: Context) -> dict[str, Any] | None:
+def contact_point(cx: Composite, context: Context, codes: Codes) -> dict[str, Any] | None:
     """XTN as ContactPoint."""
     equipment = valued(cx, 3) or ""
     electronic = equipment.upper() in ("INTERNET", "X.400")
@@ -208,83 +209,62 @@ def contact_point(cx: Composite, context: Context) -> dict[str, Any] | None:
     system = "email" if by_address else CONTACT_SYSTEM.get(equipment.upper(), "phone")
     found["system"] = system
     mobile = "mobile" if equipment.upper() == "CP" else None
-    _put(found, "use", mobile or CONTACT_USE.get((valued(cx, 2) or "").upper()))
+    put(found, "use", mobile or CONTACT_USE.get((valued(cx, 2) or "").upper()))
     return found
 
 
-def concept(cx: Composite, context: Context) -> dict[str, Any] | None:
+def concept(cx: Composite, context: Context, codes: Codes) -> dict[str, Any] | None:
     """CWE, CE, IS as CodeableConcept; a code map's Coding comes first."""
-    codings = [c for c in (_coding(cx, 1, context), _coding(cx, 4, context)) if c]
     found: dict[str, Any] = {}
-    code = code_of(cx)
-    translated = context.codes.get(code) if code else None
-    if translated:
+    codings = [c for c in (coding_at(cx, 1), coding_at(cx, 4), coding_at(cx, 10)) if c]
+    translated = translation(code_of(cx), codes)
+    if isinstance(translated, dict):
         codings.insert(0, dict(translated))
-    _put(found, "coding", [c for n, c in enumerate(codings) if c not in codings[:n]])
-    _put(found, "text", valued(cx, 9) or (None if code_of(cx) else valued(cx, 2)))
+    put(found, "coding", [c for n, c in enumerate(codings) if c not in codings[:n]])
+    put(found, "text", valued(cx, 9) or (None if code_of(cx) else valued(cx, 2)))
     return found or None
 
 
-def coding(cx: Composite, context: Context) -> dict[str, Any] | None:
+def coding(cx: Composite, context: Context, codes: Codes) -> dict[str, Any] | None:
     """CWE, IS as Coding, by the row's code map where it has the code."""
-    code = code_of(cx)
-    translated = context.codes.get(code) or context.codes.get(code.upper()) if code else None
-    return dict(translated) if translated else _coding(cx, 1, context)
+    translated = translation(code_of(cx), codes)
+    return dict(translated) if isinstance(translated, dict) else coding_at(cx, 1)
 
 
-def location(cx: Composite, context: Context) -> dict[str, Any] | None:
-    """PL as a logical reference to a Location: facility, building, floor, unit, room, bed."""
-    parts = [valued(cx, component) for component in (4, 7, 8, 1, 2, 3)]
-    named = [part for part in parts if part]
-    if not named:
-        return None
-    return {
-        "type": "Location",
-        "identifier": {"value": "/".join(part or "" for part in parts).strip("/")},
-        "display": valued(cx, 9) or ", ".join(named),
-    }
+def translation(code: str | None, codes: Codes) -> Any:
+    """What a code map makes of a code; None: nothing."""
+    return target_of(codes, code) if code and codes else None
 
 
-def practitioner(cx: Composite, context: Context) -> dict[str, Any] | None:
-    """XCN as a logical reference to a Practitioner."""
-    found: dict[str, Any] = {"type": "Practitioner"}
-    value = valued(cx)
-    if value:
-        system = _system(valued(cx, 9, 1), valued(cx, 9, 2), valued(cx, 9, 3), context)
-        found["identifier"] = {"value": value, **({"system": system} if system else {})}
-    name = [valued(cx, 6), valued(cx, 3), valued(cx, 4), valued(cx, 2), valued(cx, 5)]
-    _put(found, "display", " ".join(part for part in name if part))
-    return found if len(found) > 1 else None
-
-
-def _coding(cx: Composite, first: int, context: Context) -> dict[str, Any] | None:
+def coding_at(cx: Composite, first: int) -> dict[str, Any] | None:
+    """The code, display and system that begin at this component."""
     code = code_of(cx, first)
     if code is None:
         return None
     found: dict[str, Any] = {}
-    name = (valued(cx, first + 2) or "").upper()
-    table = f"{TERMINOLOGY}/v2-{name[3:]}" if V2_TABLE.fullmatch(name) else None
-    _put(found, "system", CODING_SYSTEMS.get(name) or table)
+    name = valued(cx, first + 2)
+    put(found, "system", coding_system_uri(name) if name else None)
     found["code"] = code
-    _put(found, "display", valued(cx, first + 1))
+    put(found, "display", valued(cx, first + 1))
+    put(found, "version", valued(cx, {1: 7, 4: 8, 10: 13}[first]))
     return found
 
 
 def _assigned(cx: Composite, context: Context) -> dict[str, Any]:
     names = [valued(cx, 4, part) for part in (1, 2, 3)]
-    system = _system(names[0], names[1], names[2], context)
+    system = authority_system(names[0], names[1], names[2], context)
     if system:
         return {"system": system}
     return {"assigner": {"display": names[0] or names[1]}} if names[0] or names[1] else {}
 
 
-def _system(
+def authority_system(
     namespace: str | None, universal: str | None, kind: str | None, context: Context
 ) -> str | None:
     """The URI of an assigning authority (HD), by the feed's own names first."""
     for name in (namespace, universal):
-        if name and name in context.settings.systems:
-            return context.settings.systems[name]
+        if name and name in context.systems:
+            return context.systems[name]
     if universal and kind:
         if kind.upper() == "ISO" and re.fullmatch(r"[0-2](\.\d+)+", universal):
             return f"urn:oid:{universal}"
@@ -307,33 +287,57 @@ def _time(
         raise Unmappable(sentence) from None
 
 
-def _period(found: dict[str, Any], start: str | None, end: str | None) -> None:
-    period = {k: v for k, v in (("start", start), ("end", end)) if v}
-    if period:
-        found["period"] = period
+def period(found: dict[str, Any], start: str | None, end: str | None) -> None:
+    """Puts a period with what is known of it."""
+    known = {k: v for k, v in (("start", start), ("end", end)) if v}
+    if known:
+        found["period"] = known
 
 
-def _put(found: dict[str, Any], name: str, value: Any) -> None:
+def put(found: dict[str, Any], name: str, value: Any) -> None:
+    """Puts what is there."""
     if value:
         found[name] = value
 
 
-KINDS: Mapping[str, Kind] = {
-    "string": string,
-    "boolean": boolean,
-    "positiveInt": positive_integer,
-    "code": mapped_code,
-    "date": date,
-    "dateTime": date_time,
-    "instant": instant,
-    "Identifier": identifier,
-    "Identifier-patient": patient_identifier,
-    "Identifier-entity": entity_identifier,
-    "HumanName": human_name,
-    "Address": address,
-    "ContactPoint": contact_point,
-    "CodeableConcept": concept,
-    "Coding": coding,
-    "Location": location,
-    "Practitioner": practitioner,
-}
+def birth_time(cx: Composite, context: Context, codes: Codes) -> dict[str, Any] | None:
+    """The time of birth, where one was sent: what stands beside birthDate."""
+    moment = date_time(cx, context)
+    if moment is None or "T" not in moment:
+        return None
+    url = "http://hl7.org/fhir/StructureDefinition/patient-birthTime"
+    return {"extension": [{"url": url, "valueDateTime": moment}]}
+
+
+def licence(cx: Composite, context: Context, codes: Codes) -> dict[str, Any] | None:
+    """DLN as Identifier: number, issuing state, expiry."""
+    value = valued(cx)
+    if value is None:
+        return None
+    found: dict[str, Any] = {"value": value}
+    put(found, "assigner", {"display": valued(cx, 2)} if valued(cx, 2) else None)
+    period(found, None, date_time(cx, context, component=3))
+    return found
+
+
+def restricted(cx: Composite, context: Context, codes: Codes) -> dict[str, Any] | None:
+    """ID of table 0136 as a security label: restricted where it says yes."""
+    if not boolean(cx, context, codes):
+        return None
+    return {"system": f"{TERMINOLOGY}/v3-Confidentiality", "code": "R", "display": "restricted"}
+
+
+def nested_extension(url: str) -> Kind:
+    """A kind that puts a code into an inner extension of this URL."""
+
+    def kind(cx: Composite, context: Context, codes: Codes) -> dict[str, Any] | None:
+        found = concept(cx, context, codes)
+        return {"url": url, "valueCodeableConcept": found} if found else None
+
+    return kind
+
+
+def coded_extension(cx: Composite, context: Context, codes: Codes) -> dict[str, Any] | None:
+    """A code in the "code" part of an extension that has parts."""
+    found = nested_extension("code")(cx, context, codes)
+    return {"extension": [found]} if found else None

@@ -1,151 +1,270 @@
-"""Applies a table to a message: fields to elements, and what the sender wants removed.
+"""Applies tables to segments: what a message says about a resource, and what becomes of the record.
 
 A message says what it says: empty leaves an element as it is, "" removes it, a value sets it. So
-a table gives a draft, and `merged` lays the draft over what the record holds.
+a table gives a draft, and `merged` lays the draft over what the record holds. Each item of a list
+carries the id of the field that it came from ("PID-13.1"), so that a later message replaces the
+items of the fields that it values, and no others.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
-from chartgate.formats.hl7v2 import NULL, Message, Segment
+from chartgate.formats import r4
+from chartgate.formats.hl7v2 import NULL, Composite, Message, Segment, Separators
 from chartgate.model.resource import Resource
-from chartgate.transform.hl7v2.datatypes import KINDS, Context, Unmappable
-from chartgate.transform.hl7v2.tables import Row
+from chartgate.transform.hl7v2.datatypes import Context, Unmappable
+from chartgate.transform.hl7v2.rows import Row, Table
 
-# Of each group at most one element may stand (FHIR's choice types).
-CHOICES = (
-    ("deceasedBoolean", "deceasedDateTime"),
-    ("multipleBirthBoolean", "multipleBirthInteger"),
-)
-ACCUMULATED = ("link",)  # a second merge adds to the first
-DELETED = "D"  # segment action code
+Path = tuple[str, ...]
+Trace = tuple[Segment, Row]
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, slots=True)
 class Draft:
     """What one message says about one resource."""
 
-    resource: Resource
-    removed: tuple[str, ...] = ()  # paths that the sender wants gone
-    defaults: Resource = field(default_factory=dict)  # where neither it nor the record says
+    resource_type: str
+    id: str
+    puts: dict[Path, Any] = field(default_factory=dict)
+    lists: dict[tuple[Path, str], list[Any]] = field(default_factory=dict)  # by list and id prefix
+    cleared: set[tuple[Path, str]] = field(default_factory=set)  # "": not a list
+    defaults: dict[str, Any] = field(default_factory=dict)  # where nobody says otherwise
+    trace: list[Trace] = field(default_factory=list)  # which row took what from where
 
     @property
     def reference(self) -> str:
-        return f"{self.resource['resourceType']}/{self.resource['id']}"
+        """ "Patient/…", by which others refer to it."""
+        return f"{self.resource_type}/{self.id}"
+
+    def put(self, path: str, value: Any) -> None:
+        """Sets an element, unless the value is None; `path` is e.g. "period.start"."""
+        if value is not None:
+            self.puts[tuple(path.split("."))] = value
+
+    def put_new(self, path: str, value: Any) -> None:
+        """As `put`, where nothing has been said about the element yet."""
+        if self.get(path) is None:
+            self.put(path, value)
+
+    def get(self, path: str) -> Any:
+        """What the message says about an element; None: nothing."""
+        return self.puts.get(tuple(path.split(".")))
+
+    def add(self, path: str, prefix: str, item: Any) -> None:
+        """Adds an item to a list; all items of one prefix are replaced together."""
+        if item is None:
+            return
+        items = self.lists.setdefault((tuple(path.split(".")), prefix), [])
+        if not isinstance(item, dict):
+            items.append(item)
+        elif not any({**held, "id": ""} == {**item, "id": ""} for held in items):
+            items.append({"id": f"{prefix}.{len(items) + 1}", **item})
+
+    def refer(self, path: str, to: "Draft | None") -> None:
+        """A reference to another resource of the message."""
+        if to is not None:
+            self.put(path, {"reference": to.reference})
 
 
-def drafted(
-    rows: Sequence[Row], message: Message, context: Context, start: Mapping[str, Any]
-) -> Draft:
-    """A draft by the table. Raises Unmappable with the position of the field."""
-    resource: Resource = dict(start)
-    cleared: list[str] = []
-    for row in rows:
-        name, _, number = row.source.partition("-")
-        for segment in _segments(message, name, every=row.every):
-            if segment.raw(int(number)) == NULL:
-                cleared.append(row.target)
-            elif not (row.unless and _is_valued(message, row.unless)):
-                _apply(row, segment, int(number), context, resource)
-    removed = [path.partition("[")[0] for path in cleared]
-    return Draft(
-        resource=resource,
-        removed=tuple(sorted({path for path in removed if _find(resource, path) is None})),
+def apply(table: Table, segment: Segment, message: Message, draft: Draft, context: Context) -> None:
+    """Adds to the draft what the segment says. Raises Unmappable with the field's position."""
+    fields = segment.fields
+    count = len(fields)
+    marks = message.separators
+    named: dict[tuple[Path, str, int], Any] = {}
+    for row in table.rows:
+        number = row.source.field
+        if number >= count:
+            continue
+        raw = fields[number]
+        if not raw:
+            continue
+        if row.holds is not None and not row.holds(segment, message):
+            continue
+        if raw == NULL:
+            if not row.tail or not row.item:
+                draft.cleared.add((row.path, row.prefix if row.listed else ""))
+            continue
+        if row.kind is None:
+            _place(row, 1, row.constant, draft, named)
+            draft.trace.append((segment, row))
+            continue
+        repetitions = raw.split(marks.repetition) if marks.repetition in raw else (raw,)
+        said = False
+        for nth, text in enumerate(repetitions, 1):
+            if not text:
+                continue
+            value = _value(row, text, segment, marks, context)
+            if value is not None:
+                _place(row, nth, value, draft, named)
+                said = True
+            if not row.listed and value is not None:
+                break
+        if said:
+            draft.trace.append((segment, row))
+
+
+def merged(before: Resource | None, draft: Draft, *, late: bool = False) -> Resource:
+    """The draft laid over what the record holds.
+
+    A late message, older than what the record knows, fills what nobody has said yet and changes
+    nothing else.
+    """
+    result = dict(before) if before else {"resourceType": draft.resource_type, "id": draft.id}
+    if not late:
+        for path, prefix in draft.cleared:
+            if prefix:
+                _replace_items(result, path, prefix, [])
+            elif path not in draft.puts:
+                _remove(result, path)
+    for (path, prefix), items in draft.lists.items():
+        if not late or not _has_items(result, path, prefix):
+            _replace_items(result, path, prefix, items)
+    for path, value in draft.puts.items():
+        rivals = choice_rivals(draft.resource_type, path[0])
+        if late and (_find(result, path) is not None or any(r in result for r in rivals)):
+            continue
+        for rival in rivals:
+            result.pop(rival, None)
+        _set(result, path, value)
+    for name, value in draft.defaults.items():
+        if not any(rival in result for rival in choice_rivals(draft.resource_type, name)):
+            result.setdefault(name, value)
+    return result
+
+
+@cache
+def choice_rivals(resource_type: str, name: str) -> tuple[str, ...]:
+    """The other elements of a choice, of which at most one may stand."""
+    known = r4.elements(resource_type)
+    own = known.get(name)
+    if own is None or not own.choice:
+        return ()
+    return tuple(e.name for e in known.values() if e.base == own.base and e.name != name)
+
+
+def _value(row: Row, text: str, segment: Segment, marks: Separators, context: Context) -> Any:
+    composite = Composite(text, marks, segment.charset)
+    source = row.source
+    if source.component:
+        part = composite.part(source.component)
+        if not part:
+            return None
+        composite = Composite(part, inner_marks(marks), segment.charset)
+        if source.subcomponent:
+            inner = composite.part(source.subcomponent)
+            composite = Composite(inner, inner_marks(marks), segment.charset)
+    kind: Callable[[Composite, Context, Mapping[str, Any]], Any] | None = row.kind
+    assert kind is not None, "a constant has no value to take"
+    try:
+        return kind(composite, context, row.codes)
+    except Unmappable as error:
+        raise Unmappable(f"{source} {error}", position=str(source)) from None
+
+
+def _place(
+    row: Row, nth: int, value: Any, draft: Draft, named: dict[tuple[Path, str, int], Any]
+) -> None:
+    if not row.listed:
+        draft.puts[row.path] = value
+        return
+    if row.item:
+        key = (row.path, row.item, nth if row.kind else 1)
+        item = named.get(key)
+        if item is None:
+            # The item is added first and filled by the rows that follow.
+            items = draft.lists.setdefault((row.path, row.prefix), [])
+            item = named[key] = {"id": f"{row.prefix}.{len(items) + 1}", **row.beside}
+            items.append(item)
+        else:
+            item.update(row.beside)
+        _fill(item, row.tail, value)
+        return
+    if row.tail:
+        item = {**row.beside}
+        _fill(item, row.tail, value)
+    elif isinstance(value, dict):
+        item = {**row.beside, **value}
+    else:
+        item = value
+    draft.add(".".join(row.path), row.prefix, item)
+
+
+def _fill(item: dict[str, Any], tail: Path, value: Any) -> None:
+    """Puts a value under an item; "name[]" on the way makes a list of it."""
+    node = item
+    for name in tail[:-1]:
+        if name.endswith("[]"):
+            node = node.setdefault(name[:-2], [{}])[0]
+        else:
+            held = node.get(name)
+            node[name] = node = {**held} if held else {}
+    last = tail[-1]
+    if last.endswith("[]"):
+        node[last[:-2]] = [*node.get(last[:-2], []), value]
+    else:
+        node[last] = value
+
+
+@cache
+def inner_marks(marks: Separators) -> Separators:
+    """Those with which a component's sub-components read as components."""
+    return Separators(
+        marks.field, marks.subcomponent, marks.repetition, marks.escape, "\x00", marks.truncation
     )
 
 
-def merged(before: Resource | None, draft: Draft) -> Resource:
-    """The draft laid over what the record holds. Lists are replaced, save those that add up."""
-    result = _overlaid(before or {}, draft.resource)
-    for name in ACCUMULATED:
-        held = (before or {}).get(name, [])
-        said = draft.resource.get(name, [])
-        if held and said:
-            result[name] = [*held, *(item for item in said if item not in held)]
-    for path in draft.removed:
-        _remove(result, path.split("."))
-    for group in CHOICES:
-        said_now = [name for name in group if name in draft.resource]
-        for name in group:
-            if said_now and name not in said_now:
-                result.pop(name, None)
-    for name, value in draft.defaults.items():
-        result.setdefault(name, value)
-    return result
+def _replace_items(node: dict[str, Any], path: Path, prefix: str, items: list[Any]) -> None:
+    held = _find(node, path) or []
+    kept = [item for item in held if not _is_of(item, prefix)]
+    found = [*kept, *items]
+    if all(isinstance(item, dict) for item in found):
+        found.sort(key=_rank)
+    if found:
+        _set(node, path, found)
+    elif held:
+        _remove(node, path)
 
 
-def _apply(row: Row, segment: Segment, number: int, context: Context, resource: Resource) -> None:
-    kind = KINDS[row.kind]
-    own = Context(context.settings, context.zone, row.codes)
-    repetitions = segment.repetitions(number)
-    for cx in repetitions if row.many else repetitions[:1]:
-        try:
-            value = kind(cx, own)
-        except Unmappable as error:
-            raise Unmappable(f"{row.source} {error}", position=row.source) from None
-        if value is not None:
-            _place(resource, row.target, value, row.extra)
+def _has_items(node: dict[str, Any], path: Path, prefix: str) -> bool:
+    return any(_is_of(item, prefix) for item in _find(node, path) or ())
 
 
-def _place(resource: Resource, target: str, value: Any, extra: Mapping[str, Any]) -> None:
-    """Puts a value at a path. An item of a list takes what stands beside it, unless it says
-    that itself."""
-    path, marked, tail = target.partition("[]")
-    *parents, last = path.split(".")
-    node = resource
-    for name in parents:
-        node = node.setdefault(name, {})
-    if not marked:
-        node[last] = value
-        return
-    item: Any = value
-    for name in reversed([part for part in tail.split(".") if part]):
-        item = {name: item}
-    if isinstance(item, dict):
-        item = {**extra, **item}
-    items: list[Any] = node.setdefault(last, [])
-    if item not in items:
-        items.append(item)
+def _is_of(item: Any, prefix: str) -> bool:
+    """Items that are bare values carry no id, and are replaced whichever field says others."""
+    return not isinstance(item, dict) or str(item.get("id", "")).rpartition(".")[0] == prefix
 
 
-def _segments(message: Message, name: str, *, every: bool) -> Iterable[Segment]:
-    found = message.segments(name)
-    if not every:
-        return found[:1]
-    return [segment for segment in found if segment.raw(2) != DELETED]
+def _rank(item: Mapping[str, Any]) -> tuple[str, int, int]:
+    prefix, _, nth = str(item.get("id", "")).rpartition(".")
+    segment, _, number = prefix.partition("-")
+    digits = number.partition("-")[0]
+    return segment, int(digits) if digits.isdecimal() else 0, int(nth) if nth.isdecimal() else 0
 
 
-def _is_valued(message: Message, source: str) -> bool:
-    name, _, number = source.partition("-")
-    segment = message.segment(name)
-    return segment is not None and segment.raw(int(number)) not in ("", NULL)
-
-
-def _overlaid(before: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
-    result = dict(before)
-    for name, value in said.items():
-        held = result.get(name)
-        both = isinstance(held, dict) and isinstance(value, dict)
-        # A coded value is one thing; a period or a stay is a folder of values.
-        whole = both and bool({"coding", "code", "text", "reference"} & value.keys())
-        result[name] = _overlaid(held, value) if both and held and not whole else value
-    return result
-
-
-def _find(node: Any, path: str) -> Any:
-    for name in path.split("."):
+def _find(node: Any, path: Path) -> Any:
+    for name in path:
         node = node.get(name) if isinstance(node, dict) else None
     return node
 
 
-def _remove(node: dict[str, Any], path: Sequence[str]) -> None:
+def _set(node: dict[str, Any], path: Path, value: Any) -> None:
+    """Sets a value; what is held by others is copied on the way, never changed."""
+    for name in path[:-1]:
+        held = node.get(name)
+        node[name] = node = dict(held) if isinstance(held, dict) else {}
+    node[path[-1]] = value
+
+
+def _remove(node: dict[str, Any], path: Path) -> None:
     name, *rest = path
     if not rest:
         node.pop(name, None)
     elif isinstance(node.get(name), dict):
         child = dict(node[name])
-        _remove(child, rest)
+        _remove(child, tuple(rest))
         if child:
             node[name] = child
         else:

@@ -1,0 +1,58 @@
+"""What a row may name as its kind: how one repetition of a field becomes a FHIR value."""
+
+from collections.abc import Mapping
+
+from chartgate.transform.hl7v2 import datatypes as basic
+from chartgate.transform.hl7v2 import quantities, references
+from chartgate.transform.hl7v2.datatypes import Kind
+
+KINDS: Mapping[str, Kind] = {
+    "string": basic.string,
+    "boolean": basic.boolean,
+    "positiveInt": basic.positive_integer,
+    "unsignedInt": quantities.unsigned_integer,
+    "decimal": quantities.decimal,
+    "code": basic.mapped_code,
+    "date": basic.date,
+    "BirthTime": basic.birth_time,
+    "Identifier-licence": basic.licence,
+    "Restricted": basic.restricted,
+    "Extension-code": basic.coded_extension,
+    "Extension-species": basic.nested_extension("species"),
+    "Extension-breed": basic.nested_extension("breed"),
+    "dateTime": basic.date_time,
+    "instant": basic.instant,
+    "Identifier": basic.identifier,
+    "Identifier-patient": basic.patient_identifier,
+    "Identifier-entity": basic.entity_identifier,
+    "HumanName": basic.human_name,
+    "Address": basic.address,
+    "ContactPoint": basic.contact_point,
+    "CodeableConcept": basic.concept,
+    "Coding": basic.coding,
+    "Quantity": quantities.quantity,
+    "Unit": quantities.unit_only,
+    "Days": quantities.days,
+    "Range": quantities.number_range,
+    "Period": quantities.period_of_range,
+    "Attachment": quantities.attachment,
+    "Attachment-pointer": quantities.pointer,
+    "Annotation": quantities.annotation,
+    "Timing": quantities.timing,
+    "Practitioner": references.practitioner,
+    "PractitionerRole": references.practitioner_role,
+    "PractitionerRole-NDL": references.person_of_role,
+    "Organization": references.organization,
+    "Organization-code": references.organization_of_code,
+    "Organization-HD": references.organization_of_authority,
+    "Location": references.location,
+    "Location-discharge": references.discharged_to,
+    "Location-HD": references.location_of_authority,
+    "Location-code": references.location_of_code,
+    "Device-HD": references.device,
+    "Device-EI": references.device_of_entity,
+    "uri-HD": references.authority_uri,
+    "string-HD": references.authority_name,
+    "string-XON": references.organization_name,
+    "Role": references.role_code,
+}

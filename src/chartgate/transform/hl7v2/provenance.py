@@ -1,0 +1,86 @@
+"""Provenance: one for each message, from each resource back to segment, field and table row.
+
+Its recorded time is the message's own, since a transformation has no clock: the same message
+gives the same bytes whenever it is transformed.
+"""
+
+import hashlib
+from typing import Any
+
+from chartgate.formats.hl7v2_time import fhir_instant
+from chartgate.transform.hl7v2.code_maps import TERMINOLOGY
+from chartgate.transform.hl7v2.engine import Draft
+from chartgate.transform.hl7v2.identity import Identity
+from chartgate.transform.hl7v2.references import device, organization_of_authority
+from chartgate.transform.hl7v2.work import Work
+
+PARTICIPANT = f"{TERMINOLOGY}/provenance-participant-type"
+UNKNOWN = {
+    "extension": [
+        {
+            "url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason",
+            "valueCode": "unknown",
+        }
+    ]
+}
+ACTIVITY = "http://hl7.org/fhir/uv/v2mappings/CodeSystem/provenance-activity-type-v2-to-fhir"
+MESSAGES = "urn:chartgate:message"  # system of messages by the SHA-256 of their bytes
+ROWS = "urn:chartgate:provenance:rows"  # extension: which rows of which tables made a target
+
+
+def make_provenance(work: Work) -> Draft:
+    """Provenance of all drafts made so far."""
+    message = work.message
+    targets = list(work.drafts.values())
+    content = hashlib.sha256(message.raw).hexdigest()
+    found = work.draft("Provenance", Identity(content, "message"))
+    for draft in targets:
+        found.add("target", "MSH-10", _target(work, draft))
+    sent = message.header.value(7)
+    try:
+        found.put("recorded", fhir_instant(sent or "", zone=work.context.zone))
+    except ValueError:
+        found.put("_recorded", UNKNOWN)
+    coding = {"system": ACTIVITY, "code": "v2-fhir-transformation", "display": message.message_type}
+    found.put("activity", {"coding": [coding]})
+    for cx in message.header.repetitions(4)[:1]:
+        _agent(found, "MSH-4", "author", organization_of_authority(cx, work.context, {}))
+    for cx in message.header.repetitions(3)[:1]:
+        _agent(found, "MSH-3", "transmitter", device(cx, work.context, {}))
+    _agent(
+        found,
+        "MSH-6",
+        "assembler",
+        {"type": "Device", "display": f"Chartgate, tables {work.settings.tables.revision}"},
+    )
+    what = {
+        "type": "DocumentReference",
+        "identifier": {"system": MESSAGES, "value": content},
+        "display": message.header.value(10) or "",
+    }
+    if not what["display"]:
+        del what["display"]
+    found.add("entity", "MSH-10", {"role": "source", "what": what})
+    return found
+
+
+def _target(work: Work, draft: Draft) -> dict[str, Any]:
+    """The reference, and which rows took what from where: "PID[1] 3 5 7 by PID.Patient"."""
+    by_segment: dict[tuple[int, str], list[int]] = {}
+    for segment, row in draft.trace:
+        key = (segment.position, row.id.partition(" ")[0])
+        by_segment.setdefault(key, []).append(row.source.field)
+    target: dict[str, Any] = {"reference": draft.reference}
+    if by_segment:
+        lines = [
+            f"{position} {table} {','.join(map(str, dict.fromkeys(fields)))}"
+            for (position, table), fields in by_segment.items()
+        ]
+        target["extension"] = [{"url": ROWS, "valueString": "; ".join(lines)}]
+    return target
+
+
+def _agent(found: Draft, prefix: str, kind: str, who: dict[str, Any] | None) -> None:
+    if who is not None:
+        role = {"coding": [{"system": PARTICIPANT, "code": kind}]}
+        found.add("agent", prefix, {"type": role, "who": who})

@@ -1,0 +1,240 @@
+"""The tables' own format: one line a row, which field becomes which element, how and when.
+
+A file holds sections, one for each segment and what it becomes part of:
+
+    [PV1 Encounter]
+    let ATND = {"type": [{"coding": [{"code": "ATND"}]}]}
+    PV1-7  | participant[].individual | Practitioner | with ATND
+    PV1-3  | location[now].location   | Location
+    PV1-3  | location[now].status     | = "active"   | if PV1-2 not P
+    PV1-18 | -                        | its meaning is each site's own
+
+Source: "PID-3", a component "PID-3.4", a sub-component "PID-3.4.2", or the bare segment for what
+its presence alone says. Target: a path; "[]" marks the list to which each repetition adds an
+item; rows with one name in it, "[now]", fill one item together. "-": deliberately not mapped,
+and why. Kind: a key of datatypes.KINDS, or a constant, = JSON. Options, parted by ";": `map NAME`
+(a code map), `else CODE` (for a code that it does not hold), `with JSON or let` (what stands beside the value in the item), `if CONDITION`.
+A condition is "PID-29 empty", "PID-29 valued", "PV1-2 is P, I", "PV1-2 not P", joined by `and`.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from chartgate.errors import ConfigError
+from chartgate.formats.hl7v2 import NULL, Message, Segment
+from chartgate.transform.hl7v2.code_maps import code_map
+from chartgate.transform.hl7v2.datatypes import Kind
+from chartgate.transform.hl7v2.kinds import KINDS
+
+SECTION = re.compile(r"\[([A-Z][A-Z0-9]{2}) ([A-Za-z][A-Za-z-]*)\]")
+SOURCE = re.compile(r"([A-Z][A-Z0-9]{2})(?:-(\d{1,3})(?:\.(\d{1,2})(?:\.(\d{1,2}))?)?)?")
+NAME = "[A-Za-z_][A-Za-z0-9]*"
+TARGET = re.compile(rf"{NAME}(\.{NAME})*(\[[a-z0-9-]*\](\.{NAME}(\[\])?)*)?")
+CONDITION = re.compile(r"(\S+) (?:(empty|valued)|(is|not) (.+))")
+
+Holds = Callable[[Segment, Message], bool]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Position:
+    """Where a row reads: field 0 is the segment as a whole."""
+
+    segment: str
+    field: int = 0
+    component: int = 0  # 0: all of the field
+    subcomponent: int = 0
+
+    def __str__(self) -> str:
+        parts = [self.field, self.component, self.subcomponent]
+        numbers = ".".join(str(n) for n in parts if n)
+        return f"{self.segment}-{numbers}" if numbers else self.segment
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One field to one element, ready to apply."""
+
+    id: str  # "PID.Patient PID-5 name[]"
+    source: Position
+    path: tuple[str, ...]  # of the element, or of the list
+    tail: tuple[str, ...] = ()  # under the list's item; empty where the value is the item
+    listed: bool = False
+    item: str = ""  # rows with one name fill one item; empty: one item each
+    prefix: str = ""  # of the item's id, "PID-5"
+    kind: Kind | None = None
+    constant: Any = None
+    codes: Mapping[str, Any] = field(default_factory=dict)
+    beside: Mapping[str, Any] = field(default_factory=dict)
+    holds: Holds | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """The rows of one segment for one resource."""
+
+    name: str  # "PID.Patient"
+    rows: tuple[Row, ...]
+    unmapped: Mapping[str, str] = field(default_factory=dict)  # position: why
+
+
+def parse_tables(text: str, *, where: str) -> dict[str, Table]:
+    """The tables of one file by name. Raises ConfigError with the line."""
+    tables: dict[str, Table] = {}
+    name, rows, unmapped, lets = "", [], {}, {}  # type: ignore[var-annotated]
+    for number, line in enumerate(text.splitlines(), 1):
+        stripped = line.strip()
+        if not stripped or stripped.startswith("#"):
+            continue
+        try:
+            if section := SECTION.fullmatch(stripped):
+                if name:
+                    tables[name] = _closed(name, rows, unmapped)
+                name, rows, unmapped = f"{section[1]}.{section[2]}", [], {}
+                if name in tables:
+                    raise ValueError("the section stands here twice")
+            elif stripped.startswith("let "):
+                let, _, value = stripped[4:].partition("=")
+                lets[let.strip()] = _json(value)
+            elif not name:
+                raise ValueError("a row stands before the first section")
+            else:
+                parsed = parse_row(stripped, table=name, lets=lets)
+                if isinstance(parsed, Row):
+                    rows.append(parsed)
+                else:
+                    unmapped[parsed[0]] = parsed[1]
+        except ValueError as error:
+            raise ConfigError(f"{where}, line {number}: {error}") from None
+    if name:
+        tables[name] = _closed(name, rows, unmapped)
+    return tables
+
+
+def parse_row(
+    line: str,
+    *,
+    table: str,
+    lets: Mapping[str, Any],
+    local_codes: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Row | tuple[str, str]:
+    """One line; (position, reason) for what is deliberately not mapped. Raises ValueError."""
+    cells = [cell.strip() for cell in line.split(" | ")]
+    if len(cells) == 2 and cells[1].startswith("- | "):
+        cells = [cells[0], "-", cells[1][4:]]
+    if len(cells) not in (3, 4):
+        raise ValueError("a row has three or four parts: source | target | kind | options")
+    source = parse_position(cells[0])
+    if source.segment != table.partition(".")[0]:
+        raise ValueError(f"{cells[0]} is not of the section's segment")
+    if cells[1] == "-":
+        return cells[0], cells[2]
+    if not TARGET.fullmatch(cells[1]):
+        raise ValueError(f"{cells[1]!r} is no path of an element")
+    head, bracket, rest = cells[1].partition("[")
+    item, _, tail = rest.partition("]")
+    options = _options(cells[3] if len(cells) == 4 else "", lets, local_codes or {})
+    constant = cells[2].startswith("=")
+    if not constant and cells[2] not in KINDS:
+        raise ValueError(f"{cells[2]!r} is no kind; known are {', '.join(sorted(KINDS))}")
+    return Row(
+        id=f"{table} {source} {cells[1]}",
+        source=source,
+        path=tuple(head.split(".")),
+        tail=tuple(tail.strip(".").split(".")) if tail.strip(".") else (),
+        listed=bool(bracket),
+        item=item,
+        prefix=f"{source.segment}-{source.field}",
+        kind=None if constant else KINDS[cells[2]],
+        constant=_json(cells[2][1:]) if constant else None,
+        **options,
+    )
+
+
+def parse_position(text: str) -> Position:
+    """ "PID-3.4" taken apart. Raises ValueError."""
+    match = SOURCE.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} names no field; e.g. PID-3 or PID-3.4")
+    numbers = [int(number or 0) for number in match.groups()[1:]]
+    return Position(
+        segment=match[1], field=numbers[0], component=numbers[1], subcomponent=numbers[2]
+    )
+
+
+def value_at(segment: Segment | None, position: Position) -> str:
+    """The first repetition's value there; empty if it is not there or the explicit null."""
+    if segment is None:
+        return ""
+    if position.field == 0:
+        return segment.name
+    found = segment.value(position.field, position.component or 1, position.subcomponent or 1)
+    return "" if found is None or found == NULL else found
+
+
+def parse_condition(text: str) -> Holds:
+    """A test on a segment of the row and its message. Raises ValueError."""
+    tests = [_single(part.strip()) for part in text.split(" and ")]
+    if len(tests) == 1:
+        return tests[0]
+    return lambda segment, message: all(test(segment, message) for test in tests)
+
+
+def _single(text: str) -> Holds:
+    match = CONDITION.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is no condition; e.g. `PID-29 empty` or `PV1-2 is P, I`")
+    position = parse_position(match[1])
+    codes = frozenset(code.strip() for code in (match[4] or "").split(","))
+    is_empty, is_not = match[2] == "empty", match[3] == "not"
+
+    def holds(segment: Segment, message: Message) -> bool:
+        own = segment.name == position.segment
+        value = value_at(segment if own else message.segment(position.segment), position)
+        if match[2]:
+            return (not value) is is_empty
+        return (value not in codes) is is_not
+
+    return holds
+
+
+def _options(
+    text: str, lets: Mapping[str, Any], local_codes: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    for part in (part.strip() for part in text.split(";") if part.strip()):
+        word, _, rest = part.partition(" ")
+        if word == "map":
+            options["codes"] = {**code_map(rest), **local_codes.get(rest, {})}
+        elif word == "else":
+            options["codes"] = {**options.get("codes", {}), "*": rest}
+        elif word == "with":
+            value = lets[rest] if rest in lets else _json(rest)
+            options["beside"] = {**options.get("beside", {}), **value}
+        elif word == "if":
+            options["holds"] = parse_condition(rest)
+        else:
+            raise ValueError(f"{word!r} is no option; known are map, else, with, if")
+    return options
+
+
+def _closed(name: str, rows: Sequence[Row], unmapped: Mapping[str, str]) -> Table:
+    """Rows of one named item share the id of the first of them."""
+    prefixes: dict[tuple[tuple[str, ...], str], str] = {}
+    shared = []
+    for row in rows:
+        if row.item:
+            prefix = prefixes.setdefault((row.path, row.item), row.prefix)
+            row = Row(**{**vars(row), "prefix": prefix})
+        shared.append(row)
+    return Table(name=name, rows=tuple(shared), unmapped=dict(unmapped))
+
+
+def _json(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        raise ValueError(f"{text.strip()!r} is no JSON") from None

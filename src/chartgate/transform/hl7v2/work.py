@@ -1,0 +1,57 @@
+"""One transformation under way: the message, its settings, and the drafts made so far."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from chartgate.formats.hl7v2 import Message, Segment
+from chartgate.transform.hl7v2 import engine
+from chartgate.transform.hl7v2.datatypes import Context
+from chartgate.transform.hl7v2.engine import Draft
+from chartgate.transform.hl7v2.identity import Identity, resource_id
+from chartgate.transform.hl7v2.settings import FeedSettings
+
+DELETED = "D"  # HL7 table 0206, segment action code
+
+
+@dataclass(kw_only=True, slots=True)
+class Work:
+    """What the makers share: they take segments and leave drafts."""
+
+    message: Message
+    settings: FeedSettings
+    context: Context
+    drafts: dict[str, Draft] = field(default_factory=dict)  # by reference, in order
+    patient: Draft | None = None
+    encounter: Draft | None = None
+
+    def draft(self, resource_type: str, key: Identity) -> Draft:
+        """The draft of the resource with this key; one for the whole message."""
+        id_ = resource_id(self.settings, resource_type, key)
+        reference = f"{resource_type}/{id_}"
+        found = self.drafts.get(reference)
+        if found is None:
+            found = self.drafts[reference] = Draft(resource_type=resource_type, id=id_)
+        return found
+
+    def apply(self, table: str, segment: Segment | None, draft: Draft) -> None:
+        """Adds what a segment says by one table. Raises Unmappable."""
+        if segment is not None:
+            engine.apply(
+                self.settings.tables.table(table), segment, self.message, draft, self.context
+            )
+
+    def apply_all(self, table: str, segments: Iterable[Segment], draft: Draft) -> None:
+        """As `apply`, for each of several segments."""
+        for segment in segments:
+            self.apply(table, segment, draft)
+
+    def segment(self, name: str) -> Segment | None:
+        """The first segment of that name."""
+        return self.message.segment(name)
+
+    def segments(self, name: str, *, action_field: int = 0) -> list[Segment]:
+        """All segments of that name, without those that the sender marks as deleted."""
+        found = self.message.segments(name)
+        if not action_field:
+            return list(found)
+        return [segment for segment in found if segment.raw(action_field) != DELETED]
