@@ -34,6 +34,7 @@ from chartgate.model.message import Arrival, Received
 from chartgate.store.database import Database, open_database
 from chartgate.store.embedded import start_embedded
 from chartgate.store.inbox import InboxStore
+from chartgate.store.quarantine import QuarantineStore
 from chartgate.testing.messages import siu
 from chartgate.transform.hl7v2.admission import admit
 from chartgate.transform.hl7v2.settings import FeedSettings
@@ -181,7 +182,7 @@ class Bench:
             "messages": at_first,
             "per_s": round(at_first / elapsed_s, 1),
             "counts": dict(await inbox.counts()),
-            "quarantine": [list(row[:3]) for row in await inbox.quarantine_counts()],
+            "quarantine": [list(row[:3]) for row in await QuarantineStore(database).counts()],
         }
 
     async def _notified(self, count: int) -> dict[str, Any]:

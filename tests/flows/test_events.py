@@ -16,6 +16,7 @@ from chartgate.gate import Gate
 from chartgate.model.message import Received
 from chartgate.store.database import Database
 from chartgate.store.inbox import InboxStore
+from chartgate.store.quarantine import QuarantineStore
 from chartgate.store.record import RecordStore
 from chartgate.testing.clock import FakeClock
 from chartgate.testing.messages import adt, header, merge, message, patient, siu
@@ -84,7 +85,7 @@ async def test_message_when_wrong_inside_is_quarantined_and_delays_no_other(gate
     await process_all(gate)
     assert await InboxStore(gate.database).counts() == {"delivered": 4, "quarantined": 1}
     assert await quarantine(gate) == [("content", "PID-7", 1)]
-    assert b"19801399" not in repr(await InboxStore(gate.database).quarantine_counts()).encode()
+    assert b"19801399" not in repr(await QuarantineStore(gate.database).counts()).encode()
 
 
 @pytest.mark.parametrize("error", [RecursionError, MemoryError, KeyError("secret")])
@@ -193,7 +194,7 @@ async def test_corpus_when_sent_is_accounted_for_to_the_last_message(
     assert "queued" not in counts
     assert sum(codes.values()) == len(raws)
     assert set(codes) <= {"AA", "AE", "AR", ""}
-    reasons = await InboxStore(database).quarantine_counts()
+    reasons = await QuarantineStore(database).counts()
     at_the_door = {"header", "charset", "structure", "control-id collision"}
     refused = sum(count for kind, _, count, _ in reasons if kind in at_the_door)
     assert refused == sum(codes[code] for code in ("AE", "AR", ""))

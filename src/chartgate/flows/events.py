@@ -31,6 +31,7 @@ from chartgate.model.resource import Copy, Resource
 from chartgate.store.database import Connection
 from chartgate.store.inbox import InboxStore
 from chartgate.store.outbox import OutboxStore
+from chartgate.store.quarantine import QuarantineStore
 from chartgate.store.record import RecordStore
 from chartgate.transform.hl7v2.datatypes import Unmappable
 from chartgate.transform.hl7v2.engine import merged
@@ -58,8 +59,11 @@ async def process_next(gate: Gate) -> int:
         outcomes = await _kept(gate, transaction, claimed)
         await inbox.end(transaction, [outcome.processed for outcome in outcomes])
         rejected = [outcome.rejected for outcome in outcomes if outcome.rejected]
+        quarantine = QuarantineStore(gate.database)
         if rejected:
-            await inbox.quarantine_in(transaction, rejected)
+            await quarantine.add_in(transaction, rejected)
+        passed = [o.processed.id for o in outcomes if not o.rejected]
+        await quarantine.settle_in(transaction, passed, at=gate.clock(), by=WORKER)
         audit.extend(outcome.audit for outcome in outcomes)
     return len(claimed)
 

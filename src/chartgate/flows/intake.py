@@ -20,6 +20,7 @@ from chartgate.model.audit import AuditEvent, Outcome
 from chartgate.model.message import Arrival, Received, Stored
 from chartgate.model.ports import Feed
 from chartgate.store.inbox import InboxStore
+from chartgate.store.quarantine import QuarantineStore
 from chartgate.transform.hl7v2.admission import Refused, admit, collided, storage_unavailable
 from chartgate.transform.hl7v2.settings import FeedSettings
 
@@ -77,7 +78,9 @@ class MessageIntake:
             ]
             refused = [one for one in settled if isinstance(one, Refused)]
             if refused:
-                await inbox.quarantine([r.rejected for r in refused], *map(_rejection, refused))
+                await QuarantineStore(self._gate.database).add(
+                    [r.rejected for r in refused], *map(_rejection, refused)
+                )
         except Unavailable:
             LOG.error("intake.storage_unavailable", messages=len(batch))
             return [storage_unavailable(received, at) for received, _ in batch]
@@ -105,9 +108,11 @@ def settings_of(connection: ConnectionConfig) -> FeedSettings:
     )
 
 
-def _settled(received: Received, arrival: Arrival, stored: Stored, at: datetime) -> bytes | Refused:
+def _settled(
+    received: Received, arrival: Arrival, stored: Stored, at: datetime
+) -> bytes | None | Refused:
     """The answer that may be sent: the stored one, unless it was for another content."""
-    return stored.ack if stored.digest == arrival.digest else collided(received, at)
+    return (stored.ack or None) if stored.digest == arrival.digest else collided(received, at)
 
 
 def _rejection(refused: Refused) -> AuditEvent:

@@ -1,10 +1,5 @@
-"""Messages as they came: accepted many in one commit, claimed by patient lane, kept for ever.
+"""Messages as they came: accepted many in one commit, claimed by patient lane, kept for ever."""
 
-What could not be read or transformed stands in the quarantine, with its bytes and the reason.
-"""
-
-import hashlib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -12,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from chartgate.model.audit import AuditEvent, leaf_bytes
-from chartgate.model.message import Arrival, Processed, Queued, Rejected, Stored
+from chartgate.model.message import Arrival, Processed, Queued, Stored
 from chartgate.store.database import Connection, Database
 from chartgate.store.queries import load_queries
 
@@ -26,7 +21,7 @@ LOOKAHEAD = 8  # times the batch: how far to look for lanes that no other worker
 
 
 class InboxStore:
-    """The inbox and the quarantine of one tenant."""
+    """The inbox of one tenant."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -72,55 +67,19 @@ class InboxStore:
 
     async def end(self, transaction: Connection, ended: Sequence[Processed]) -> None:
         """Moves queued messages to where they ended."""
-        status = await transaction.execute(
+        count = await transaction.fetchval(
             QUERIES["end_messages"],
             self._database.tenant,
             [e.id for e in ended],
             [e.status.value for e in ended],
             [e.reason for e in ended],
         )
-        assert status == f"UPDATE {len(ended)}", "only a lane's holder ends its messages"
-
-    async def quarantine(self, rejected: Sequence[Rejected], *audit: AuditEvent) -> None:
-        """Keeps bytes that never became a message of the inbox. Raises Unavailable."""
-        async with self._database.change(*audit) as transaction:
-            await self.quarantine_in(transaction, rejected)
-
-    async def quarantine_in(self, transaction: Connection, rejected: Sequence[Rejected]) -> None:
-        """As `quarantine`, inside the caller's transaction. The same bytes for the same reason
-        are one row, with a count."""
-        first: dict[tuple[str, str, bytes], Rejected] = {}
-        counts: Counter[tuple[str, str, bytes]] = Counter()
-        for one in rejected:
-            key = (one.connection, one.reason_class, hashlib.sha256(one.raw).digest())
-            first.setdefault(key, one)
-            counts[key] += 1
-        keys = sorted(first)  # one order everywhere: no deadlock
-        rows = [first[key] for key in keys]
-        await transaction.execute(
-            QUERIES["upsert_quarantine"],
-            self._database.tenant,
-            [r.connection for r in rows],
-            [r.inbox_id for r in rows],
-            [r.reason_class for r in rows],
-            [r.reason for r in rows],
-            [r.position for r in rows],
-            [digest for _, _, digest in keys],
-            [r.raw for r in rows],
-            [r.seen_at for r in rows],
-            [r.seen_at for r in rows],
-            [counts[key] for key in keys],
-        )
+        assert count == len(ended), "only a lane's holder ends its messages"
 
     async def counts(self) -> Mapping[str, int]:
         """How many messages stand in each status."""
         rows = await self._database.fetch(QUERIES["count_by_status"])
         return {row["status"]: row["count"] for row in rows}
-
-    async def quarantine_counts(self) -> tuple[tuple[str, str, int, datetime], ...]:
-        """Reason class, reason, how many, first seen; the most frequent first."""
-        rows = await self._database.fetch(QUERIES["count_quarantine"])
-        return tuple(tuple(row) for row in rows)
 
     def _accept_parameters(self, arrivals: Sequence[Arrival], audit: AuditEvent) -> list[Any]:
         parts = _body_parts(replace(audit, recorded=NO_TIME), self._database.tenant)

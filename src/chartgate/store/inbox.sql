@@ -8,7 +8,10 @@ WITH taken AS (
   SELECT $1, $2, * FROM unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::int[],
                                $8::int[], $9::bytea[], $10::bytea[], $11::bytea[])
   ON CONFLICT (tenant, connection, sender, control_id) DO NOTHING
-  RETURNING id, digest
+  RETURNING id, digest, connection
+), counted AS (
+  INSERT INTO inbox_change (tenant, connection, received, queued)
+  SELECT $1, connection, count(*), count(*) FROM taken GROUP BY connection
 ), audited AS (
   INSERT INTO audit_event (tenant, recorded, action, agent, outcome, body)
   SELECT $1, $2, $12, $13, $14,
@@ -42,22 +45,19 @@ WHERE tenant = $1 AND id = ANY($2::bigint[])
 ORDER BY id;
 
 -- name: end_messages
-UPDATE inbox SET status = ended.status, reason = ended.reason
-FROM unnest($2::bigint[], $3::text[], $4::text[]) AS ended (id, status, reason)
-WHERE inbox.tenant = $1 AND inbox.id = ended.id AND inbox.status = 'queued';
-
--- name: upsert_quarantine
-INSERT INTO quarantine AS q (tenant, connection, inbox_id, reason_class, reason, position, digest,
-                             raw, first_seen_at, last_seen_at, count)
-SELECT $1, * FROM unnest($2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[],
-                         $7::bytea[], $8::bytea[], $9::timestamptz[], $10::timestamptz[],
-                         $11::int[])
-ON CONFLICT (tenant, connection, reason_class, digest) DO UPDATE
-  SET last_seen_at = EXCLUDED.last_seen_at, count = q.count + EXCLUDED.count;
+WITH moved AS (
+  UPDATE inbox SET status = ended.status, reason = ended.reason, ended_at = clock_timestamp()
+  FROM unnest($2::bigint[], $3::text[], $4::text[]) AS ended (id, status, reason)
+  WHERE inbox.tenant = $1 AND inbox.id = ended.id AND inbox.status = 'queued'
+  RETURNING inbox.connection, inbox.status,
+            CASE inbox.status WHEN 'filtered' THEN inbox.reason ELSE '' END AS why
+), counted AS (
+  INSERT INTO inbox_change (tenant, connection, reason, queued, delivered, quarantined, filtered)
+  SELECT $1, connection, why, -count(*), count(*) FILTER (WHERE status = 'delivered'),
+         count(*) FILTER (WHERE status = 'quarantined'), count(*) FILTER (WHERE status = 'filtered')
+  FROM moved GROUP BY connection, why
+)
+SELECT count(*) FROM moved;
 
 -- name: count_by_status
 SELECT status, count(*) FROM inbox WHERE tenant = $1 GROUP BY status;
-
--- name: count_quarantine
-SELECT reason_class, reason, sum(count)::bigint AS count, min(first_seen_at) AS first_seen_at
-FROM quarantine WHERE tenant = $1 GROUP BY reason_class, reason ORDER BY 3 DESC, 1, 2;

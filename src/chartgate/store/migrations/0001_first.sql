@@ -194,20 +194,27 @@ CREATE TABLE inbox (
   status text NOT NULL DEFAULT 'queued'
     CHECK (status IN ('queued', 'delivered', 'quarantined', 'filtered')),
   reason text,
+  ended_at timestamptz,  -- when it left the queue, by the store's clock
+  edited_from bigint,  -- the quarantine row of whose bytes it is an edited copy
   PRIMARY KEY (tenant, id),
   UNIQUE (tenant, connection, sender, control_id),
   CHECK (status <> 'filtered' OR reason IS NOT NULL)
 );
 CREATE INDEX inbox_queued ON inbox (tenant, id) INCLUDE (lane, merged_lane)
   WHERE status = 'queued';
+CREATE INDEX inbox_filtered ON inbox (tenant, id) WHERE status = 'filtered';
+CREATE INDEX inbox_edited ON inbox (tenant, edited_from) WHERE edited_from IS NOT NULL;
 
--- What could not be taken or transformed, with its bytes. inbox_id is null for bytes that
--- never became a message of the inbox.
+-- What could not be taken or transformed, with its bytes: one row for the same bytes and class.
+-- inbox_id is null for bytes that never became a message of the inbox. Reason and position are
+-- those of the last time.
 CREATE TABLE quarantine (
   tenant text NOT NULL,
   id bigint GENERATED ALWAYS AS IDENTITY,
   connection text NOT NULL,
   inbox_id bigint,
+  sender text NOT NULL DEFAULT '',  -- MSH-3|MSH-4, where there is a header
+  message_type text NOT NULL DEFAULT '',
   reason_class text NOT NULL,
   reason text NOT NULL,
   position text NOT NULL DEFAULT '',
@@ -216,8 +223,52 @@ CREATE TABLE quarantine (
   first_seen_at timestamptz NOT NULL,
   last_seen_at timestamptz NOT NULL,
   count integer NOT NULL DEFAULT 1,
+  status text NOT NULL DEFAULT 'open'
+    CHECK (status IN ('open', 'fixed', 'replayed', 'dismissed')),
+  resolved_at timestamptz,
+  resolved_by text,
+  because text,
   PRIMARY KEY (tenant, id),
-  UNIQUE (tenant, connection, reason_class, digest)
+  UNIQUE (tenant, connection, reason_class, digest),
+  CHECK ((status = 'open') = (resolved_at IS NULL)),
+  CHECK ((status = 'open') = (resolved_by IS NULL)),
+  CHECK (status <> 'dismissed' OR because IS NOT NULL)
+);
+CREATE INDEX quarantine_open ON quarantine (tenant, connection, reason_class, first_seen_at)
+  INCLUDE (last_seen_at, count) WHERE status = 'open';
+CREATE INDEX quarantine_message ON quarantine (tenant, inbox_id) WHERE status = 'open';
+
+-- What each transaction adds to the counts of the inbox, written with it; a worker folds it into
+-- inbox_count. Rows of their own, since one row for all would make every writer wait.
+CREATE TABLE inbox_change (
+  tenant text NOT NULL,
+  id bigint GENERATED ALWAYS AS IDENTITY,
+  connection text NOT NULL,
+  reason text NOT NULL DEFAULT '',  -- of what was filtered
+  at timestamptz NOT NULL DEFAULT now(),
+  received bigint NOT NULL DEFAULT 0,
+  queued bigint NOT NULL DEFAULT 0,
+  delivered bigint NOT NULL DEFAULT 0,
+  quarantined bigint NOT NULL DEFAULT 0,
+  filtered bigint NOT NULL DEFAULT 0,
+  PRIMARY KEY (tenant, id),
+  CHECK (received = delivered + queued + quarantined + filtered)
+);
+
+-- How many messages came and where they stand: of all time (minute is '-infinity'), and of each
+-- of the last minutes, for rates.
+CREATE TABLE inbox_count (
+  tenant text NOT NULL,
+  connection text NOT NULL,
+  reason text NOT NULL,
+  minute timestamptz NOT NULL,
+  received bigint NOT NULL,
+  queued bigint NOT NULL,
+  delivered bigint NOT NULL,
+  quarantined bigint NOT NULL,
+  filtered bigint NOT NULL,
+  PRIMARY KEY (tenant, connection, reason, minute),
+  CHECK (received = delivered + queued + quarantined + filtered)
 );
 
 CREATE TABLE event (
@@ -255,6 +306,49 @@ CREATE TABLE notification (
 );
 CREATE INDEX notification_waiting ON notification (tenant, client, charter, number)
   WHERE delivered_at IS NULL;
+
+-- Messages on their way out. Of each lane one is under way, in the order of their ids; lease and
+-- fence stand with the lane, since only all of it can be held.
+CREATE TABLE outgoing (
+  tenant text NOT NULL,
+  id bigint GENERATED ALWAYS AS IDENTITY,
+  destination text NOT NULL,  -- a connection
+  lane text NOT NULL,
+  control_id text NOT NULL,  -- MSH-10
+  cause text NOT NULL,  -- e.g. "Message/12"
+  patient text,
+  raw bytea NOT NULL,
+  queued_at timestamptz NOT NULL,
+  status text NOT NULL CHECK (status IN ('queued', 'sent', 'acknowledged', 'failed')),
+  attempts integer NOT NULL DEFAULT 0,
+  refusals integer NOT NULL DEFAULT 0,
+  ack bytea,
+  reason text,
+  ended_at timestamptz,
+  applied text CHECK (applied IN ('AA', 'AE', 'AR')),  -- by a later application acknowledgement
+  applied_at timestamptz,
+  PRIMARY KEY (tenant, id),
+  UNIQUE (tenant, control_id, destination),
+  CHECK (status <> 'failed' OR reason IS NOT NULL),
+  CHECK (status <> 'acknowledged' OR ack IS NOT NULL OR applied IS NOT NULL),
+  CHECK (status = 'queued' OR status = 'failed' OR attempts > 0)
+);
+CREATE INDEX outgoing_waiting ON outgoing (tenant, destination, lane, id)
+  WHERE status IN ('queued', 'sent');
+CREATE INDEX outgoing_failed ON outgoing (tenant, destination, id) WHERE status = 'failed';
+
+CREATE TABLE outgoing_lane (
+  tenant text NOT NULL,
+  destination text NOT NULL,
+  lane text NOT NULL,
+  fence bigint NOT NULL DEFAULT 0,
+  lease_until timestamptz,
+  claimed_at timestamptz,
+  next_try_at timestamptz NOT NULL,
+  failures integer NOT NULL DEFAULT 0,  -- in a row
+  last_error text,
+  PRIMARY KEY (tenant, destination, lane)
+);
 
 CREATE TABLE proposal (
   tenant text NOT NULL,
