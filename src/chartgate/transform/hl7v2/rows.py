@@ -12,8 +12,10 @@ A file holds sections, one for each segment and what it becomes part of:
 Source: "PID-3", a component "PID-3.4", a sub-component "PID-3.4.2", or the bare segment for what
 its presence alone says. Target: a path; "[]" marks the list to which each repetition adds an
 item; rows with one name in it, "[now]", fill one item together. "-": deliberately not mapped,
-and why. Kind: a key of datatypes.KINDS, or a constant, = JSON. Options, parted by ";": `map NAME`
-(a code map), `else CODE` (for a code that it does not hold), `with JSON or let` (what stands beside the value in the item), `if CONDITION`.
+and why. "@": taken in code, and where: `OBX-2 | @ | results.py: which element OBX-5 fills`.
+Kind: a key of kinds.KINDS, or a constant, = JSON. Options, parted by ";": `map NAME` (a code
+map), `else CODE` (for a code that it does not hold), `with JSON or let` (what stands beside the
+value in the item), `if CONDITION`.
 A condition is "PID-29 empty", "PID-29 valued", "PV1-2 is P, I", "PV1-2 not P", joined by `and`.
 """
 
@@ -73,45 +75,36 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Remark:
+    """A line that applies nothing: deliberately not mapped, or taken in code."""
+
+    position: str
+    text: str
+    coded: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Table:
     """The rows of one segment for one resource."""
 
     name: str  # "PID.Patient"
     rows: tuple[Row, ...]
     unmapped: Mapping[str, str] = field(default_factory=dict)  # position: why
+    coded: Mapping[str, str] = field(default_factory=dict)  # position: the maker that takes it
 
 
 def parse_tables(text: str, *, where: str) -> dict[str, Table]:
     """The tables of one file by name. Raises ConfigError with the line."""
-    tables: dict[str, Table] = {}
-    name, rows, unmapped, lets = "", [], {}, {}  # type: ignore[var-annotated]
+    sections: dict[str, list[Row | Remark]] = {}
+    lets: dict[str, Any] = {}
     for number, line in enumerate(text.splitlines(), 1):
         stripped = line.strip()
-        if not stripped or stripped.startswith("#"):
-            continue
-        try:
-            if section := SECTION.fullmatch(stripped):
-                if name:
-                    tables[name] = _closed(name, rows, unmapped)
-                name, rows, unmapped = f"{section[1]}.{section[2]}", [], {}
-                if name in tables:
-                    raise ValueError("the section stands here twice")
-            elif stripped.startswith("let "):
-                let, _, value = stripped[4:].partition("=")
-                lets[let.strip()] = _json(value)
-            elif not name:
-                raise ValueError("a row stands before the first section")
-            else:
-                parsed = parse_row(stripped, table=name, lets=lets)
-                if isinstance(parsed, Row):
-                    rows.append(parsed)
-                else:
-                    unmapped[parsed[0]] = parsed[1]
-        except ValueError as error:
-            raise ConfigError(f"{where}, line {number}: {error}") from None
-    if name:
-        tables[name] = _closed(name, rows, unmapped)
-    return tables
+        if stripped and not stripped.startswith("#"):
+            try:
+                _take(stripped, sections, lets)
+            except ValueError as error:
+                raise ConfigError(f"{where}, line {number}: {error}") from None
+    return {name: _closed(name, lines) for name, lines in sections.items()}
 
 
 def parse_row(
@@ -120,18 +113,16 @@ def parse_row(
     table: str,
     lets: Mapping[str, Any],
     local_codes: Mapping[str, Mapping[str, Any]] | None = None,
-) -> Row | tuple[str, str]:
-    """One line; (position, reason) for what is deliberately not mapped. Raises ValueError."""
+) -> Row | Remark:
+    """One line. Raises ValueError."""
     cells = [cell.strip() for cell in line.split(" | ")]
-    if len(cells) == 2 and cells[1].startswith("- | "):
-        cells = [cells[0], "-", cells[1][4:]]
     if len(cells) not in (3, 4):
         raise ValueError("a row has three or four parts: source | target | kind | options")
     source = parse_position(cells[0])
     if source.segment != table.partition(".")[0]:
         raise ValueError(f"{cells[0]} is not of the section's segment")
-    if cells[1] == "-":
-        return cells[0], cells[2]
+    if cells[1] in ("-", "@"):
+        return Remark(position=cells[0], text=cells[2], coded=cells[1] == "@")
     if not TARGET.fullmatch(cells[1]):
         raise ValueError(f"{cells[1]!r} is no path of an element")
     head, bracket, rest = cells[1].partition("[")
@@ -221,16 +212,41 @@ def _options(
     return options
 
 
-def _closed(name: str, rows: Sequence[Row], unmapped: Mapping[str, str]) -> Table:
+def _take(line: str, sections: dict[str, list[Row | Remark]], lets: dict[str, Any]) -> None:
+    """One line of a file: a section's head, a let, or a row of the section under way."""
+    if section := SECTION.fullmatch(line):
+        name = f"{section[1]}.{section[2]}"
+        if name in sections:
+            raise ValueError("the section stands here twice")
+        sections[name] = []
+    elif line.startswith("let "):
+        let, _, value = line[4:].partition("=")
+        lets[let.strip()] = _json(value)
+    elif not sections:
+        raise ValueError("a row stands before the first section")
+    else:
+        name = next(reversed(sections))
+        sections[name].append(parse_row(line, table=name, lets=lets))
+
+
+def _closed(name: str, lines: Sequence[Row | Remark]) -> Table:
     """Rows of one named item share the id of the first of them."""
     prefixes: dict[tuple[tuple[str, ...], str], str] = {}
     shared = []
-    for row in rows:
+    for row in lines:
+        if isinstance(row, Remark):
+            continue
         if row.item:
             prefix = prefixes.setdefault((row.path, row.item), row.prefix)
             row = Row(**{**vars(row), "prefix": prefix})
         shared.append(row)
-    return Table(name=name, rows=tuple(shared), unmapped=dict(unmapped))
+    remarks = [line for line in lines if isinstance(line, Remark)]
+    return Table(
+        name=name,
+        rows=tuple(shared),
+        unmapped={r.position: r.text for r in remarks if not r.coded},
+        coded={r.position: r.text for r in remarks if r.coded},
+    )
 
 
 def _json(text: str) -> Any:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 
@@ -41,6 +41,6 @@ def extended(base: TableSet, rows: Iterable[tuple[str, Row]], *, source: bytes) 
     tables = dict(base.tables)
     for name, row in rows:
         held = tables.get(name) or Table(name=name, rows=())
-        tables[name] = Table(name=name, rows=(*held.rows, row), unmapped=held.unmapped)
+        tables[name] = replace(held, rows=(*held.rows, row))
     content = hashlib.sha256(base.revision.encode() + b"\n" + source)
     return TableSet(tables=tables, revision=content.hexdigest()[:16])
