@@ -5,7 +5,7 @@ message is in `events.py`.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from functools import partial
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -17,15 +17,26 @@ from chartgate.errors import ConfigError, Unavailable
 from chartgate.formats.canonical import digest
 from chartgate.gate import Gate
 from chartgate.model.audit import AuditEvent, Outcome
-from chartgate.model.message import Arrival, Received, Stored
+from chartgate.model.message import Arrival, Expected, Received, SequenceMark, Stored
 from chartgate.model.ports import Feed
 from chartgate.store.inbox import InboxStore
 from chartgate.store.quarantine import QuarantineStore
-from chartgate.transform.hl7v2.admission import Refused, admit, collided, storage_unavailable
+from chartgate.store.sequences import SequenceStore
+from chartgate.transform.hl7v2.admission import (
+    Admission,
+    Refused,
+    admit,
+    collided,
+    opened,
+    out_of_sequence,
+    storage_unavailable,
+)
 from chartgate.transform.hl7v2.settings import FeedSettings
 
 LOG = structlog.get_logger()
 LISTENER = "process:listener"
+
+Admitted = tuple[Received, Admission]
 
 
 async def listen(
@@ -54,7 +65,7 @@ class MessageIntake:
         self._gate = gate
         self._settings: dict[str, FeedSettings] = {}
 
-    def admit(self, received: Received) -> tuple[Received, Arrival | Refused]:
+    def admit(self, received: Received) -> Admitted:
         """Raises ConfigError where the feed's options are wrong."""
         name = received.connection
         settings = self._settings.get(name)
@@ -63,19 +74,13 @@ class MessageIntake:
             self._settings[name] = settings
         return received, admit(received, settings, self._gate.clock())
 
-    async def commit(self, batch: Sequence[tuple[Received, Arrival | Refused]]) -> list[bytes]:
-        """AA only for what is committed, or was before; b"" where there is nobody to answer.
-        Where the store is gone every answer is AR: send it again later."""
+    async def commit(self, batch: Sequence[Admitted]) -> list[bytes | None]:
+        """A positive answer only for what is committed, or was before; b"" where there is nobody
+        to answer, None where no answer is asked for. Where the store is gone every answer is
+        that: send it again later."""
         at = self._gate.clock()
-        inbox = InboxStore(self._gate.database)
-        arrivals = [one for _, one in batch if isinstance(one, Arrival)]
-        event = AuditEvent(recorded=at, action="message.accept", agent=LISTENER)
         try:
-            stored = iter(await inbox.accept(arrivals, event))
-            settled = [
-                one if isinstance(one, Refused) else _settled(received, one, next(stored), at)
-                for received, one in batch
-            ]
+            settled = await self._settled(batch, at)
             refused = [one for one in settled if isinstance(one, Refused)]
             if refused:
                 await QuarantineStore(self._gate.database).add(
@@ -86,8 +91,30 @@ class MessageIntake:
             return [storage_unavailable(received, at) for received, _ in batch]
         return [one.answer if isinstance(one, Refused) else one for one in settled]
 
+    async def _settled(
+        self, batch: Sequence[Admitted], at: datetime
+    ) -> list[bytes | Refused | None]:
+        """What is durable now with its answer; what is refused is not kept yet."""
+        plain: list[Arrival] = []
+        numbered: list[Arrival | SequenceMark] = []
+        for _, one in batch:
+            if isinstance(one, Arrival) and one.sequence is None:
+                plain.append(one)
+            elif not isinstance(one, Refused):
+                numbered.append(one)
+        accepted = AuditEvent(recorded=at, action="message.accept", agent=LISTENER)
+        stored = iter(await InboxStore(self._gate.database).accept(plain, accepted))
+        said: Iterator[Stored | Expected] = iter(())
+        if numbered:
+            moved = AuditEvent(recorded=at, action="feed.sequence", agent=LISTENER)
+            said = iter(await SequenceStore(self._gate.database).accept(numbered, accepted, moved))
+        return [
+            one if isinstance(one, Refused) else _answered(received, one, stored, said, at)
+            for received, one in batch
+        ]
 
-async def accept(gate: Gate, batch: Sequence[Received]) -> list[bytes]:
+
+async def accept(gate: Gate, batch: Sequence[Received]) -> list[bytes | None]:
     """Both steps of `MessageIntake` at once: durable, then the answers, in order."""
     intake = MessageIntake(gate)
     return await intake.commit([intake.admit(received) for received in batch])
@@ -101,6 +128,8 @@ def settings_of(connection: ConnectionConfig) -> FeedSettings:
         site=connection.site,
         processing_id=options.get("processing_id", "P"),
         charset=options.get("charset", ""),
+        sequence=options.get("sequence", False),
+        triggers=tuple(options.get("triggers", "").split()),
         zone=_zone(connection.name, options.get("zone", "UTC")),
         ids_are_identifiers=options.get("id_from") == "identifier",
         systems=options.get("systems", {}),
@@ -108,11 +137,21 @@ def settings_of(connection: ConnectionConfig) -> FeedSettings:
     )
 
 
-def _settled(
-    received: Received, arrival: Arrival, stored: Stored, at: datetime
-) -> bytes | None | Refused:
+def _answered(
+    received: Received,
+    one: Arrival | SequenceMark,
+    stored: Iterator[Stored],
+    said: Iterator[Stored | Expected],
+    at: datetime,
+) -> bytes | Refused | None:
     """The answer that may be sent: the stored one, unless it was for another content."""
-    return (stored.ack or None) if stored.digest == arrival.digest else collided(received, at)
+    became = next(stored) if isinstance(one, Arrival) and one.sequence is None else next(said)
+    if isinstance(one, SequenceMark):
+        assert isinstance(became, Expected), "a mark is never stored"
+        return opened(received, at, expected=became.number)
+    if isinstance(became, Expected):
+        return out_of_sequence(received, at, expected=became.number)
+    return (became.ack or None) if became.digest == one.digest else collided(received, at)
 
 
 def _rejection(refused: Refused) -> AuditEvent:

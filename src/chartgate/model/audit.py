@@ -28,6 +28,7 @@ ACTIONS: Mapping[str, str] = {
     "charter.reload": "charters were read anew; failed: a broken file left the old ones running",
     "charter.resume": "a halt was ended",
     "connection.probe": "a system of record was tried, and the verdicts were stored",
+    "feed.sequence": "the number that a numbered feed must send next was moved",
     "fhir.read": "an AI client read one resource, or was refused it",
     "fhir.search": "an AI client searched, or was refused to",
     "fhir.write": "an AI client tried to write directly and was refused",

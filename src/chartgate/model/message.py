@@ -21,6 +21,8 @@ class Received:
     connection: str
     raw: bytes
     flaw: str = ""  # why these bytes are no message: "too large", "noise", "truncated"
+    # Of whom the peer's certificate lets it send: (MSH-3, MSH-4) or with MSH-11; None: of anyone.
+    senders: frozenset[tuple[str, ...]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,8 +37,19 @@ class Arrival:
     merged_lane: int | None  # that of the patient who is merged away
     digest: bytes  # SHA-256 of `raw`
     raw: bytes
-    ack: bytes
+    ack: bytes  # empty where none is asked for
     received_at: datetime
+    application_ack: str = ""  # MSH-16: "AL" "ER" "SU" "NE"; "" where there can be none
+    sequence: int | None = None  # MSH-13, on a feed that goes by it
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SequenceMark:
+    """A message without content that opens a numbered link (0) or numbers it anew (−1)."""
+
+    connection: str
+    sender: str
+    number: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,6 +63,14 @@ class Stored:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Expected:
+    """The number that a numbered link must send next; −1: whichever it likes. Said to a mark,
+    and to an arrival that was not taken since it has another number."""
+
+    number: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Queued:
     """A message of the inbox whose lane a worker holds."""
 
@@ -58,6 +79,7 @@ class Queued:
     message_type: str
     raw: bytes
     received_at: datetime
+    application_ack: str = ""  # as in Arrival
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

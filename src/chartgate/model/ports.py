@@ -98,9 +98,9 @@ class Intake(Protocol):
         """Looks at one message as it comes."""
         ...
 
-    async def commit(self, batch: Sequence[Admitted]) -> Sequence[bytes]:
+    async def commit(self, batch: Sequence[Admitted]) -> Sequence[bytes | None]:
         """Makes them durable and gives the answers in the same order, when they may be sent; an
-        empty one says: close without an answer."""
+        empty one says: close without an answer, and None: no answer was asked for."""
         ...
 
 

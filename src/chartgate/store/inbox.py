@@ -34,16 +34,22 @@ class InboxStore:
         """
         if not arrivals:
             return ()
-        new = {_key(a): a for a in reversed(arrivals)}  # of repeats in one batch the first
-        first = [a for a in arrivals if new.get(_key(a)) is a]
         async with self._database.standing() as connection:
-            taken = await connection.fetchval(
-                QUERIES["accept_arrivals"], *self._accept_parameters(first, audit)
-            )
-            if taken == len(arrivals):
-                return tuple(Stored(taken=True, ack=a.ack, digest=a.digest) for a in arrivals)
-            stored = await self._accepted(connection, first)
-        return tuple(stored[_key(a)] for a in arrivals)
+            return await self.accept_in(connection, arrivals, audit)
+
+    async def accept_in(
+        self, connection: Connection, arrivals: Sequence[Arrival], audit: AuditEvent
+    ) -> tuple[Stored, ...]:
+        """As `accept`, on the caller's connection; in a transaction it counts once that commits."""
+        new = {key_of(a): a for a in reversed(arrivals)}  # of repeats in one batch the first
+        first = [a for a in arrivals if new.get(key_of(a)) is a]
+        taken = await connection.fetchval(
+            QUERIES["accept_arrivals"], *self._accept_parameters(first, audit)
+        )
+        if taken == len(arrivals):
+            return tuple(Stored(taken=True, ack=a.ack, digest=a.digest) for a in arrivals)
+        stored = await self.accepted_in(connection, first)
+        return tuple(stored[key_of(a)] for a in arrivals)
 
     async def claim(self, transaction: Connection, *, count_max: int) -> tuple[Queued, ...]:
         """The oldest messages whose lanes nobody else holds, in order; the lanes are then held
@@ -96,15 +102,17 @@ class InboxStore:
             [a.digest for a in arrivals],
             [a.raw for a in arrivals],
             [a.ack for a in arrivals],
+            [a.application_ack for a in arrivals],
             audit.action,
             audit.agent,
             audit.outcome.value,
             *(part.replace(NO_TIME_TEXT, recorded) for part in parts),
         ]
 
-    async def _accepted(
+    async def accepted_in(
         self, connection: Connection, arrivals: Sequence[Arrival]
     ) -> dict[tuple[str, str, str], Stored]:
+        """Those of the arrivals that are here already, by `key_of`."""
         rows = await connection.fetch(
             QUERIES["select_accepted"],
             self._database.tenant,
@@ -131,7 +139,8 @@ def _body_parts(audit: AuditEvent, tenant: str) -> tuple[bytes, ...]:
     return (*parts, rest)
 
 
-def _key(arrival: Arrival) -> tuple[str, str, str]:
+def key_of(arrival: Arrival) -> tuple[str, str, str]:
+    """What a sender repeats when it sends the same message again."""
     return arrival.connection, arrival.sender, arrival.control_id
 
 

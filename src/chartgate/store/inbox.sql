@@ -4,9 +4,9 @@
 -- only here is it known how many are new, which ids they got, and what they add up to.
 WITH taken AS (
   INSERT INTO inbox (tenant, received_at, connection, sender, control_id, message_type, lane,
-                     merged_lane, digest, raw, ack)
+                     merged_lane, digest, raw, ack, application_ack)
   SELECT $1, $2, * FROM unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::int[],
-                               $8::int[], $9::bytea[], $10::bytea[], $11::bytea[])
+                               $8::int[], $9::bytea[], $10::bytea[], $11::bytea[], $12::text[])
   ON CONFLICT (tenant, connection, sender, control_id) DO NOTHING
   RETURNING id, digest, connection
 ), counted AS (
@@ -14,11 +14,11 @@ WITH taken AS (
   SELECT $1, connection, count(*), count(*) FROM taken GROUP BY connection
 ), audited AS (
   INSERT INTO audit_event (tenant, recorded, action, agent, outcome, body)
-  SELECT $1, $2, $12, $13, $14,
-         $15 || convert_to(count(*)::text, 'UTF8')
-         || $16 || encode(sha256(string_agg(digest, ''::bytea ORDER BY id)), 'hex')::bytea
-         || $17 || convert_to(min(id)::text, 'UTF8')
-         || $18 || convert_to(max(id)::text, 'UTF8') || $19
+  SELECT $1, $2, $13, $14, $15,
+         $16 || convert_to(count(*)::text, 'UTF8')
+         || $17 || encode(sha256(string_agg(digest, ''::bytea ORDER BY id)), 'hex')::bytea
+         || $18 || convert_to(min(id)::text, 'UTF8')
+         || $19 || convert_to(max(id)::text, 'UTF8') || $20
   FROM taken HAVING count(*) > 0
 )
 SELECT count(*), pg_notify('chartgate_work', '') FROM taken;

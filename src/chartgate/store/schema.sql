@@ -189,7 +189,9 @@ CREATE TABLE inbox (
   merged_lane integer,  -- of the patient who is merged away, which must keep its order too
   digest bytea NOT NULL CHECK (length(digest) = 32),
   raw bytea NOT NULL,
-  ack bytea NOT NULL,
+  ack bytea NOT NULL,  -- empty where none was asked for
+  application_ack text NOT NULL DEFAULT ''  -- MSH-16: when to send a second one, after processing
+    CHECK (application_ack IN ('', 'AL', 'NE', 'ER', 'SU')),
   received_at timestamptz NOT NULL,
   status text NOT NULL DEFAULT 'queued'
     CHECK (status IN ('queued', 'delivered', 'quarantined', 'filtered')),
@@ -204,6 +206,15 @@ CREATE INDEX inbox_queued ON inbox (tenant, id) INCLUDE (lane, merged_lane)
   WHERE status = 'queued';
 CREATE INDEX inbox_filtered ON inbox (tenant, id) WHERE status = 'filtered';
 CREATE INDEX inbox_edited ON inbox (tenant, edited_from) WHERE edited_from IS NOT NULL;
+
+-- Feeds whose messages are numbered: what each sender must send next; -1 is whatever it likes.
+CREATE TABLE feed_sequence (
+  tenant text NOT NULL,
+  connection text NOT NULL,
+  sender text NOT NULL,
+  expected bigint NOT NULL CHECK (expected = -1 OR expected > 0),
+  PRIMARY KEY (tenant, connection, sender)
+);
 
 -- What could not be taken or transformed, with its bytes: one row for the same bytes and class.
 -- inbox_id is null for bytes that never became a message of the inbox. Reason and position are

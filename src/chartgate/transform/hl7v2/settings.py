@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 
-from chartgate.transform.hl7v2.tableset import TableSet, shipped_tables
+from chartgate.transform.hl7v2.overrides import NONE, Overrides
+from chartgate.transform.hl7v2.tableset import TableSet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,4 +22,9 @@ class FeedSettings:
     ids_are_identifiers: bool = False  # the feed sends the ids of its EHR as identifiers
     systems: Mapping[str, str] = field(default_factory=dict)  # assigning authority: system URI
     patient_system: str = ""  # of patient identifiers whose authority `systems` does not name
-    tables: TableSet = field(default_factory=shipped_tables)  # with the site's own rows
+    overrides: Overrides = NONE  # what the site does otherwise
+
+    @property
+    def tables(self) -> TableSet:
+        """The tables that this feed goes by."""
+        return self.overrides.tables
