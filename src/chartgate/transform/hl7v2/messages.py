@@ -14,6 +14,7 @@ from chartgate.model.resource import Resource
 from chartgate.transform.hl7v2.appointments import make_appointment
 from chartgate.transform.hl7v2.datatypes import Context, Unmappable
 from chartgate.transform.hl7v2.engine import Draft
+from chartgate.transform.hl7v2.overrides import apply_overrides
 from chartgate.transform.hl7v2.patients import delete_patient, make_patient, merge_patients
 from chartgate.transform.hl7v2.provenance import make_provenance
 from chartgate.transform.hl7v2.settings import FeedSettings
@@ -35,10 +36,17 @@ class Transformed:
 
 
 def transform(message: Message, settings: FeedSettings) -> Transformed:
-    """What the message says. Its `message_type` must be in SUPPORTED. Raises Unmappable."""
+    """What the message says. Its `message_type` must be in SUPPORTED.
+
+    Raises Unmappable, or Excluded where a rule of the site keeps the message out of the record.
+    """
+    excluded = apply_overrides(message, settings.overrides)
+    if excluded:
+        raise Excluded(excluded)
     context = Context(settings.systems, settings.patient_system, zone_of(message, settings))
     work = Work(message=message, settings=settings, context=context)
     SUPPORTED[message.message_type](work)
+    _add_site_tables(work)
     focus = _focus(work)
     make_provenance(work)
     return Transformed(
@@ -47,6 +55,10 @@ def transform(message: Message, settings: FeedSettings) -> Transformed:
         patient=work.patient.reference if work.patient else None,
         occurred_at=occurred_at(message, work.context.zone),
     )
+
+
+class Excluded(Exception):
+    """A site's filter; its text is the reason."""
 
 
 def check_whole(resource: Resource) -> None:
@@ -87,6 +99,18 @@ def _focus(work: Work) -> tuple[str, ...]:
     """What an event tells of: the patient last, what the message was sent for first."""
     others = [d.reference for d in work.drafts.values() if d is not work.patient]
     return (*others, *([work.patient.reference] if work.patient else []))
+
+
+def _add_site_tables(work: Work) -> None:
+    """Z-segments and others that only this site maps: each goes to the resource of its table's
+    type that was made last before it."""
+    for name in work.settings.overrides.added:
+        segment_name, _, resource_type = name.partition(".")
+        drafts = [d for d in work.drafts.values() if d.resource_type == resource_type]
+        for segment in work.segments(segment_name):
+            before = [d for d in drafts if any(s.position < segment.position for s, _ in d.trace)]
+            if before or drafts:
+                work.apply(name, segment, (before or drafts)[-1])
 
 
 def _visit(work: Work) -> None:

@@ -1,0 +1,285 @@
+"""What one site does otherwise, as data: moved fields, local codes, Z-segments, defaults, filters.
+
+A TOML file beside chartgate.toml, named by the option `overrides` of a feed:
+
+    [[move]]                       # a field that stands somewhere else
+    from = "ZPV-4"
+    to = "PV1-10"
+    if = "PV1-10 empty"            # optional, as are sender and trigger
+
+    [[default]]                    # what a sender leaves out
+    field = "PID-3.4"
+    value = "NORTH"
+    sender = "ADT1|NORTH"          # MSH-3|MSH-4
+
+    [codes.AdministrativeSex]      # local codes, over those of the official map
+    1 = "male"
+
+    [[row]]                        # a row more, in the tables' own format
+    table = "ZPI Patient"
+    row = 'ZPI-3 | extension[].valueString | string | with {"url": "urn:north:ward-note"}'
+
+    [[filter]]                     # messages that this site does not want in the record
+    trigger = "ADT^A31"
+    if = "PV1-2 is T"
+    reason = "training patients"
+"""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from typing import Any
+
+from chartgate.errors import ConfigError
+from chartgate.formats.hl7v2 import Message, Segment, escape
+from chartgate.transform.hl7v2.code_maps import map_names
+from chartgate.transform.hl7v2.rows import (
+    Holds,
+    Position,
+    Row,
+    parse_condition,
+    parse_position,
+    parse_row,
+)
+from chartgate.transform.hl7v2.tableset import TableSet, extended, shipped_tables
+
+WHEN = {"sender", "trigger", "if"}
+KEYS = {
+    "move": WHEN | {"from", "to"},
+    "default": WHEN | {"field", "value"},
+    "filter": WHEN | {"reason"},
+    "row": {"table", "row"},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class When:
+    """Which messages a rule is for; empty: all."""
+
+    sender: str = ""  # MSH-3|MSH-4
+    trigger: str = ""  # "ADT^A08"
+    holds: Holds | None = None
+
+    def matches(self, message: Message) -> bool:
+        """Whether the message is one of them."""
+        header = message.header
+        if self.trigger and message.message_type != self.trigger:
+            return False
+        if self.sender and f"{header.raw(3)}|{header.raw(4)}" != self.sender:
+            return False
+        return self.holds is None or self.holds(header, message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overrides:
+    """One site's rules, and the tables with its rows."""
+
+    moves: tuple[tuple[When, Position, Position], ...] = ()
+    defaults: tuple[tuple[When, Position, str], ...] = ()
+    filters: tuple[tuple[When, str], ...] = ()
+    added: tuple[str, ...] = ()  # tables that the makers do not know: of Z-segments
+    tables: TableSet = field(default_factory=shipped_tables)
+
+    @property
+    def renames_patients(self) -> bool:
+        """Whether a rule can change who a message is about, which decides on its lane."""
+        targets = [position for _, _, position in self.moves]
+        targets += [position for _, position, _ in self.defaults]
+        return any(position.segment in ("PID", "MRG") for position in targets)
+
+
+NONE = Overrides()
+
+
+def parse_overrides(text: str, *, where: str) -> Overrides:
+    """The rules of one file. Raises ConfigError that says where and what is wrong."""
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{where} is no TOML: {error}") from None
+    _check_keys(content, {*KEYS, "codes"}, where)
+    try:
+        codes = _codes(content.get("codes", {}))
+        rows = [_row(entry, codes) for entry in _entries(content, "row")]
+        base = shipped_tables()
+        local = _localised(base, codes)
+        tables = extended(local, rows, source=text.encode())
+        return Overrides(
+            moves=tuple(
+                (_when(e), parse_position(e["from"]), parse_position(e["to"]))
+                for e in _entries(content, "move")
+            ),
+            defaults=tuple(
+                (_when(e), parse_position(e["field"]), str(e["value"]))
+                for e in _entries(content, "default")
+            ),
+            filters=tuple((_when(e), str(e["reason"])) for e in _entries(content, "filter")),
+            added=tuple(dict.fromkeys(name for name, _ in rows if name not in base.tables)),
+            tables=tables,
+        )
+    except KeyError as error:
+        raise ConfigError(f"{where}: a rule lacks the key {error.args[0]!r}") from None
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from None
+
+
+def apply_overrides(message: Message, overrides: Overrides) -> str:
+    """Moves and fills the fields of a message as the site's rules say; its bytes stay.
+
+    Gives the reason where a filter keeps it out of the record, else "".
+    """
+    for when, origin, target in overrides.moves:
+        if when.matches(message):
+            _move(message, origin, target)
+    for when, position, value in overrides.defaults:
+        if when.matches(message):
+            for segment in _segments(message, position.segment):
+                _fill(segment, position, escape(value, message.separators), message)
+    for when, reason in overrides.filters:
+        if when.matches(message):
+            return reason
+    return ""
+
+
+def _segments(message: Message, name: str) -> Sequence[Segment]:
+    return (message.header,) if name == "MSH" else message.segments(name)
+
+
+def _move(message: Message, origin: Position, target: Position) -> None:
+    origins = _segments(message, origin.segment)
+    targets = _segments(message, target.segment)
+    if origin.segment != target.segment:
+        origins, targets = origins[:1], targets[:1]
+    for source, destination in zip(origins, targets, strict=False):
+        text = _raw_at(source, origin, message)
+        if text:
+            _write(destination, target, text, message)
+
+
+def _raw_at(segment: Segment, position: Position, message: Message) -> str:
+    """The field, or a component of its first repetition, as it was sent."""
+    marks = message.separators
+    text = segment.raw(position.field)
+    if not position.component:
+        return text
+    parts = text.split(marks.repetition)[0].split(marks.component)
+    text = parts[position.component - 1] if position.component <= len(parts) else ""
+    if position.subcomponent:
+        parts = text.split(marks.subcomponent)
+        text = parts[position.subcomponent - 1] if position.subcomponent <= len(parts) else ""
+    return text
+
+
+def _fill(segment: Segment, position: Position, value: str, message: Message) -> None:
+    """Writes the value into each repetition that lacks it; a field that is empty gets it only
+    where the rule names the whole field."""
+    marks = message.separators
+    held = segment.raw(position.field)
+    if not position.component:
+        if not held:
+            _put_field(segment, position.field, value)
+        return
+    if not held:
+        return
+    repetitions = [
+        text
+        if _component(text, position, marks.component)
+        else _with_component(text, position, value, message)
+        for text in held.split(marks.repetition)
+    ]
+    _put_field(segment, position.field, marks.repetition.join(repetitions))
+
+
+def _component(text: str, position: Position, mark: str) -> str:
+    parts = text.split(mark)
+    return parts[position.component - 1] if position.component <= len(parts) else ""
+
+
+def _write(segment: Segment, position: Position, text: str, message: Message) -> None:
+    if position.component:
+        first, mark, rest = segment.raw(position.field).partition(message.separators.repetition)
+        text = _with_component(first, position, text, message) + mark + rest
+    _put_field(segment, position.field, text)
+
+
+def _with_component(text: str, position: Position, value: str, message: Message) -> str:
+    marks = message.separators
+    parts = text.split(marks.component)
+    parts += [""] * (position.component - len(parts))
+    if position.subcomponent:
+        inner = parts[position.component - 1].split(marks.subcomponent)
+        inner += [""] * (position.subcomponent - len(inner))
+        inner[position.subcomponent - 1] = value
+        value = marks.subcomponent.join(inner)
+    parts[position.component - 1] = value
+    return marks.component.join(parts)
+
+
+def _put_field(segment: Segment, number: int, text: str) -> None:
+    fields = segment.fields
+    fields += [""] * (number + 1 - len(fields))
+    fields[number] = text
+
+
+def _when(entry: Mapping[str, Any]) -> When:
+    condition = entry.get("if", "")
+    return When(
+        sender=entry.get("sender", ""),
+        trigger=entry.get("trigger", ""),
+        holds=parse_condition(condition) if condition else None,
+    )
+
+
+def _row(entry: Mapping[str, Any], codes: Mapping[str, Any]) -> tuple[str, Row]:
+    name = ".".join(str(entry["table"]).split())
+    if name.count(".") != 1:
+        raise ValueError(f"{entry['table']!r} names no table; e.g. 'ZPI Patient'")
+    row = parse_row(str(entry["row"]), table=name, lets={}, local_codes=codes)
+    if isinstance(row, Row):
+        return name, row
+    raise ValueError("a site's row needs a target; to leave messages out, use [[filter]]")
+
+
+def _codes(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    for name in content:
+        if name not in map_names():
+            near = get_close_matches(name, map_names(), 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ValueError(f"[codes.{name}]: there is no such code map{hint}")
+    return {name: dict(codes) for name, codes in content.items()}
+
+
+def _localised(base: TableSet, codes: Mapping[str, Mapping[str, Any]]) -> TableSet:
+    """The shipped tables, with local codes over those of each map that a row names."""
+    if not codes:
+        return base
+    tables = {
+        name: replace(
+            table,
+            rows=tuple(
+                replace(row, codes={**row.codes, **codes[row.map]}) if row.map in codes else row
+                for row in table.rows
+            ),
+        )
+        for name, table in base.tables.items()
+    }
+    return replace(base, tables=tables)
+
+
+def _entries(content: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = content.get(name, [])
+    if not all(isinstance(entry, dict) for entry in entries) or isinstance(entries, dict):
+        message = f"[{name}] must be written [[{name}]]"
+        raise ConfigError(message)
+    for entry in entries:
+        _check_keys(entry, KEYS[name], f"[[{name}]]")
+    return entries
+
+
+def _check_keys(content: Mapping[str, Any], known: set[str], where: str) -> None:
+    for key in content:
+        if key not in known:
+            near = get_close_matches(key, known, 1)
+            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}"
+            raise ConfigError(f"{where} has the unknown key {key!r}; {hint}")
