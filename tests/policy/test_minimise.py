@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from chartgate.errors import Denied
 from chartgate.formats import r4
+from chartgate.formats.r4_structure import structure_findings
 from chartgate.model.charter import ReadRule
 from chartgate.policy.minimise import (
     META_KEPT,
@@ -18,7 +19,6 @@ from chartgate.policy.minimise import (
     listable_elements,
     minimise,
 )
-from chartgate.policy.structure import structure_findings
 
 CANARY = "CANARY"
 PATIENT: dict[str, Any] = {

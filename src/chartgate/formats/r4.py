@@ -19,20 +19,23 @@ RESOURCE_TYPES_OPEN = ("Resource", "DomainResource")  # stand for any resource
 ELEMENT_LINE = re.compile(r"(\d+)\.\.(\d+|\*) (.*?)( !)?")
 
 # The regular expressions of https://hl7.org/fhir/R4/datatypes.html#primitive, where they bind;
-# fullmatch is used, so none is anchored.
+# fullmatch is used, so none is anchored. Digits are ASCII's, which \d is not.
+YEAR = "[0-9]{4}"
+MONTH = "(0[1-9]|1[0-2])"
+DAY = "(0[1-9]|[12][0-9]|3[01])"
+TIME = r"([01][0-9]|2[0-3]):[0-5][0-9]:([0-5][0-9]|60)(\.[0-9]+)?"
+ZONE = "(Z|[+-]((0[0-9]|1[0-3]):[0-5][0-9]|14:00))"
 PRIMITIVE_SHAPES: Mapping[str, str] = {
     "id": r"[A-Za-z0-9\-\.]{1,64}",
     "code": r"[^\s]+(\s[^\s]+)*",
-    "date": r"\d{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?",
-    "dateTime": r"\d{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01])"
-    r"(T([01]\d|2[0-3]):[0-5]\d:([0-5]\d|60)(\.\d+)?(Z|[+-]((0\d|1[0-3]):[0-5]\d|14:00)))?)?)?",
-    "instant": r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])"
-    r"T([01]\d|2[0-3]):[0-5]\d:([0-5]\d|60)(\.\d+)?(Z|[+-]((0\d|1[0-3]):[0-5]\d|14:00))",
-    "time": r"([01]\d|2[0-3]):[0-5]\d:([0-5]\d|60)(\.\d+)?",
+    "date": f"{YEAR}(-{MONTH}(-{DAY})?)?",
+    "dateTime": f"{YEAR}(-{MONTH}(-{DAY}(T{TIME}{ZONE})?)?)?",
+    "instant": f"{YEAR}-{MONTH}-{DAY}T{TIME}{ZONE}",
+    "time": TIME,
     "uri": r"\S+",
     "url": r"\S+",
     "canonical": r"\S+",
-    "oid": r"urn:oid:[0-2](\.(0|[1-9]\d*))+",
+    "oid": r"urn:oid:[0-2](\.(0|[1-9][0-9]*))+",
     "uuid": r"urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
     "base64Binary": r"[0-9A-Za-z+/=\s]+",  # the published one takes exponential time
     "string": r"[\s\S]+",

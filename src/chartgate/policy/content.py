@@ -8,12 +8,12 @@ from chartgate.errors import Invalid, TooLarge, Unprocessable
 from chartgate.formats import r4
 from chartgate.formats.canonical import canonical_bytes
 from chartgate.formats.compartment import PATIENT_ELEMENTS
+from chartgate.formats.r4_structure import structure_findings
 from chartgate.model.charter import ActionRule
 from chartgate.model.resource import Resource, split_reference
 from chartgate.model.write import Change
 from chartgate.policy.charter_shape import near
 from chartgate.policy.minimise import SUBSETTED
-from chartgate.policy.structure import structure_findings
 
 CHANGES_MAX = 20  # a reviewer can still look at each
 CHANGES_BYTES_MAX = 1_000_000  # a long note in base64 is some 100 kB
