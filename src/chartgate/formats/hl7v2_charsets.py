@@ -150,10 +150,10 @@ def _switching(
         text = read.text
     else:
         text, read, kinds = found
-    if "\x1b$" in text:
+    if "\x1b$" in text or "\x1b(I" in text:
         raise _wrong("a switch to another character set is not ended, or not to be decoded")
     flag = read.flag
-    if separators.escape + "M2" in text:
+    if "left" in kinds:
         flag = "a switch to another character set could not be undone, and is left as it was sent"
     elif "iso2022" in kinds and JAPANESE not in codecs:
         flag = "it switches to Japanese, which MSH-18 does not declare"

@@ -12,8 +12,8 @@ from chartgate.formats.hl7v2_delimiters import ABSENT, Separators
 LINES_MAX = 100  # of one .sp or .sk: a report has no use for more, and memory has a limit
 FORMAT = re.compile(r"\.(br|sp|sk|in|ti|fi|nf|ce)\s*([+-]?\d{0,4})", re.ASCII)
 HEXADECIMAL = re.compile(r"(?:[0-9A-Fa-f]{2})+")
-# Line ends, NUL, and the bytes that frame a message on the wire.
-FORBIDDEN = (0x00, 0x0A, 0x0B, 0x0D, 0x1C)
+# Line ends, NUL, the bytes that frame a message on the wire, and those that switch its characters.
+FORBIDDEN = (0x00, 0x0A, 0x0B, 0x0D, 0x0E, 0x0F, 0x1B, 0x1C)
 
 
 def escape(value: str, separators: Separators) -> str:
@@ -98,8 +98,9 @@ def _hexadecimal(digits: str, charset: str) -> str:
     """The characters, or "" where the digits are none of this character set."""
     if not HEXADECIMAL.fullmatch(digits):
         return ""
+    content = bytes.fromhex(digits)
     try:
         # An undeclared message may be in UTF-8, as one that holds such bytes openly may.
-        return bytes.fromhex(digits).decode("utf-8" if charset == "ascii" else charset)
+        return content.decode("utf-8" if charset == "ascii" else charset)
     except UnicodeDecodeError:
-        return ""
+        return content.decode("ascii") if content.isascii() else ""

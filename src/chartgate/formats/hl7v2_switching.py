@@ -22,6 +22,7 @@ EIGHT_BIT = {
 }  # fmt: skip
 # ASCII, and the Japanese 7-bit set, in whose place of the backslash HL7 has its escape.
 BACK = "28(?:42|4A)"
+SWITCH = re.compile(rb"[CM]2[0-9A-F]{3,5}.\Z")
 
 
 class Read(Protocol):
@@ -39,14 +40,17 @@ R = TypeVar("R", bound=Read)
 def switched(
     content: bytes, separators: Separators, plain: Callable[[bytes], R]
 ) -> tuple[str, R, frozenset[str]] | None:
-    """The text, how its plain parts were read, and which switches there were ("iso2022", "hl7");
-    None if there are none. `plain` reads the rest."""
+    """The text, how its plain parts were read, and which switches there were: "iso2022", "hl7",
+    and "left" for those that could not be undone. None if there are none. `plain` reads the
+    rest."""
     kinds: set[str] = set()
     pieces: list[str | bytes] = []
     start = 0
     for match in _pattern(separators).finditer(content):
         text = _undone(match)
         if text is None:
+            if match["other"] is None or SWITCH.match(match["other"], 1):
+                kinds.add("left")
             continue
         kinds.add("iso2022" if match[0][:1] == b"\x1b" else "hl7")
         pieces += (content[start : match.start()], text)
