@@ -29,6 +29,7 @@ BOUNDS: Mapping[str, tuple[float, float]] = {  # least and most; else from 0 on
     "mllp.port": (0, 65_535),
     "mllp.batch_max": (1, 100_000),
     "worker.poll_interval_s": (0.01, 3600),  # 0 would never rest
+    "worker.lanes_max": (1, 1_000),
 }
 CONFIG_VARIABLE = "CHARTGATE_CONFIG"
 CONFIG_DEFAULT = "chartgate.toml"
@@ -98,6 +99,8 @@ class WorkerConfig:
     backoff_cap_s: float = 300.0  # at most so long between tries
     notify_timeout_s: float = 10.0  # for a client to take a notification
     resolve_within_s: float = 60.0  # an unknown outcome goes to a person after that
+    lanes_max: int = 4  # of one destination sent to at once; each has a connection there
+    lane_idle_s: float = 30.0  # a lane's connection is closed after so long with nothing to send
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from chartgate.adapters.loader import Connections, load_connections
 from chartgate.clock import Clock, utc_now
 from chartgate.config import Config
 from chartgate.errors import ConfigError
-from chartgate.model.ports import Probe, Sink, Source
+from chartgate.model.ports import Probe, Sink, Source, Transmitter
 from chartgate.observe.metrics import Metrics
 from chartgate.policy.charters import CharterBook
 from chartgate.store.audit import AuditWriter
@@ -41,6 +41,7 @@ class Gate:
     running: Running
     sources: Mapping[str, Source]  # by connection
     sinks: Mapping[str, Sink]  # by connection
+    transmitters: Mapping[str, Transmitter] = field(default_factory=dict)  # by connection
     connections: Connections | None = None  # with their breakers; None where a test wires ports
 
     @property
@@ -125,6 +126,7 @@ async def open_gate(
                 gate,
                 sources=connections.sources,
                 sinks=connections.sinks,
+                transmitters=connections.transmitters,
                 connections=connections,
             )
 

@@ -32,7 +32,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
     """Puts other steps into the loops."""
 
     def put(chosen: Mapping[str, Step]) -> None:
-        monkeypatch.setattr(worker, "_steps", lambda gate, http: chosen)
+        monkeypatch.setattr(worker, "_steps", lambda gate, http, lanes: chosen)
         monkeypatch.setattr(worker, "AFTER_ERROR_S", 0.01)
 
     return put

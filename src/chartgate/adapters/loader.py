@@ -18,13 +18,19 @@ from typing import Any, Protocol
 from chartgate.clock import Clock
 from chartgate.config import TYPES, Config, ConnectionConfig, check_keys
 from chartgate.errors import ConfigError
-from chartgate.model.ports import Feed, Probe, Sink, Source
+from chartgate.model.ports import Feed, Probe, Sink, Source, Transmitter
 from chartgate.model.verdict import Verdicts
 
 GROUP = "chartgate.adapters"
 OURS = Path(__file__).parent
-PORTS: Mapping[str, type] = {"source": Source, "sink": Sink, "probe": Probe, "feed": Feed}
-OPENED = frozenset({"source", "sink"})
+PORTS: Mapping[str, type] = {
+    "source": Source,
+    "sink": Sink,
+    "probe": Probe,
+    "feed": Feed,
+    "transmitter": Transmitter,
+}
+OPENED = frozenset({"source", "sink", "transmitter"})
 MANIFEST_KEYS = {"title", "standard", "versions", "ports", "resource_types"}
 OPTION_KEYS = {"type", "required", "secret", "note"}
 
@@ -66,6 +72,7 @@ class Connections:
 
     sources: Mapping[str, Source]
     sinks: Mapping[str, Sink]
+    transmitters: Mapping[str, Transmitter]
     breakers: Mapping[str, BreakerState]
 
 
@@ -73,15 +80,18 @@ class Connections:
 async def load_connections(
     config: Config, *, clock: Clock, verdicts: Mapping[str, Verdicts]
 ) -> AsyncIterator[Connections]:
-    """Opens every connection that can be read or written; closes them at the end.
+    """Opens every connection that can be read, written or sent to; closes them at the end.
 
     All options of all connections are checked first, feeds too. Raises ConfigError.
     """
     async with _opened(config, OPENED, clock=clock, verdicts=verdicts) as adapters:
         sources = {name: one for name, one in adapters.items() if isinstance(one, Source)}
         sinks = {name: one for name, one in adapters.items() if isinstance(one, Sink)}
+        transmitters = {n: one for n, one in adapters.items() if isinstance(one, Transmitter)}
         breakers = {n: one.breaker for n, one in adapters.items() if hasattr(one, "breaker")}
-        yield Connections(sources=sources, sinks=sinks, breakers=breakers)
+        yield Connections(
+            sources=sources, sinks=sinks, transmitters=transmitters, breakers=breakers
+        )
 
 
 @asynccontextmanager

@@ -18,7 +18,7 @@ import structlog
 from chartgate.cli.faults import place_of
 from chartgate.cli.wakeups import Wakeups, listen_for_work
 from chartgate.errors import ChartgateError, Unavailable
-from chartgate.flows import commits, deadlines, events, ledger, notifications, rollbacks
+from chartgate.flows import commits, deadlines, drift, events, lanes, ledger, notifications, rollbacks
 from chartgate.gate import Gate
 from chartgate.store.witness import Witness, load_signer
 
@@ -44,10 +44,13 @@ async def run_loops(
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     timeout = aiohttp.ClientTimeout(total=gate.config.worker.notify_timeout_s)
     wakeups = Wakeups()
-    async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as http:
+    async with (
+        aiohttp.ClientSession(timeout=timeout, trust_env=False) as http,
+        lanes.open_lanes(gate) as outgoing,
+    ):
         loops = [
             asyncio.create_task(_loop(name, step, gate, wakeups, stopping), name=name)
-            for name, step in _steps(gate, http).items()
+            for name, step in _steps(gate, http, outgoing).items()
         ]
         listening = asyncio.create_task(listen_for_work(gate.database, wakeups), name="wakeups")
         told = asyncio.create_task(stopping.wait(), name="told")
@@ -63,16 +66,19 @@ async def run_loops(
         raise Unavailable(f"the loop {ended} ended by itself; the worker must be started again")
 
 
-def _steps(gate: Gate, http: aiohttp.ClientSession) -> Mapping[str, Step]:
+def _steps(gate: Gate, http: aiohttp.ClientSession, outgoing: lanes.Lanes) -> Mapping[str, Step]:
     worker = worker_name()
+    watch = drift.DriftWatch(gate)
     settings = gate.config.ledger
     key_file = gate.config.path(settings.signing_key_file)
     signer = load_signer(key_file, origin=settings.origin)
     witness = Witness(gate.config.path(settings.witness_file))
     return {
         "ledger": lambda: ledger.sequence_next(gate, signer, witness),
+        "drift": watch.settle_next,
         "messages": lambda: events.process_next(gate),
         "notifications": lambda: notifications.deliver_next(gate, http),
+        "outgoing": outgoing.start_due,
         "commits": lambda: commits.commit_next(gate, worker),
         "verifications": lambda: commits.verify_next(gate, worker),
         "rollbacks": lambda: rollbacks.rollback_next(gate, worker),

@@ -133,3 +133,35 @@ class Feed(Protocol):
         Raises ConfigError where the port cannot be had.
         """
         ...
+
+
+@runtime_checkable
+class Transmitter(Protocol):
+    """Sends messages to a system, each until that system acknowledges it."""
+
+    @property
+    def missing(self) -> str:
+        """What must be configured before anything can be sent; empty: nothing is missing."""
+        ...
+
+    @property
+    def timeout_s(self) -> float:
+        """How long one `send` takes at most."""
+        ...
+
+    async def send(
+        self, raw: bytes, *, control_id: str, lane: str, last_look: LastLook | None = None
+    ) -> bytes:
+        """Sends one message on the connection of its lane, and gives the acknowledgement that
+        names its control id. Messages of one lane are sent one after the other.
+
+        `last_look` as in `Sink.commit`. After an error the connection of the lane is closed, so
+        that no answer to this try is taken for one to the next.
+
+        Raises SourceUnreachable (nothing was sent), OutcomeUnknown (sent, answer lost or none).
+        """
+        ...
+
+    async def hang_up(self, lane: str) -> None:
+        """Closes the connection of a lane, if there is one."""
+        ...

@@ -1,16 +1,18 @@
-"""The adapter as the loader opens it: options checked, and the Feed that listens."""
+"""The adapter as the loader opens it: options checked, the Feed that listens, and the Transmitter
+that sends."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+from chartgate.adapters.hl7v2_mllp.destination import Destination, destination_of, is_loopback
 from chartgate.adapters.hl7v2_mllp.listener import Listener
+from chartgate.adapters.hl7v2_mllp.sender import Sender
 from chartgate.clock import Clock
 from chartgate.config import ConnectionConfig
 from chartgate.errors import ConfigError
-from chartgate.model.ports import Intake, ListenLimits
+from chartgate.model.ports import Intake, LastLook, ListenLimits
 
 
 @asynccontextmanager
@@ -21,16 +23,21 @@ async def open_adapter(
     clock: Clock,
     verdicts: Mapping[str, tuple[bool, str]],
 ) -> AsyncIterator["MllpFeed"]:
-    """The feed of one connection; it holds nothing until it listens. Raises ConfigError."""
+    """One connection; it holds nothing until it listens or sends. Raises ConfigError."""
     check_options(connection)
-    yield MllpFeed(connection)
+    feed = MllpFeed(connection, destination_of(connection, folder=folder))
+    try:
+        yield feed
+    finally:
+        await feed.close()
 
 
 class MllpFeed:
-    """Feed: takes HL7 v2 messages over MLLP on one port."""
+    """Feed: takes HL7 v2 messages over MLLP on one port. Transmitter: sends to one destination."""
 
-    def __init__(self, connection: ConnectionConfig) -> None:
+    def __init__(self, connection: ConnectionConfig, destination: Destination | None) -> None:
         self._connection = connection
+        self._sender = Sender(connection.name, destination) if destination else None
 
     async def listen(
         self, intake: Intake, limits: ListenLimits, *, ready: Callable[[int], None]
@@ -39,13 +46,44 @@ class MllpFeed:
         options = self._connection.options
         host = options.get("host", limits.host)
         port = options.get("port", limits.port)
-        if not options.get("allow_cleartext", False) and not _is_loopback(host):
+        if not options.get("allow_cleartext", False) and not is_loopback(host):
             raise ConfigError(
                 f"[connections.{self._connection.name}] would listen on {host} without TLS; "
                 "choose a loopback address behind a TLS proxy, or set allow_cleartext = true"
             )
         listener = Listener(self._connection.name, intake, limits)
         await listener.serve(host, port, ready=ready)
+
+    @property
+    def missing(self) -> str:
+        """What must be configured before anything can be sent; empty: nothing is missing."""
+        if self._sender is not None:
+            return ""
+        name = self._connection.name
+        return f"[connections.{name}] needs the keys send_host and send_port: where to send to"
+
+    @property
+    def timeout_s(self) -> float:
+        """How long one `send` takes at most."""
+        return self._sender.timeout_s if self._sender else 0.0
+
+    async def send(
+        self, raw: bytes, *, control_id: str, lane: str, last_look: LastLook | None = None
+    ) -> bytes:
+        """See `Transmitter.send`. Raises ConfigError where it has no destination."""
+        if self._sender is None:
+            raise ConfigError(self.missing)
+        return await self._sender.send(raw, control_id=control_id, lane=lane, last_look=last_look)
+
+    async def hang_up(self, lane: str) -> None:
+        """Closes the connection of a lane, if there is one."""
+        if self._sender is not None:
+            await self._sender.hang_up(lane)
+
+    async def close(self) -> None:
+        """Closes every connection to the destination."""
+        if self._sender is not None:
+            await self._sender.close()
 
 
 def check_options(connection: ConnectionConfig) -> None:
@@ -68,12 +106,3 @@ def _check_choice(
     if value is not None and value not in known:
         choices = ", ".join(repr(choice) for choice in known)
         raise ConfigError(f"{where} {name} must be one of {choices}, not {value!r}")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
