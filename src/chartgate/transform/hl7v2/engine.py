@@ -6,7 +6,7 @@ carries the id of the field that it came from ("PID-13.1"), so that a later mess
 items of the fields that it values, and no others.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -15,7 +15,7 @@ from chartgate.formats import r4
 from chartgate.formats.hl7v2 import NULL, Composite, Message, Segment, Separators
 from chartgate.model.resource import Resource
 from chartgate.transform.hl7v2.datatypes import Context, Unmappable
-from chartgate.transform.hl7v2.rows import Row, Table
+from chartgate.transform.hl7v2.rows import Finder, Row, Table
 
 Path = tuple[str, ...]
 Trace = tuple[Segment, Row]
@@ -29,6 +29,7 @@ class Draft:
     id: str
     puts: dict[Path, Any] = field(default_factory=dict)
     lists: dict[tuple[Path, str], list[Any]] = field(default_factory=dict)  # by list and id prefix
+    keyed: dict[Path, dict[str, dict[str, Any]]] = field(default_factory=dict)  # by item id
     cleared: set[tuple[Path, str]] = field(default_factory=set)  # "": not a list
     defaults: dict[str, Any] = field(default_factory=dict)  # where nobody says otherwise
     trace: list[Trace] = field(default_factory=list)  # which row took what from where
@@ -62,17 +63,35 @@ class Draft:
         elif not any({**held, "id": ""} == {**item, "id": ""} for held in items):
             items.append({"id": f"{prefix}.{len(items) + 1}", **item})
 
+    def add_keyed(self, path: str, key: str, item: Mapping[str, Any]) -> None:
+        """Adds an item that takes the place of the one with the same key and of no other, so
+        that what this message does not name stays; in order. A key is an id, no field's."""
+        self.keyed.setdefault(tuple(path.split(".")), {})[key] = {"id": key, **item}
+
     def refer(self, path: str, to: "Draft | None") -> None:
         """A reference to another resource of the message."""
         if to is not None:
             self.put(path, {"reference": to.reference})
 
 
-def apply(table: Table, segment: Segment, message: Message, draft: Draft, context: Context) -> None:
-    """Adds to the draft what the segment says. Raises Unmappable with the field's position."""
+def apply(
+    table: Table,
+    segment: Segment,
+    message: Message,
+    draft: Draft,
+    context: Context,
+    *,
+    around: Finder | None = None,
+) -> None:
+    """Adds to the draft what the segment says. Raises Unmappable with the field's position.
+
+    `around` is where conditions on other segments look: the group of the segment, where it is in
+    one; else the message.
+    """
     fields = segment.fields
     count = len(fields)
     marks = message.separators
+    near = around or message
     named: dict[tuple[Path, str, int], Any] = {}
     for row in table.rows:
         number = row.source.field
@@ -81,29 +100,32 @@ def apply(table: Table, segment: Segment, message: Message, draft: Draft, contex
         raw = fields[number]
         if not raw:
             continue
-        if row.holds is not None and not row.holds(segment, message):
+        if row.holds is not None and not row.holds(segment, near):
             continue
         if raw == NULL:
             if not row.tail or not row.item:
                 draft.cleared.add((row.path, row.prefix if row.listed else ""))
             continue
-        if row.kind is None:
-            _place(row, 1, row.constant, draft, named)
-            draft.trace.append((segment, row))
-            continue
-        repetitions = raw.split(marks.repetition) if marks.repetition in raw else (raw,)
+        values = _values(row, raw, segment, marks, context) if row.kind else ((1, row.constant),)
         said = False
-        for nth, text in enumerate(repetitions, 1):
-            if not text:
-                continue
-            value = _value(row, text, segment, marks, context)
-            if value is not None:
-                _place(row, nth, value, draft, named)
-                said = True
-            if not row.listed and value is not None:
+        for nth, value in values:
+            _place(row, nth, value, draft, named)
+            said = True
+            if not row.listed:
                 break
         if said:
             draft.trace.append((segment, row))
+
+
+def _values(
+    row: Row, raw: str, segment: Segment, marks: Separators, context: Context
+) -> Iterator[tuple[int, Any]]:
+    """What the repetitions of a field say, each with its number."""
+    repetitions = raw.split(marks.repetition) if marks.repetition in raw else (raw,)
+    for nth, text in enumerate(repetitions, 1):
+        value = _value(row, text, segment, marks, context) if text else None
+        if value is not None:
+            yield nth, value
 
 
 def merged(before: Resource | None, draft: Draft, *, late: bool = False) -> Resource:
@@ -119,9 +141,7 @@ def merged(before: Resource | None, draft: Draft, *, late: bool = False) -> Reso
                 _replace_items(result, path, prefix, [])
             elif path not in draft.puts:
                 _remove(result, path)
-    for (path, prefix), items in draft.lists.items():
-        if not late or not _has_items(result, path, prefix):
-            _replace_items(result, path, prefix, items)
+    _lay_lists(result, draft, late=late)
     for path, value in draft.puts.items():
         rivals = choice_rivals(draft.resource_type, path[0])
         if late and (_find(result, path) is not None or any(r in result for r in rivals)):
@@ -226,6 +246,22 @@ def _replace_items(node: dict[str, Any], path: Path, prefix: str, items: list[An
         _set(node, path, found)
     elif held:
         _remove(node, path)
+
+
+def _lay_lists(result: dict[str, Any], draft: Draft, *, late: bool) -> None:
+    for (path, prefix), items in draft.lists.items():
+        if not late or not _has_items(result, path, prefix):
+            _replace_items(result, path, prefix, items)
+    for path, by_key in draft.keyed.items():
+        _set(result, path, _replaced_by_key(_find(result, path) or [], by_key, late=late))
+
+
+def _replaced_by_key(
+    held: list[dict[str, Any]], by_key: Mapping[str, dict[str, Any]], *, late: bool
+) -> list[dict[str, Any]]:
+    known = {item.get("id") for item in held}
+    kept = [item if late else by_key.get(item.get("id", ""), item) for item in held]
+    return [*kept, *(item for key, item in by_key.items() if key not in known)]
 
 
 def _has_items(node: dict[str, Any], path: Path, prefix: str) -> bool:

@@ -67,7 +67,28 @@ class Groups:
     """A message taken apart: its orders, and what stands before the first of them."""
 
     orders: list[Order] = field(default_factory=list)
-    observations: list[Observation] = field(default_factory=list)  # of the patient or the visit
+    before: Order = field(default_factory=lambda: Order())  # observations, specimens, PRT of a PID
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """Where a condition of a row looks for another segment: in the order, then the message."""
+
+    order: Order
+    message: Message
+
+    def segment(self, name: str) -> Segment | None:
+        """The order's first segment of that name; of those that an order has, only its own."""
+        order = self.order
+        if name == "ORC":
+            return order.orc
+        if name in DETAILS:
+            return order.details.get(name)
+        if name == "SPM":
+            return order.specimens[0].segment if order.specimens else None
+        if name in LISTS:
+            return next((s for s in getattr(order, LISTS[name]) if s.name == name), None)
+        return self.message.segment(name)
 
 
 def order_groups(message: Message) -> list[Order]:
@@ -81,32 +102,34 @@ def groups(message: Message) -> Groups:
     holder: Order | Specimen | Observation | None = None  # of notes and participations
     for segment in message.segments():
         name = segment.name
-        order = found.orders[-1] if found.orders else None
+        order = found.orders[-1] if found.orders else found.before
         if name == "ORC":
             holder = Order(orc=segment)
             found.orders.append(holder)
         elif name in DETAILS:
-            holder = _with_detail(found, order, segment)
+            holder = _with_detail(found, segment)
         elif name == "OBX":
             holder = Observation(segment=segment)
-            _observations(found, order).append(holder)
-        elif name == "SPM" and order is not None:
+            (order.specimens[-1] if order.specimens else order).observations.append(holder)
+        elif name == "SPM":
             holder = Specimen(segment=segment)
             order.specimens.append(holder)
         elif name == "NTE" and holder is not None:
             holder.notes.append(segment)
         elif name == "PRT" and holder is not None:
             holder.participations.append(segment)
-        elif name in LISTS and order is not None:
+        elif name in LISTS and order is not found.before:
             getattr(order, LISTS[name]).append(segment)
             holder = order
         elif name in ("PID", "PV1"):
-            holder = None
+            # What follows a PID is of the patient, what follows a PV1 of the visit.
+            holder = found.before if name == "PID" and not found.orders else None
     return found
 
 
-def _with_detail(found: Groups, order: Order | None, segment: Segment) -> Order:
+def _with_detail(found: Groups, segment: Segment) -> Order:
     """The order that this detail is of: the one under way, unless it has one already."""
+    order = found.orders[-1] if found.orders else None
     if order is None or segment.name in order.details:
         before = order
         order = Order()
@@ -115,9 +138,3 @@ def _with_detail(found: Groups, order: Order | None, segment: Segment) -> Order:
         found.orders.append(order)
     order.details[segment.name] = segment
     return order
-
-
-def _observations(found: Groups, order: Order | None) -> list[Observation]:
-    if order is None:
-        return found.observations
-    return order.specimens[-1].observations if order.specimens else order.observations

@@ -22,12 +22,12 @@ A condition is "PID-29 empty", "PID-29 valued", "PV1-2 is P, I", "PV1-2 not P", 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
 from chartgate.errors import ConfigError
-from chartgate.formats.hl7v2 import NULL, Message, Segment
+from chartgate.formats.hl7v2 import NULL, Segment
 from chartgate.transform.hl7v2.code_maps import code_map
 from chartgate.transform.hl7v2.datatypes import Kind
 from chartgate.transform.hl7v2.kinds import KINDS
@@ -38,7 +38,15 @@ NAME = "[A-Za-z_][A-Za-z0-9]*"
 TARGET = re.compile(rf"{NAME}(\.{NAME})*(\[[a-z0-9-]*\](\.{NAME}(\[\])?)*)?")
 CONDITION = re.compile(r"(\S+) (?:(empty|valued)|(is|not) (.+))")
 
-Holds = Callable[[Segment, Message], bool]
+
+class Finder(Protocol):
+    """Where a condition looks for another segment: the message, or a group of it."""
+
+    def segment(self, name: str) -> Segment | None:
+        """The segment of that name that belongs with the row's own."""
+
+
+Holds = Callable[[Segment, Finder], bool]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +77,7 @@ class Row:
     prefix: str = ""  # of the item's id, "PID-5"
     kind: Kind | None = None
     constant: Any = None
+    map: str = ""  # name of the code map
     codes: Mapping[str, Any] = field(default_factory=dict)
     beside: Mapping[str, Any] = field(default_factory=dict)
     holds: Holds | None = None
@@ -171,7 +180,7 @@ def parse_condition(text: str) -> Holds:
     tests = [_single(part.strip()) for part in text.split(" and ")]
     if len(tests) == 1:
         return tests[0]
-    return lambda segment, message: all(test(segment, message) for test in tests)
+    return lambda segment, around: all(test(segment, around) for test in tests)
 
 
 def _single(text: str) -> Holds:
@@ -182,9 +191,9 @@ def _single(text: str) -> Holds:
     codes = frozenset(code.strip() for code in (match[4] or "").split(","))
     is_empty, is_not = match[2] == "empty", match[3] == "not"
 
-    def holds(segment: Segment, message: Message) -> bool:
+    def holds(segment: Segment, around: Finder) -> bool:
         own = segment.name == position.segment
-        value = value_at(segment if own else message.segment(position.segment), position)
+        value = value_at(segment if own else around.segment(position.segment), position)
         if match[2]:
             return (not value) is is_empty
         return (value not in codes) is is_not
@@ -199,6 +208,7 @@ def _options(
     for part in (part.strip() for part in text.split(";") if part.strip()):
         word, _, rest = part.partition(" ")
         if word == "map":
+            options["map"] = rest
             options["codes"] = {**code_map(rest), **local_codes.get(rest, {})}
         elif word == "else":
             options["codes"] = {**options.get("codes", {}), "*": rest}

@@ -8,6 +8,7 @@ from chartgate.transform.hl7v2 import engine
 from chartgate.transform.hl7v2.datatypes import Context
 from chartgate.transform.hl7v2.engine import Draft
 from chartgate.transform.hl7v2.identity import Identity, resource_id
+from chartgate.transform.hl7v2.rows import Finder
 from chartgate.transform.hl7v2.settings import FeedSettings
 
 DELETED = "D"  # HL7 table 0206, segment action code
@@ -23,6 +24,7 @@ class Work:
     drafts: dict[str, Draft] = field(default_factory=dict)  # by reference, in order
     patient: Draft | None = None
     encounter: Draft | None = None
+    provenance: list[tuple[str, Segment]] = field(default_factory=list)  # table, segment
 
     def draft(self, resource_type: str, key: Identity) -> Draft:
         """The draft of the resource with this key; one for the whole message."""
@@ -33,12 +35,14 @@ class Work:
             found = self.drafts[reference] = Draft(resource_type=resource_type, id=id_)
         return found
 
-    def apply(self, table: str, segment: Segment | None, draft: Draft) -> None:
-        """Adds what a segment says by one table. Raises Unmappable."""
+    def apply(
+        self, table: str, segment: Segment | None, draft: Draft, *, around: Finder | None = None
+    ) -> None:
+        """Adds what a segment says by one table. Raises Unmappable. `around`: the group that
+        the segment is in, e.g. groups.Around, for conditions on its other segments."""
         if segment is not None:
-            engine.apply(
-                self.settings.tables.table(table), segment, self.message, draft, self.context
-            )
+            found = self.settings.tables.table(table)
+            engine.apply(found, segment, self.message, draft, self.context, around=around)
 
     def apply_all(self, table: str, segments: Iterable[Segment], draft: Draft) -> None:
         """As `apply`, for each of several segments."""
