@@ -28,6 +28,8 @@ BOUNDS: Mapping[str, tuple[float, float]] = {  # least and most; else from 0 on
     "web.port": (0, 65_535),
     "mllp.port": (0, 65_535),
     "mllp.batch_max": (1, 100_000),
+    "mllp.connections_per_peer_max": (1, 1_000_000),
+    "mllp.in_flight_max": (1, 1_000_000),
     "worker.poll_interval_s": (0.01, 3600),  # 0 would never rest
     "worker.lanes_max": (1, 1_000),
 }
@@ -83,7 +85,9 @@ class MllpConfig:
     host: str = "127.0.0.1"  # address to listen on, where a feed has none of its own
     port: int = 2575  # where a feed has none of its own
     message_bytes_max: int = 16 * 1024 * 1024  # a longer one is refused; its beginning is kept
-    connections_max: int = 256  # at once; further ones are closed
+    connections_max: int = 256  # at once, of one feed; further ones are closed and counted
+    connections_per_peer_max: int = 128  # of one address: none can take them all
+    in_flight_max: int = 256  # unanswered messages of one connection; then it is not read on
     idle_timeout_s: float = 30.0  # for the rest of a frame that has begun
     batch_max: int = 500  # messages in one commit
 

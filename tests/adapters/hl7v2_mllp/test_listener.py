@@ -15,7 +15,7 @@ from chartgate.errors import ConfigError
 from chartgate.formats.mllp import frame
 from chartgate.model.message import Received
 
-Decide = Callable[[Received], bytes]
+Decide = Callable[[Received], bytes | None]
 
 
 def echo(received: Received) -> bytes:
@@ -33,7 +33,7 @@ class Store:
     def admit(self, received: Received) -> Received:
         return received
 
-    async def commit(self, batch: Sequence[Received]) -> list[bytes]:
+    async def commit(self, batch: Sequence[Received]) -> list[bytes | None]:
         self.batches.append(list(batch))
         await self.open.wait()
         return [self.decide(received) for received in batch]
@@ -249,3 +249,120 @@ async def test_port_when_in_use_is_a_sentence(store: Store) -> None:
         second = Listener("other", store, MllpConfig())
         with pytest.raises(ConfigError, match=r"cannot be listened on .* \[mllp\] port"):
             await second.serve("127.0.0.1", port, ready=lambda _: None)
+
+
+async def test_message_that_asks_for_no_answer_gets_none_and_the_line_stays(store: Store) -> None:
+    store.decide = lambda received: None if b"quiet" in received.raw else echo(received)
+    async with listening(store) as port:
+        stream = [frame(b"MSH|quiet"), frame(b"MSH|1"), frame(b"MSH|quiet"), frame(b"MSH|2")]
+        found = await exchange(port, *stream, answers=2)
+    assert found == [frame(b"re:MSH|1"), frame(b"re:MSH|2")]
+    assert len(store.received) == 4
+
+
+async def test_connection_over_the_limit_of_its_address_is_closed_and_counted(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of another address one more is taken; and of the same when another has gone."""
+    monkeypatch.setattr(listeners, "SWEEP_INTERVAL_S", 0.01)
+
+    async def connect(port: int, source: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0))
+        writer.write(frame(b"MSH|1"))
+        return reader, writer
+
+    async with listening(store, MllpConfig(connections_per_peer_max=1)) as port:
+        first, gone = await connect(port, "127.0.0.1")
+        await first.readuntil(b"\x1c\r")
+        second, other = await connect(port, "127.0.0.1")
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+            await second.readuntil(b"\x1c\r")
+        third, writer = await connect(port, "127.0.0.2")
+        await third.readuntil(b"\x1c\r")
+        await until(lambda: "connections_per_peer_max=1" in capsys.readouterr().out)
+        gone.close()
+        await gone.wait_closed()
+
+        async def taken() -> bool:
+            again, last = await connect(port, "127.0.0.1")
+            found = await again.read(1)
+            last.close()
+            return bool(found)
+
+        async with asyncio.timeout(5):
+            while not await taken():
+                await asyncio.sleep(0.005)
+        writer.close()
+        other.close()
+
+
+async def test_unanswered_messages_of_one_connection_are_limited(store: Store) -> None:
+    store.open.clear()
+    async with listening(store, MllpConfig(in_flight_max=3, batch_max=1)) as port:
+        writers = []
+        for _ in range(2):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writers.append(writer)
+        for n in range(40):  # in chunks of their own, so that reading can stop between them
+            writers[0].write(frame(b"MSH|%d" % n))
+            await writers[0].drain()
+            await asyncio.sleep(0.002)
+        store.open.set()
+        await until(lambda: len(store.received) == 40)
+        for writer in writers:
+            writer.close()
+    assert [received.raw for received in store.received] == [b"MSH|%d" % n for n in range(40)]
+
+
+async def test_sender_that_does_not_read_is_not_read(store: Store) -> None:
+    """Its answers would fill our memory instead."""
+    store.decide = lambda received: b"x" * 100_000
+    stream = frame(b"MSH|" + b"y" * 10_000) * 2_000
+    async with listening(store, MllpConfig(in_flight_max=1000)) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**16)
+        writer.write(stream)
+        await until(lambda: bool(store.received))
+        before = -1
+        while before != len(store.received):
+            before = len(store.received)
+            await asyncio.sleep(0.1)
+        assert before < 2_000
+        for _ in range(2_000):
+            await reader.readexactly(100_003)
+        writer.close()
+    assert len(store.received) == 2_000
+
+
+async def test_stop_answers_what_came_in_and_closes(store: Store) -> None:
+    """What was read is committed and answered, and what is still on the way is not begun."""
+    store.open.clear()
+    port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    listener = Listener("north-adt", store, MllpConfig(batch_max=1))
+    task = asyncio.create_task(listener.serve("127.0.0.1", 0, ready=port.set_result))
+    reader, writer = await asyncio.open_connection("127.0.0.1", await port)
+    idle, quiet = await asyncio.open_connection("127.0.0.1", await port)
+    writer.write(frame(b"MSH|1") + frame(b"MSH|2") + b"\x0bMSH|part")
+    await until(lambda: bool(store.batches))
+    task.cancel()
+    assert await idle.read() == b""
+    with pytest.raises(OSError, match=r"refused|Connect call failed"):
+        await asyncio.open_connection("127.0.0.1", port.result())
+    assert not task.done()
+    store.open.set()
+    assert await reader.read() == frame(b"re:MSH|1") + frame(b"re:MSH|2")
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [received.raw for received in store.received] == [b"MSH|1", b"MSH|2"]
+    writer.close()
+    quiet.close()
+
+
+async def test_stop_does_not_wait_for_ever(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listeners, "DRAIN_S", 0.05)
+    store.open.clear()
+    async with listening(store) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(frame(b"MSH|1"))
+        await until(lambda: bool(store.batches))
+    assert await reader.read() == b""
+    writer.close()

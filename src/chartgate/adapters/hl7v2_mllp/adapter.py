@@ -9,6 +9,7 @@ from typing import Any
 from chartgate.adapters.hl7v2_mllp.destination import Destination, destination_of, is_loopback
 from chartgate.adapters.hl7v2_mllp.listener import Listener
 from chartgate.adapters.hl7v2_mllp.sender import Sender
+from chartgate.adapters.hl7v2_mllp.tls import ServerTls, tls_of
 from chartgate.clock import Clock
 from chartgate.config import ConnectionConfig
 from chartgate.errors import ConfigError
@@ -25,7 +26,9 @@ async def open_adapter(
 ) -> AsyncIterator["MllpFeed"]:
     """One connection; it holds nothing until it listens or sends. Raises ConfigError."""
     check_options(connection)
-    feed = MllpFeed(connection, destination_of(connection, folder=folder))
+    where = f"[connections.{connection.name}]"
+    tls = tls_of(where, connection.options, folder=folder, clock=clock)
+    feed = MllpFeed(connection, destination_of(connection, folder=folder), tls)
     try:
         yield feed
     finally:
@@ -35,8 +38,11 @@ async def open_adapter(
 class MllpFeed:
     """Feed: takes HL7 v2 messages over MLLP on one port. Transmitter: sends to one destination."""
 
-    def __init__(self, connection: ConnectionConfig, destination: Destination | None) -> None:
+    def __init__(
+        self, connection: ConnectionConfig, destination: Destination | None, tls: ServerTls | None
+    ) -> None:
         self._connection = connection
+        self._tls = tls
         self._sender = Sender(connection.name, destination) if destination else None
 
     async def listen(
@@ -46,12 +52,13 @@ class MllpFeed:
         options = self._connection.options
         host = options.get("host", limits.host)
         port = options.get("port", limits.port)
-        if not options.get("allow_cleartext", False) and not is_loopback(host):
+        clear = self._tls is None and not is_loopback(host)
+        if clear and not options.get("allow_cleartext", False):
             raise ConfigError(
-                f"[connections.{self._connection.name}] would listen on {host} without TLS; "
-                "choose a loopback address behind a TLS proxy, or set allow_cleartext = true"
+                f"[connections.{self._connection.name}] would listen on {host} without TLS; set "
+                "tls, or choose a loopback address behind a TLS proxy, or allow_cleartext = true"
             )
-        listener = Listener(self._connection.name, intake, limits)
+        listener = Listener(self._connection.name, intake, limits, tls=self._tls)
         await listener.serve(host, port, ready=ready)
 
     @property

@@ -7,13 +7,16 @@ sender's answer is late and never a lie.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import cast
+import os
+import socket
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import structlog
 
+from chartgate.adapters.hl7v2_mllp.tls import ExpiryAlarm, Loaded, Senders, ServerTls
 from chartgate.errors import ConfigError
 from chartgate.formats.mllp import Deframer, Frame, frame
 from chartgate.model.message import Received
@@ -25,9 +28,10 @@ SWEEP_INTERVAL_S = 1.0
 QUEUED_MESSAGES_MAX = 5_000  # then reading stops; some seconds of work
 QUEUED_BYTES_MAX = 64 * 1024 * 1024  # memory that waiting messages may hold
 BATCH_BYTES_MAX = 16 * 1024 * 1024  # one commit stays small enough to be quick
-IN_FLIGHT_MAX = 256  # unanswered messages of one connection, for senders that do not wait
 LINGER_S = 2.0  # for a sender to read an answer that ends the connection
 RETRY_S = 1.0  # after a fault of ours
+DRAIN_S = 5.0  # when we stop: for what has come in to be committed and answered
+HANDSHAKE_S = 5.0  # of TLS; until then a connection is not counted
 
 
 @dataclass(slots=True)
@@ -46,13 +50,19 @@ class MllpProtocol(asyncio.Protocol):
         self._deframer = Deframer(size_bytes_max=listener.limits.message_bytes_max)
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
+        self._choked = False  # the sender does not read its answers
         self.paused = False
         self.in_flight = 0
         self.begun_at: float | None = None
+        self.peer = ""
+        self.senders: Senders | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are asyncio's in all but their base class.
         self._transport = cast(asyncio.Transport, transport)
+        self.peer = str((transport.get_extra_info("peername") or ("",))[0])
+        if self._listener.tls is not None:
+            self.senders = self._listener.tls.senders_of(transport.get_extra_info("ssl_object"))
         if not self._listener.admit(self):
             transport.close()
 
@@ -74,6 +84,14 @@ class MllpProtocol(asyncio.Protocol):
         self._transport = None
         self._listener.forget(self)
 
+    def pause_writing(self) -> None:
+        self._choked = True
+        self.pause()
+
+    def resume_writing(self) -> None:
+        self._choked = False
+        self._listener.unchoked(self)
+
     def finish(self) -> None:
         """No more bytes will come: what is left is a part, or lacks only its CR."""
         for found in self._deframer.finish():
@@ -83,8 +101,17 @@ class MllpProtocol(asyncio.Protocol):
         if self.in_flight == 0:
             self.close()
 
-    def answered(self, answer: bytes, *, closes: bool) -> None:
-        """Sends one answer; an empty one closes without."""
+    def stop(self) -> None:
+        """We stop: nothing more is read, and the line closes once all is answered. A part of a
+        frame is dropped, since its sender was never told that we have it."""
+        self.pause()
+        self._deframer.broken = True
+        self.begun_at = None
+        if self.in_flight == 0:
+            self.close()
+
+    def answered(self, answer: bytes | None, *, closes: bool) -> None:
+        """Sends one answer, if any; an empty one closes without."""
         self.in_flight -= 1
         if self._transport is None:
             return
@@ -92,7 +119,7 @@ class MllpProtocol(asyncio.Protocol):
             self._transport.write(frame(answer))
         if closes and answer:
             self._hang_up()
-        elif closes or not answer or (self._deframer.broken and self.in_flight == 0):
+        elif closes or answer == b"" or (self._deframer.broken and self.in_flight == 0):
             self.close()
 
     def close(self) -> None:
@@ -105,11 +132,10 @@ class MllpProtocol(asyncio.Protocol):
         """Closes our side, and reads on for a while: to close at once on a sender who is still
         writing would take our answer from them."""
         self._deframer.broken = True
-        if self._transport is not None and self._transport.can_write_eof():
-            self._transport.write_eof()
+        if self._transport is not None:
+            if self._transport.can_write_eof():  # TLS cannot
+                self._transport.write_eof()
             self._loop.call_later(LINGER_S, self.close)
-        else:
-            self.close()
 
     def pause(self) -> None:
         """Stops reading; the sender feels it as a late answer."""
@@ -118,7 +144,9 @@ class MllpProtocol(asyncio.Protocol):
             self._transport.pause_reading()
 
     def resume(self) -> None:
-        """Reads on."""
+        """Reads on, unless the sender does not read."""
+        if self._choked or self.in_flight >= self._listener.limits.in_flight_max:
+            return
         if self._transport is not None and self.paused and not self._transport.is_closing():
             self.paused = False
             self._transport.resume_reading()
@@ -133,55 +161,94 @@ class MllpProtocol(asyncio.Protocol):
 class Listener:
     """All connections of one port, and the one task that hands their messages over."""
 
-    def __init__(self, connection: str, intake: Intake, limits: ListenLimits) -> None:
+    def __init__(
+        self,
+        connection: str,
+        intake: Intake,
+        limits: ListenLimits,
+        *,
+        tls: ServerTls | None = None,
+    ) -> None:
         self.connection = connection
         self.limits = limits
+        self.tls = tls
+        self._loaded: Loaded | None = None
+        self._alarm = ExpiryAlarm()
         self._intake = intake
         self._queue: deque[_Waiting] = deque()
         self._queued_bytes = 0
         self._wake = asyncio.Event()
+        self._servers: list[asyncio.Server] = []
         self._protocols: set[MllpProtocol] = set()
+        self._peers: Counter[str] = Counter()
+        self._turned_away: Counter[str] = Counter()
+        self._told_of = 0
         self._full = False
+        self._stopping = False
+        self._emptied = asyncio.Event()
+
+    @property
+    def turned_away(self) -> Mapping[str, int]:
+        """Connections that were closed at once since the start, by the limit they were over."""
+        return self._turned_away
 
     async def serve(self, host: str, port: int, *, ready: Callable[[int], None]) -> None:
-        """Serves until cancelled. Raises ConfigError where the port cannot be had."""
-        loop = asyncio.get_running_loop()
+        """Serves until cancelled; then what has come in is still committed and answered. Raises
+        ConfigError where the port cannot be had, or TLS not be served."""
+        await self._open(host, port)
+        handing = asyncio.create_task(self._hand_over())
+        sweeping = asyncio.create_task(self._sweep())
         try:
-            server = await loop.create_server(
-                lambda: MllpProtocol(self), host, port, backlog=BACKLOG
-            )
-        except OSError as error:
-            raise ConfigError(
-                f"{host}:{port} cannot be listened on ({error.strerror or error}); is another "
-                "listener running, or should [mllp] port be another?"
-            ) from error
-        ready(server.sockets[0].getsockname()[1])
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._hand_over())
-                tasks.create_task(self._sweep())
+            ready(self._servers[0].sockets[0].getsockname()[1])
+            done, _ = await asyncio.wait((handing, sweeping), return_when=asyncio.FIRST_COMPLETED)
+            for ended in done:
+                ended.result()  # neither ends by itself
+        except asyncio.CancelledError:
+            await self._drain(handing)
+            raise
         finally:
-            server.close()
+            handing.cancel()
+            sweeping.cancel()
+            for server in self._servers:
+                server.close()
             for protocol in tuple(self._protocols):
                 protocol.close()
 
     def admit(self, protocol: MllpProtocol) -> bool:
-        """False over the limit of connections."""
-        if len(self._protocols) >= self.limits.connections_max:
-            LOG.warning("mllp.too_many_connections", connection=self.connection)
+        """False over a limit of connections: it is to be closed, and is counted."""
+        over = self._over(protocol)
+        if over:
+            self._turned_away[over] += 1
             return False
         self._protocols.add(protocol)
+        self._peers[protocol.peer] += 1
         if self._full:
             protocol.pause()
         return True
 
+    def unchoked(self, protocol: MllpProtocol) -> None:
+        """The sender reads its answers again."""
+        if not self._full and not self._stopping:
+            protocol.resume()
+
     def forget(self, protocol: MllpProtocol) -> None:
         """The connection is gone; its queued messages are still taken."""
-        self._protocols.discard(protocol)
+        if protocol in self._protocols:
+            self._protocols.discard(protocol)
+            self._peers[protocol.peer] -= 1
+            if not self._peers[protocol.peer]:
+                del self._peers[protocol.peer]
+        if not self._protocols:
+            self._emptied.set()
 
     def submit(self, protocol: MllpProtocol, found: Frame, *, closes: bool) -> None:
         """Queues one message, and stops reading where there are too many."""
-        received = Received(connection=self.connection, raw=found.content, flaw=found.flaw)
+        received = Received(
+            connection=self.connection,
+            raw=found.content,
+            flaw=found.flaw,
+            senders=protocol.senders,
+        )
         try:
             admitted = self._intake.admit(received)
         except Exception as error:  # noqa: BLE001  a fault of ours must not end the listener
@@ -191,7 +258,7 @@ class Listener:
         self._queue.append(_Waiting(protocol, admitted, len(found.content), closes))
         self._queued_bytes += len(found.content)
         self._wake.set()
-        if protocol.in_flight >= IN_FLIGHT_MAX:
+        if protocol.in_flight >= self.limits.in_flight_max:
             protocol.pause()
         over = len(self._queue) >= QUEUED_MESSAGES_MAX or self._queued_bytes >= QUEUED_BYTES_MAX
         if over and not self._full:
@@ -199,11 +266,78 @@ class Listener:
             for other in self._protocols:
                 other.pause()
 
+    async def _open(self, host: str, port: int) -> None:
+        self._loaded = self.tls.load() if self.tls else None
+        try:
+            server = await asyncio.get_running_loop().create_server(
+                lambda: MllpProtocol(self), host, port, backlog=BACKLOG, **self._tls_arguments()
+            )
+        except OSError as error:
+            raise ConfigError(
+                f"{host}:{port} cannot be listened on ({error.strerror or error}); is another "
+                "listener running, or should [mllp] port be another?"
+            ) from error
+        self._servers = [server]
+        self._warn()
+
+    async def _renew(self) -> None:
+        """Takes up files that changed: the same port with another certificate. The connections
+        that are open go on with theirs."""
+        if self.tls is None or self._loaded is None:
+            return
+        self._warn()
+        stamp = self.tls.stamp()
+        if stamp in ((), self._loaded.stamp):
+            return
+        try:
+            self._loaded = self.tls.load()
+        except ConfigError as error:
+            self._loaded = replace(self._loaded, stamp=stamp)  # told once, not each second
+            LOG.error("mllp.certificate_kept", connection=self.connection, reason=str(error))
+            return
+        old, self._servers = self._servers, []
+        for listening in [one for server in old for one in server.sockets]:
+            twin = socket.socket(fileno=os.dup(listening.fileno()))
+            self._servers.append(
+                await asyncio.get_running_loop().create_server(
+                    lambda: MllpProtocol(self), sock=twin, backlog=BACKLOG, **self._tls_arguments()
+                )
+            )
+        for server in old:
+            server.close()
+        LOG.info("mllp.certificate_renewed", connection=self.connection)
+
+    def _tls_arguments(self) -> dict[str, Any]:
+        if self._loaded is None:
+            return {}
+        return {"ssl": self._loaded.context, "ssl_handshake_timeout": HANDSHAKE_S}
+
+    def _warn(self) -> None:
+        if self.tls is None or self._loaded is None:
+            return
+        until = self._loaded.expires_at
+        days = self._alarm.days_to_tell(until, self.tls.clock())
+        if days is not None:
+            LOG.warning(
+                "mllp.certificate_expires", connection=self.connection, days=days, until=str(until)
+            )
+
+    def _over(self, protocol: MllpProtocol) -> str:
+        """The limit that a new connection is over; empty: none."""
+        if len(self._protocols) >= self.limits.connections_max:
+            return "connections_max"
+        if self._peers.get(protocol.peer, 0) >= self.limits.connections_per_peer_max:
+            return "connections_per_peer_max"
+        if self.tls and self._loaded and self.tls.clock() >= self._loaded.expires_at:
+            return "certificate_expired"
+        return ""
+
     async def _hand_over(self) -> None:
-        while True:
+        while self._queue or not self._stopping:
             await self._wake.wait()
             await asyncio.sleep(0)  # lets the other sockets that are ready be read first
             batch = self._next_batch()
+            answers: Sequence[bytes | None]
             try:
                 answers = await self._intake.commit([waiting.admitted for waiting in batch])
             except Exception as error:  # noqa: BLE001  the top of the loop: one fault must not end it
@@ -239,15 +373,15 @@ class Listener:
                 protocol.resume()
             return
         for waiting in batch:
-            if waiting.protocol.in_flight < IN_FLIGHT_MAX:
-                waiting.protocol.resume()
+            waiting.protocol.resume()
 
     def _failed(self, error: Exception) -> None:
         """Its text may hold what a message holds, so only its kind is told."""
         LOG.error("mllp.failed", connection=self.connection, error=type(error).__name__)
 
     async def _sweep(self) -> None:
-        """Ends frames that began too long ago, however slowly their bytes still trickle in."""
+        """Ends frames that began too long ago, however slowly their bytes still trickle in; takes
+        up new certificates; tells of connections that were turned away."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(min(SWEEP_INTERVAL_S, self.limits.idle_timeout_s / 2))
@@ -256,3 +390,27 @@ class Listener:
                 begun_at = protocol.begun_at
                 if begun_at is not None and begun_at < oldest and not protocol.paused:
                     protocol.finish()
+            await self._renew()
+            if self._turned_away.total() > self._told_of:
+                self._told_of = self._turned_away.total()
+                LOG.warning(
+                    "mllp.turned_away", connection=self.connection, **dict(self._turned_away)
+                )
+
+    async def _drain(self, handing: asyncio.Task[None]) -> None:
+        """Finishes what has come in, as far as DRAIN_S goes; whoever is not answered sends it
+        again, to nobody's harm."""
+        self._stopping = True
+        for server in self._servers:
+            server.close()
+        for protocol in tuple(self._protocols):
+            protocol.stop()
+        self._wake.set()
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                await handing
+                while self._protocols:
+                    self._emptied.clear()
+                    await self._emptied.wait()
+        except TimeoutError:
+            LOG.warning("mllp.stopped_early", connection=self.connection, queued=len(self._queue))
