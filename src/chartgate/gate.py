@@ -18,6 +18,7 @@ from chartgate.store.caches import Caches
 from chartgate.store.database import Database, open_database
 from chartgate.store.lookups import Lookups
 from chartgate.store.verdicts import VerdictStore
+from chartgate.transform.hl7v2.settings import FeedSettings
 
 
 @dataclass
@@ -53,6 +54,11 @@ class Gate:
     def caches(self) -> Caches:
         """What this process keeps in memory, bounded."""
         return Caches()
+
+    @cached_property
+    def feeds(self) -> dict[str, tuple[object, FeedSettings]]:
+        """Settings of feeds by connection, with what their files looked like when read."""
+        return {}
 
     @cached_property
     def metrics(self) -> Metrics:

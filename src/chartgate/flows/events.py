@@ -1,119 +1,165 @@
 """The walk of an event: a hospital's durable message becomes part of the record.
 
 Before it, `intake.py` has taken the message in.
-process_next: claim lanes → parse → transform → upsert the record, append events and numbered
-notifications, end the messages; all in one transaction, or quarantine with the reason.
-Deliveries are in `notifications.py`.
+process_next: claim lanes → note them → read and fold (`folding.py`) → upsert the record, append
+events and numbered notifications, end the messages; all in one transaction, or quarantine with
+the reason. Deliveries are in `notifications.py`.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import asyncpg
-import orjson
 import structlog
 
-from chartgate.flows.intake import settings_of
+from chartgate.errors import ConfigError
+from chartgate.flows.feeds import settings_for
+from chartgate.flows.folding import (
+    Filtered,
+    Folded,
+    Held,
+    Reading,
+    Refusal,
+    fold,
+    own_fault,
+    read,
+    stamps_of,
+    wanted,
+)
 from chartgate.flows.notifications import subscribers_of
-from chartgate.formats.canonical import canonical_bytes, digest
-from chartgate.formats.hl7v2 import MalformedMessage, parse
+from chartgate.flows.outgoing import queue_application_ack
 from chartgate.gate import Gate
 from chartgate.model.audit import AuditEvent, Outcome
-from chartgate.model.message import (
-    Event,
-    InboxStatus,
-    Processed,
-    Queued,
-    Rejected,
-)
-from chartgate.model.resource import Copy, Resource
+from chartgate.model.message import Event, InboxStatus, Processed, Queued, Rejected
+from chartgate.model.resource import Copy
+from chartgate.store.batches import BatchStore
 from chartgate.store.database import Connection
 from chartgate.store.inbox import InboxStore
 from chartgate.store.outbox import OutboxStore
 from chartgate.store.quarantine import QuarantineStore
-from chartgate.store.record import RecordStore
-from chartgate.transform.hl7v2.datatypes import Unmappable
-from chartgate.transform.hl7v2.engine import merged
-from chartgate.transform.hl7v2.messages import SUPPORTED, Transformed, check_whole, transform
+from chartgate.store.record import RecordStore, resources_of
 
 LOG = structlog.get_logger()
 WORKER = "process:worker"
 PROCESS_MAX = 100  # messages in one transaction: long enough to amortise, short enough to retry
+ENDED_WORKERS_MAX = 3  # a message that ended so many workers is set aside
 # What the store says to one message's own content, however often it is tried.
 REFUSALS = (
     asyncpg.DataError,
     asyncpg.IntegrityConstraintViolationError,
     asyncpg.ProgramLimitExceededError,
 )
-SAY_UNSUPPORTED = "trigger not supported"
-
-
-async def process_next(gate: Gate) -> int:
-    """Processes the oldest messages whose lanes are free; how many. Raises Unavailable."""
-    inbox = InboxStore(gate.database)
-    async with gate.database.change_found() as (transaction, audit):
-        claimed = await inbox.claim(transaction, count_max=PROCESS_MAX)
-        if not claimed:
-            return 0
-        outcomes = await _kept(gate, transaction, claimed)
-        await inbox.end(transaction, [outcome.processed for outcome in outcomes])
-        rejected = [outcome.rejected for outcome in outcomes if outcome.rejected]
-        quarantine = QuarantineStore(gate.database)
-        if rejected:
-            await quarantine.add_in(transaction, rejected)
-        passed = [o.processed.id for o in outcomes if not o.rejected]
-        await quarantine.settle_in(transaction, passed, at=gate.clock(), by=WORKER)
-        audit.extend(outcome.audit for outcome in outcomes)
-    return len(claimed)
+Read = Reading | Filtered | Refusal
 
 
 @dataclass(kw_only=True)
 class _Outcome:
-    """What one claimed message comes to, before anything is written."""
+    """What one claimed message comes to, before it is ended."""
 
     message: Queued
     processed: Processed
     audit: AuditEvent
     event: Event | None = None
-    copies: list[Copy] = field(default_factory=list)
+    copies: tuple[Copy, ...] = ()
     rejected: Rejected | None = None
+
+
+async def process_next(gate: Gate, worker: str = "worker") -> int:
+    """Processes the oldest messages whose lanes are free; how many. Raises Unavailable."""
+    inbox = InboxStore(gate.database)
+    batches = BatchStore(gate.database, worker=worker)
+    async with gate.database.change_found() as (transaction, audit):
+        claimed = await inbox.claim(transaction, count_max=PROCESS_MAX)
+        if not claimed:
+            return 0
+        suspects = await batches.suspects_in(transaction, [message.id for message in claimed])
+        tries = suspects.get(claimed[0].id, 0)
+        if suspects:
+            claimed = _apart(claimed, suspects)
+        await batches.note([m.id for m in claimed], tries=tries + 1, at=gate.clock())
+        if tries >= ENDED_WORKERS_MAX:
+            outcomes = [_refused(gate, claimed[0], _ended_workers())]
+        else:
+            outcomes = await _kept(gate, transaction, claimed)
+        await _end(gate, transaction, outcomes, audit)
+        if tries:
+            await batches.clear_in(transaction, claimed[0].id)
+    return len(claimed)
+
+
+async def forget_workers(gate: Gate, worker: str) -> None:
+    """Deletes what workers that are gone had in hand, once all of it is done."""
+    await BatchStore(gate.database, worker=worker).forget_done()
+
+
+def _apart(claimed: Sequence[Queued], suspects: Mapping[int, int]) -> tuple[Queued, ...]:
+    """A message that another worker had in hand when it ended is processed by itself; what stands
+    before it goes first."""
+    if claimed[0].id in suspects:
+        return (claimed[0],)
+    first = next(n for n, message in enumerate(claimed) if message.id in suspects)
+    return tuple(claimed[:first])
+
+
+async def _end(
+    gate: Gate, transaction: Connection, outcomes: Sequence[_Outcome], audit: list[AuditEvent]
+) -> None:
+    await InboxStore(gate.database).end(transaction, [o.processed for o in outcomes])
+    quarantine = QuarantineStore(gate.database)
+    rejected = [o.rejected for o in outcomes if o.rejected]
+    if rejected:
+        await quarantine.add_in(transaction, rejected)
+    passed = [o.processed.id for o in outcomes if not o.rejected]
+    await quarantine.settle_in(transaction, passed, at=gate.clock(), by=WORKER)
+    audit.extend(outcome.audit for outcome in outcomes)
+    for outcome in outcomes:
+        if outcome.message.application_ack:
+            queued = await queue_application_ack(
+                gate, transaction, outcome.message, outcome.processed
+            )
+            audit.extend([queued] if queued else [])
 
 
 async def _kept(gate: Gate, transaction: Connection, claimed: Sequence[Queued]) -> list[_Outcome]:
     """Writes what the messages say: all at once, or where the store refuses something, one by
     one, so that only the message that caused it goes to the quarantine."""
+    readings = [(message, _read(gate, message)) for message in claimed]
     try:
         async with transaction.transaction():
-            return await _written(gate, transaction, claimed)
+            return await _written(gate, transaction, readings)
     except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         if isinstance(error, asyncpg.PostgresConnectionError | asyncpg.OperatorInterventionError):
             raise
         LOG.warning("events.batch_refused", messages=len(claimed), error=type(error).__name__)
     outcomes: list[_Outcome] = []
-    for message in claimed:
+    for message, reading in readings:
         try:
             async with transaction.transaction():
-                outcomes += await _written(gate, transaction, [message])
+                outcomes += await _written(gate, transaction, [(message, reading)])
         except REFUSALS as error:
-            outcomes.append(_internal(gate, message, error))
+            outcomes.append(_refused(gate, message, own_fault(message, error)))
         except asyncpg.InterfaceError as error:
             if transaction.is_closed():
                 raise
-            outcomes.append(_internal(gate, message, error))
+            outcomes.append(_refused(gate, message, own_fault(message, error)))
     return outcomes
 
 
+def _read(gate: Gate, message: Queued) -> Read:
+    try:
+        settings = settings_for(gate, message.connection)
+    except ConfigError as error:
+        return Refusal(reason_class="config", reason=str(error))
+    return read(message, settings)
+
+
 async def _written(
-    gate: Gate, transaction: Connection, claimed: Sequence[Queued]
+    gate: Gate, transaction: Connection, readings: Sequence[tuple[Queued, Read]]
 ) -> list[_Outcome]:
-    readings = [(message, _read(gate, message)) for message in claimed]
     held = await _held(gate, transaction, readings)
     outcomes = [
-        reading
-        if isinstance(reading, _Outcome)
-        else _applied(gate, message, reading, held[message.connection])
-        for message, reading in readings
+        _folded(gate, message, reading, held[message.connection]) for message, reading in readings
     ]
     copies: dict[str, list[Copy]] = defaultdict(list)
     for outcome in outcomes:
@@ -127,48 +173,38 @@ async def _written(
     return outcomes
 
 
-def _read(gate: Gate, message: Queued) -> Transformed | _Outcome:
-    """What a message says; nothing that it holds can stop the worker."""
-    if message.message_type not in SUPPORTED:
-        ended = Processed(id=message.id, status=InboxStatus.FILTERED, reason=SAY_UNSUPPORTED)
-        return _Outcome(message=message, processed=ended, audit=_audit(gate, message, ended))
-    connection = gate.config.connections.get(message.connection)
-    if connection is None:
-        return _rejected(gate, message, "config", "its connection is configured no more", "")
-    try:
-        settings = settings_of(connection)
-        return transform(parse(message.raw, charset_default=settings.charset), settings)
-    except MalformedMessage as error:
-        return _rejected(gate, message, error.kind, str(error), error.position)
-    except Unmappable as error:
-        return _rejected(gate, message, "content", str(error), error.position)
-    except Exception as error:  # noqa: BLE001  one message must not stop those behind it
-        return _internal(gate, message, error)
-
-
-def _applied(gate: Gate, message: Queued, said: Transformed, held: dict[str, Resource]) -> _Outcome:
-    """The new versions; `held` moves on with them, for the messages behind this one."""
-    try:
-        resources = [merged(held.get(draft.reference), draft) for draft in said.drafts]
-        for resource in resources:
-            check_whole(resource)
-        bodies = [canonical_bytes(resource) for resource in resources]
-    except Unmappable as error:
-        return _rejected(gate, message, "content", str(error), error.position)
-    except Exception as error:  # noqa: BLE001  as in _read
-        return _internal(gate, message, error)
-    copies = []
-    for draft, resource, body in zip(said.drafts, resources, bodies, strict=True):
-        held[draft.reference] = resource
-        copies.append(
-            Copy(
-                reference=draft.reference,
-                version="",
-                digest=digest(body),
-                body=body,
-                as_of=message.received_at,
-            )
+async def _held(
+    gate: Gate, transaction: Connection, readings: Sequence[tuple[Queued, Read]]
+) -> dict[str, Held]:
+    """What the record holds now of all that the messages speak of, by connection."""
+    by_connection: dict[str, list[Read]] = defaultdict(list)
+    for message, reading in readings:
+        by_connection[message.connection].append(reading)
+    record = RecordStore(gate.database)
+    held: dict[str, Held] = {}
+    for connection, some in by_connection.items():
+        bodies = await record.bodies_in(transaction, connection, sorted(wanted(some)))
+        held[connection] = Held(
+            resources=resources_of(bodies),
+            stamps={reference: stamps_of(text) for reference, (_, text) in bodies.items()},
         )
+    return held
+
+
+def _folded(gate: Gate, message: Queued, reading: Read, held: Held) -> _Outcome:
+    if isinstance(reading, Filtered):
+        ended = Processed(id=message.id, status=InboxStatus.FILTERED, reason=reading.reason)
+        return _Outcome(message=message, processed=ended, audit=_audit(gate, message, ended))
+    if isinstance(reading, Refusal):
+        return _refused(gate, message, reading)
+    folded = fold(message, reading, held)
+    if isinstance(folded, Refusal):
+        return _refused(gate, message, folded)
+    return _delivered(gate, message, reading, folded)
+
+
+def _delivered(gate: Gate, message: Queued, reading: Reading, folded: Folded) -> _Outcome:
+    said = reading.said
     event = Event(
         site=_site(gate, message),
         kind=message.message_type,
@@ -176,55 +212,37 @@ def _applied(gate: Gate, message: Queued, said: Transformed, held: dict[str, Res
         occurred_at=said.occurred_at or message.received_at,
         message=message.id,
     )
-    ended = Processed(id=message.id, status=InboxStatus.DELIVERED)
+    ended = Processed(id=message.id, status=InboxStatus.DELIVERED, flags=folded.flags)
     audit = _audit(gate, message, ended, entities=said.focus, patient=said.patient)
-    return _Outcome(message=message, processed=ended, audit=audit, event=event, copies=copies)
+    return _Outcome(
+        message=message, processed=ended, audit=audit, event=event, copies=folded.copies
+    )
 
 
-async def _held(
-    gate: Gate,
-    transaction: Connection,
-    readings: Sequence[tuple[Queued, Transformed | _Outcome]],
-) -> dict[str, dict[str, Resource]]:
-    """What the record holds now of all that the messages speak of, by connection."""
-    wanted: dict[str, set[str]] = {message.connection: set() for message, _ in readings}
-    for message, reading in readings:
-        if isinstance(reading, Transformed):
-            wanted[message.connection].update(draft.reference for draft in reading.drafts)
-    record = RecordStore(gate.database)
-    held: dict[str, dict[str, Resource]] = {}
-    for connection, references in wanted.items():
-        bodies = await record.bodies_in(transaction, connection, sorted(references))
-        held[connection] = {reference: orjson.loads(body) for reference, body in bodies.items()}
-    return held
-
-
-def _rejected(
-    gate: Gate, message: Queued, reason_class: str, reason: str, position: str
-) -> _Outcome:
-    ended = Processed(id=message.id, status=InboxStatus.QUARANTINED, reason=reason)
+def _refused(gate: Gate, message: Queued, refusal: Refusal) -> _Outcome:
+    ended = Processed(id=message.id, status=InboxStatus.QUARANTINED, reason=refusal.reason)
     rejected = Rejected(
         connection=message.connection,
         inbox_id=message.id,
-        reason_class=reason_class,
-        reason=reason,
-        position=position,
+        reason_class=refusal.reason_class,
+        reason=refusal.reason,
+        position=refusal.position,
         raw=message.raw,
         seen_at=gate.clock(),
     )
     return _Outcome(
         message=message,
         processed=ended,
-        audit=_audit(gate, message, ended, position=position),
+        audit=_audit(gate, message, ended, position=refusal.position),
         rejected=rejected,
     )
 
 
-def _internal(gate: Gate, message: Queued, error: Exception) -> _Outcome:
-    """A fault of ours: its text may hold what the message holds, so only its kind is kept."""
-    LOG.error("events.internal", message=message.id, error=type(error).__name__)
-    sentence = f"our own fault ({type(error).__name__})"
-    return _rejected(gate, message, "internal", sentence, "")
+def _ended_workers() -> Refusal:
+    return Refusal(
+        reason_class="internal",
+        reason=f"{ENDED_WORKERS_MAX} workers ended while they had this message in hand",
+    )
 
 
 def _audit(
@@ -238,6 +256,8 @@ def _audit(
 ) -> AuditEvent:
     quarantined = ended.status is InboxStatus.QUARANTINED
     details = [("status", ended.status.value), *([("position", position)] if position else [])]
+    if ended.flags:
+        details.append(("flags", " ".join(ended.flags)))
     return AuditEvent(
         recorded=gate.clock(),
         action="message.quarantine" if quarantined else "message.process",

@@ -6,14 +6,13 @@ message is in `events.py`.
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, tzinfo
+from datetime import datetime
 from functools import partial
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import structlog
 
-from chartgate.config import ConnectionConfig
 from chartgate.errors import ConfigError, Unavailable
+from chartgate.flows.feeds import settings_for
 from chartgate.formats.canonical import digest
 from chartgate.gate import Gate
 from chartgate.model.audit import AuditEvent, Outcome
@@ -47,7 +46,7 @@ async def listen(
     Raises ConfigError where one of them cannot.
     """
     for name in feeds:
-        settings_of(gate.config.connections[name])  # a mistake stops here, not at each message
+        settings_for(gate, name)  # a mistake stops here, not at each message
     try:
         async with asyncio.TaskGroup() as tasks:
             for name, feed in feeds.items():
@@ -70,7 +69,7 @@ class MessageIntake:
         name = received.connection
         settings = self._settings.get(name)
         if settings is None:
-            settings = settings_of(self._gate.config.connections[name])
+            settings = settings_for(self._gate, name)
             self._settings[name] = settings
         return received, admit(received, settings, self._gate.clock())
 
@@ -120,23 +119,6 @@ async def accept(gate: Gate, batch: Sequence[Received]) -> list[bytes | None]:
     return await intake.commit([intake.admit(received) for received in batch])
 
 
-def settings_of(connection: ConnectionConfig) -> FeedSettings:
-    """The settings of a feed, from its options. Raises ConfigError."""
-    options = connection.options
-    return FeedSettings(
-        connection=connection.name,
-        site=connection.site,
-        processing_id=options.get("processing_id", "P"),
-        charset=options.get("charset", ""),
-        sequence=options.get("sequence", False),
-        triggers=tuple(options.get("triggers", "").split()),
-        zone=_zone(connection.name, options.get("zone", "UTC")),
-        ids_are_identifiers=options.get("id_from") == "identifier",
-        systems=options.get("systems", {}),
-        patient_system=options.get("patient_system", ""),
-    )
-
-
 def _answered(
     received: Received,
     one: Arrival | SequenceMark,
@@ -165,14 +147,3 @@ def _rejection(refused: Refused) -> AuditEvent:
         reason=rejected.reason,
         details=tuple(details),
     )
-
-
-def _zone(connection: str, name: str) -> tzinfo:
-    if name == "UTC":
-        return UTC
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ConfigError(
-            f'[connections.{connection}] zone {name!r} is not known here; e.g. "Europe/Berlin"'
-        ) from None

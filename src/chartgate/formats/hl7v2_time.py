@@ -12,6 +12,8 @@ DTM = re.compile(
     re.ASCII,
 )
 OFFSET_MINUTES_MAX = 14 * 60
+DTM_DIGITS = re.compile(r"\d*", re.ASCII)
+SECONDS = 14  # digits of a timestamp that goes to the second
 
 
 def fhir_datetime(value: str, *, zone: tzinfo) -> str:
@@ -62,6 +64,18 @@ def moment(value: str, *, zone: tzinfo) -> datetime:
     parts = [int(part) for part in found.split("-")]
     year, month, day = [*parts, 1, 1][:3]
     return datetime(year, month, day, tzinfo=zone)
+
+
+def span(value: str, *, zone: tzinfo) -> tuple[datetime, datetime]:
+    """From when until when a timestamp can mean, by the precision that was sent: both ends are
+    the same where it goes to the second. Raises ValueError."""
+    start = moment(value, zone=zone)
+    digits = len(DTM_DIGITS.match(value.strip())[0])  # type: ignore[index]
+    if digits >= SECONDS:
+        return start, start
+    lengths = {4: timedelta(days=366), 6: timedelta(days=31), 8: timedelta(days=1)}
+    length = lengths.get(digits) or (timedelta(hours=1) if digits == 10 else timedelta(minutes=1))
+    return start, start + length
 
 
 def _offset(text: str) -> tzinfo:

@@ -89,6 +89,7 @@ class Processed:
     id: int
     status: InboxStatus
     reason: str | None = None
+    flags: tuple[str, ...] = ()  # what is odd about it: "late", "charset"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -19,6 +19,7 @@ class Copy:
     digest: bytes  # SHA-256 of `body`
     body: bytes  # canonical JSON
     as_of: datetime
+    stamps: str = ""  # of a copy that messages made: when each sender last spoke of it (JSON)
 
     @property
     def resource_type(self) -> str:

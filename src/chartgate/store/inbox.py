@@ -79,6 +79,7 @@ class InboxStore:
             [e.id for e in ended],
             [e.status.value for e in ended],
             [e.reason for e in ended],
+            [" ".join(e.flags) for e in ended],
         )
         assert count == len(ended), "only a lane's holder ends its messages"
 

@@ -40,14 +40,15 @@ SELECT lane FROM unnest($2::int[]) AS lane
 WHERE pg_try_advisory_xact_lock(hashtext('chartgate.inbox.' || $1), lane);
 
 -- name: select_messages
-SELECT id, connection, message_type, raw, received_at FROM inbox
+SELECT id, connection, message_type, raw, received_at, application_ack FROM inbox
 WHERE tenant = $1 AND id = ANY($2::bigint[])
 ORDER BY id;
 
 -- name: end_messages
 WITH moved AS (
-  UPDATE inbox SET status = ended.status, reason = ended.reason, ended_at = clock_timestamp()
-  FROM unnest($2::bigint[], $3::text[], $4::text[]) AS ended (id, status, reason)
+  UPDATE inbox SET status = ended.status, reason = ended.reason, ended_at = clock_timestamp(),
+                   flags = string_to_array(ended.flags, ' ')
+  FROM unnest($2::bigint[], $3::text[], $4::text[], $5::text[]) AS ended (id, status, reason, flags)
   WHERE inbox.tenant = $1 AND inbox.id = ended.id AND inbox.status = 'queued'
   RETURNING inbox.connection, inbox.status,
             CASE inbox.status WHEN 'filtered' THEN inbox.reason ELSE '' END AS why

@@ -4,10 +4,12 @@ It is a cache of what systems of record said (reads) and what their messages tol
 so it changes by `bookkeeping`, or inside the transaction of the event that brought it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from chartgate.model.resource import Copy, split_reference
+import orjson
+
+from chartgate.model.resource import Copy, Resource, split_reference
 from chartgate.store.database import Connection, Database
 from chartgate.store.queries import load_queries
 
@@ -94,12 +96,13 @@ class RecordStore:
             [c.digest for _, c in current],
             [c.version for _, c in current],
             [c.as_of for _, c in current],
+            [c.stamps for _, c in current],
         )
 
     async def bodies_in(
         self, transaction: Connection, connection: str, references: Sequence[str]
-    ) -> dict[str, bytes]:
-        """Current canonical bytes by reference, as the transaction sees them."""
+    ) -> dict[str, tuple[bytes, str]]:
+        """Current canonical bytes and stamps by reference, as the transaction sees them."""
         rows = await transaction.fetch(
             QUERIES["select_bodies"],
             self._database.tenant,
@@ -107,7 +110,7 @@ class RecordStore:
             [_split(reference)[0] for reference in references],
             [_split(reference)[1] for reference in references],
         )
-        return {row["reference"]: row["body"] for row in rows}
+        return {row["reference"]: (row["body"], row["stamps"]) for row in rows}
 
     async def touch(self, connection: str, reference: str, version: str, as_of: datetime) -> None:
         """Notes that `version` was still current at `as_of` (the system answered 304)."""
@@ -122,6 +125,11 @@ class RecordStore:
                 version,
                 as_of,
             )
+
+
+def resources_of(bodies: Mapping[str, tuple[bytes, str]]) -> dict[str, Resource]:
+    """What `bodies_in` gave, as resources by reference."""
+    return {reference: orjson.loads(body) for reference, (body, _) in bodies.items()}
 
 
 def _newest(copies: Sequence[Copy]) -> dict[tuple[str, str], Copy]:

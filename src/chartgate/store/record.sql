@@ -7,10 +7,12 @@ ON CONFLICT DO NOTHING;
 
 -- name: upsert_current
 -- A copy that is older than the one we have never takes its place.
-INSERT INTO record AS r (tenant, connection, resource_type, id, digest, version, as_of)
-SELECT $1, $2, * FROM unnest($3::text[], $4::text[], $5::bytea[], $6::text[], $7::timestamptz[])
+INSERT INTO record AS r (tenant, connection, resource_type, id, digest, version, as_of, stamps)
+SELECT $1, $2, * FROM unnest($3::text[], $4::text[], $5::bytea[], $6::text[], $7::timestamptz[],
+                             $8::text[])
 ON CONFLICT (tenant, connection, resource_type, id) DO UPDATE
-  SET digest = EXCLUDED.digest, version = EXCLUDED.version, as_of = EXCLUDED.as_of
+  SET digest = EXCLUDED.digest, version = EXCLUDED.version, as_of = EXCLUDED.as_of,
+      stamps = EXCLUDED.stamps
   WHERE r.as_of <= EXCLUDED.as_of;
 
 -- name: select_current
@@ -35,7 +37,7 @@ JOIN unnest($3::text[], $4::text[], $5::bytea[]) AS wanted (resource_type, id, d
 WHERE v.tenant = $1 AND v.connection = $2;
 
 -- name: select_bodies
-SELECT r.resource_type || '/' || r.id AS reference, v.body
+SELECT r.resource_type || '/' || r.id AS reference, v.body, r.stamps
 FROM unnest($3::text[], $4::text[]) AS wanted (resource_type, id)
 JOIN record r ON r.tenant = $1 AND r.connection = $2
   AND r.resource_type = wanted.resource_type AND r.id = wanted.id

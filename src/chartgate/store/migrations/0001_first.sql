@@ -174,6 +174,7 @@ CREATE TABLE record (
   digest bytea NOT NULL,
   version text NOT NULL,
   as_of timestamptz NOT NULL,
+  stamps text NOT NULL DEFAULT '',  -- MSH-7 of each sender's last message about it, as JSON
   PRIMARY KEY (tenant, connection, resource_type, id),
   FOREIGN KEY (tenant, connection, resource_type, id, digest) REFERENCES record_version
 ) WITH (fillfactor = 80);
@@ -196,6 +197,7 @@ CREATE TABLE inbox (
   status text NOT NULL DEFAULT 'queued'
     CHECK (status IN ('queued', 'delivered', 'quarantined', 'filtered')),
   reason text,
+  flags text[] NOT NULL DEFAULT '{}',  -- what is odd about it: "late", "charset"
   ended_at timestamptz,  -- when it left the queue, by the store's clock
   edited_from bigint,  -- the quarantine row of whose bytes it is an edited copy
   PRIMARY KEY (tenant, id),
@@ -206,6 +208,17 @@ CREATE INDEX inbox_queued ON inbox (tenant, id) INCLUDE (lane, merged_lane)
   WHERE status = 'queued';
 CREATE INDEX inbox_filtered ON inbox (tenant, id) WHERE status = 'filtered';
 CREATE INDEX inbox_edited ON inbox (tenant, edited_from) WHERE edited_from IS NOT NULL;
+CREATE INDEX inbox_flagged ON inbox (tenant, id) WHERE flags <> '{}';
+
+-- What each worker has in hand: a message that ends its worker is found by it.
+CREATE TABLE inbox_batch (
+  tenant text NOT NULL,
+  worker text NOT NULL,
+  ids bigint[] NOT NULL,
+  tries integer NOT NULL,
+  taken_at timestamptz NOT NULL,
+  PRIMARY KEY (tenant, worker)
+);
 
 -- Feeds whose messages are numbered: what each sender must send next; -1 is whatever it likes.
 CREATE TABLE feed_sequence (
@@ -454,6 +467,42 @@ CREATE TABLE handoff (
   CHECK (status <> 'closed' OR outcome IS NOT NULL)
 );
 CREATE INDEX handoff_open ON handoff (tenant, worklist, due_at) WHERE status <> 'closed';
+
+-- What each feed's messages look like, as far as it was learned: canonical JSON, empty at first.
+CREATE TABLE drift_profile (
+  tenant text NOT NULL,
+  connection text NOT NULL,
+  sender text NOT NULL,
+  message_type text NOT NULL,
+  body bytea NOT NULL,
+  PRIMARY KEY (tenant, connection, sender, message_type)
+);
+
+-- Changes of what messages look like; of each at most one is open.
+CREATE TABLE drift_finding (
+  tenant text NOT NULL,
+  id bigint GENERATED ALWAYS AS IDENTITY,
+  connection text NOT NULL,
+  sender text NOT NULL,
+  message_type text NOT NULL,
+  position text NOT NULL,
+  kind text NOT NULL CHECK (kind IN ('new-segment', 'new-field', 'vanished-field', 'new-code',
+    'new-format', 'new-length')),
+  detail text NOT NULL,
+  was text NOT NULL,
+  now text NOT NULL,
+  count bigint NOT NULL CHECK (count > 0),
+  examples bigint[] NOT NULL,  -- inbox ids
+  first_seen_at timestamptz NOT NULL,
+  last_seen_at timestamptz NOT NULL,
+  acknowledged_by text,
+  acknowledged_at timestamptz,
+  PRIMARY KEY (tenant, id),
+  CHECK ((acknowledged_by IS NULL) = (acknowledged_at IS NULL))
+);
+CREATE UNIQUE INDEX drift_finding_open ON drift_finding
+  (tenant, connection, sender, message_type, position, kind, detail)
+  WHERE acknowledged_at IS NULL;
 
 -- Tenants never meet, whoever owns the tables.
 DO $$

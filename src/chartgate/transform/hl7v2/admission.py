@@ -23,6 +23,7 @@ from chartgate.formats.hl7v2_ack import (
 )
 from chartgate.model.message import Arrival, Received, Rejected, SequenceMark
 from chartgate.transform.hl7v2.identity import lanes_of
+from chartgate.transform.hl7v2.overrides import apply_overrides
 from chartgate.transform.hl7v2.settings import FeedSettings
 
 CONTROL_ID_MAX = 199  # characters of MSH-10, since version 2.7
@@ -59,7 +60,10 @@ def admit(received: Received, settings: FeedSettings, at: datetime) -> Admission
         return refuse(received, header, at, verdict, wrong, kind="header")
     try:
         message = parse(received.raw, charset_default=settings.charset, header=header)
-        lanes = lanes_of(message, received.connection)
+        renames = settings.overrides.renames_patients
+        if renames:
+            apply_overrides(message, settings.overrides)
+        lanes = lanes_of(message, received.connection, changed=renames)
         sender = f"{message.header.raw(3)}|{message.header.raw(4)}"
         sender.encode()
     except MalformedMessage as error:

@@ -61,14 +61,18 @@ def merged_identity(segment: Segment | None) -> Identity | None:
     return first_identity(segment, 1, 4)
 
 
-def lanes_of(message: Message, connection: str) -> tuple[int, int | None]:
+def lanes_of(
+    message: Message, connection: str, *, changed: bool = False
+) -> tuple[int, int | None]:
     """The lane of the message, and that of the patient merged away by it.
 
     Messages that share a lane are processed in the order in which they came, so each patient's
-    are; a merge holds both. One without a patient has its connection's lane.
+    are; a merge holds both. One without a patient has its connection's lane. `changed`: a site's
+    rules have moved fields, so the bytes no longer tell.
     """
-    patient = patient_identity(message.glimpse("PID"))
-    merged = merged_identity(message.glimpse("MRG"))
+    find = message.segment if changed else message.glimpse
+    patient = patient_identity(find("PID"))
+    merged = merged_identity(find("MRG"))
     lane = _lane(f"patient {patient.key}" if patient else f"connection {connection}")
     return lane, _lane(f"patient {merged.key}") if merged else None
 

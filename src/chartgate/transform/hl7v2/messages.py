@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
 from chartgate.formats.hl7v2 import Message
-from chartgate.formats.hl7v2_time import moment
+from chartgate.formats.hl7v2_time import moment, span
 from chartgate.model.resource import Resource
 from chartgate.transform.hl7v2.appointments import make_appointment
 from chartgate.transform.hl7v2.datatypes import Context, Unmappable
+from chartgate.transform.hl7v2.documents import DOCUMENT_MESSAGES
 from chartgate.transform.hl7v2.engine import Draft
 from chartgate.transform.hl7v2.overrides import apply_overrides
 from chartgate.transform.hl7v2.patients import delete_patient, make_patient, merge_patients
+from chartgate.transform.hl7v2.problems import PROBLEM_MESSAGES
 from chartgate.transform.hl7v2.provenance import make_provenance
 from chartgate.transform.hl7v2.settings import FeedSettings
 from chartgate.transform.hl7v2.visits import cancelled_visit, make_encounter
@@ -33,6 +35,8 @@ class Transformed:
     focus: tuple[str, ...]  # references, the main one first
     patient: str | None
     occurred_at: datetime | None  # by the message; None if it does not say
+    sender: str  # MSH-3|MSH-4
+    sent: tuple[datetime, datetime] | None  # MSH-7: from when until when it can mean
 
 
 def transform(message: Message, settings: FeedSettings) -> Transformed:
@@ -54,6 +58,8 @@ def transform(message: Message, settings: FeedSettings) -> Transformed:
         focus=focus,
         patient=work.patient.reference if work.patient else None,
         occurred_at=occurred_at(message, work.context.zone),
+        sender=f"{message.header.raw(3)}|{message.header.raw(4)}",
+        sent=_sent(message, work.context.zone),
     )
 
 
@@ -81,6 +87,14 @@ def occurred_at(message: Message, zone: tzinfo) -> datetime | None:
             except ValueError:
                 continue
     return None
+
+
+def _sent(message: Message, zone: tzinfo) -> tuple[datetime, datetime] | None:
+    text = message.header.value(7)
+    try:
+        return span(text, zone=zone) if text else None
+    except ValueError:
+        return None
 
 
 def zone_of(message: Message, settings: FeedSettings) -> tzinfo:
@@ -141,4 +155,6 @@ SUPPORTED: Mapping[str, Callable[[Work], None]] = {
     "ADT^A34": merge_patients,
     "ADT^A40": merge_patients,
     **{f"SIU^S{number}": _booking for number in BOOKINGS},
+    **DOCUMENT_MESSAGES,
+    **PROBLEM_MESSAGES,
 }

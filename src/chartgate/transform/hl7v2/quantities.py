@@ -118,8 +118,7 @@ def structured_number(text: Composite) -> tuple[str, dict[str, Any]] | None:
         below = {} if denominator is None else {"denominator": {"value": denominator}}
         return "Ratio", {"numerator": numerator, **below}
     if separator == "+":
-        written = " ".join(part for part in (comparator, first) if part)
-        return "String", {"text": f"{written}+"}
+        return "String", {"text": f"{comparator or ''}{first}+"}
     written = [part for part in (comparator, first, separator, second) if part]
     return "String", {"text": " ".join(written)}
 

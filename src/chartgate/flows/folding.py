@@ -1,0 +1,179 @@
+"""What messages come to, before anything is written: read, transformed, laid over the record.
+
+No I/O: the same messages over the same record give the same versions, whether a worker processes
+them as they come or a rebuild goes through all of them again.
+
+Order. Messages of a patient are taken in the order in which they came. One that its own sender
+dates (MSH-7) before what that sender last said of the same resource is late: it fills what nobody
+has said yet, changes nothing else, and is flagged.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import orjson
+import structlog
+
+from chartgate.formats.canonical import canonical_bytes, digest
+from chartgate.formats.hl7v2 import MalformedMessage, Message, parse
+from chartgate.formats.r4_structure import is_well_formed, structure_findings
+from chartgate.model.message import Queued
+from chartgate.model.resource import Copy, Resource
+from chartgate.transform.hl7v2.datatypes import Unmappable
+from chartgate.transform.hl7v2.engine import Draft, merged
+from chartgate.transform.hl7v2.messages import (
+    SUPPORTED,
+    Excluded,
+    Transformed,
+    check_whole,
+    transform,
+)
+from chartgate.transform.hl7v2.settings import FeedSettings
+
+LOG = structlog.get_logger()
+SAY_UNSUPPORTED = "trigger not supported"
+SAY_ACKNOWLEDGEMENT = "an acknowledgement, which tells nothing of a patient"
+ACKNOWLEDGEMENTS = ("ACK", "MCF")
+WRITTEN_ONCE = "Provenance"  # never laid over what is there
+LATE = "late"  # flag: older than what its sender said before
+CHARSET = "charset"  # flag: the bytes are not of the character set that MSH-18 names
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filtered:
+    """A message that is kept, and stays out of the record for this reason."""
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """A message that cannot become part of the record as it is."""
+
+    reason_class: str
+    reason: str
+    position: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """A message taken apart, and what it says."""
+
+    message: Message
+    said: Transformed
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folded:
+    """The versions that one message makes, and what is odd about it."""
+
+    copies: tuple[Copy, ...]
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(kw_only=True)
+class Held:
+    """What the record holds of one connection: it moves on with each message."""
+
+    resources: dict[str, Resource] = field(default_factory=dict)  # by reference
+    stamps: dict[str, dict[str, float]] = field(default_factory=dict)  # MSH-7 by sender
+
+
+def read(queued: Queued, settings: FeedSettings) -> Reading | Filtered | Refusal:
+    """What a message says; nothing that it holds can stop the caller."""
+    kind = queued.message_type.partition("^")[0]
+    if kind in ACKNOWLEDGEMENTS:
+        return Filtered(reason=SAY_ACKNOWLEDGEMENT)
+    if queued.message_type not in SUPPORTED:
+        return Filtered(reason=SAY_UNSUPPORTED)
+    try:
+        message = parse(queued.raw, charset_default=settings.charset)
+        said = transform(message, settings)
+    except MalformedMessage as error:
+        return Refusal(reason_class=error.kind, reason=str(error), position=error.position)
+    except Unmappable as error:
+        return Refusal(reason_class="content", reason=str(error), position=error.position)
+    except Excluded as error:
+        return Filtered(reason=str(error))
+    except Exception as error:  # noqa: BLE001  one message must not stop those behind it
+        return own_fault(queued, error)
+    return Reading(message=message, said=said, flags=(CHARSET,) if message.charset_flag else ())
+
+
+def fold(queued: Queued, reading: Reading, held: Held) -> Folded | Refusal:
+    """Lays what the message says over what is held; `held` moves on only if all of it fits."""
+    said = reading.said
+    try:
+        late = {draft.reference for draft in said.drafts if _is_late(draft, said, held)}
+        resources = [
+            merged(held.resources.get(d.reference), d, late=d.reference in late)
+            for d in said.drafts
+        ]
+        for resource in resources:
+            check_whole(resource)
+            if not is_well_formed(resource):
+                reason = next(iter(structure_findings(resource)), "a resource is not valid FHIR R4")
+                return Refusal(reason_class="fhir", reason=reason)
+        bodies = [canonical_bytes(resource) for resource in resources]
+    except Unmappable as error:
+        return Refusal(reason_class="content", reason=str(error), position=error.position)
+    except Exception as error:  # noqa: BLE001  as in read
+        return own_fault(queued, error)
+    copies = []
+    for draft, resource, body in zip(said.drafts, resources, bodies, strict=True):
+        reference = draft.reference
+        if draft.resource_type != WRITTEN_ONCE:
+            held.resources[reference] = resource
+            _stamp(held, reference, said)
+        copies.append(
+            Copy(
+                reference=reference,
+                version="",
+                digest=digest(body),
+                body=body,
+                as_of=queued.received_at,
+                stamps=stamps_text(held.stamps.get(reference)),
+            )
+        )
+    return Folded(copies=tuple(copies), flags=(*reading.flags, *([LATE] if late else [])))
+
+
+def wanted(readings: Iterable[Reading | Filtered | Refusal]) -> set[str]:
+    """References whose current versions are needed to fold these."""
+    return {
+        draft.reference
+        for reading in readings
+        if isinstance(reading, Reading)
+        for draft in reading.said.drafts
+        if draft.resource_type != WRITTEN_ONCE
+    }
+
+
+def own_fault(queued: Queued, error: Exception) -> Refusal:
+    """A fault of ours: its text may hold what the message holds, so only its kind is kept."""
+    LOG.error("feed.own_fault", message=queued.id, error=type(error).__name__)
+    return Refusal(reason_class="internal", reason=f"our own fault ({type(error).__name__})")
+
+
+def stamps_text(stamps: dict[str, float] | None) -> str:
+    """Stamps as the record keeps them."""
+    return orjson.dumps(stamps, option=orjson.OPT_SORT_KEYS).decode() if stamps else ""
+
+
+def stamps_of(text: str) -> dict[str, float]:
+    """The other way round."""
+    return orjson.loads(text) if text else {}
+
+
+def _is_late(draft: Draft, said: Transformed, held: Held) -> bool:
+    if said.sent is None:
+        return False
+    stamp = held.stamps.get(draft.reference, {}).get(said.sender)
+    return stamp is not None and said.sent[1].timestamp() < stamp
+
+
+def _stamp(held: Held, reference: str, said: Transformed) -> None:
+    if said.sent is not None:
+        stamps = held.stamps.setdefault(reference, {})
+        stamps[said.sender] = max(stamps.get(said.sender, 0.0), said.sent[0].timestamp())
