@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
+from chartgate.transform.hl7v2 import attachments, quantities, references, times
 from chartgate.transform.hl7v2 import datatypes as basic
-from chartgate.transform.hl7v2 import quantities, references
 from chartgate.transform.hl7v2.datatypes import Kind
 
 KINDS: Mapping[str, Kind] = {
@@ -22,6 +22,8 @@ KINDS: Mapping[str, Kind] = {
     "Extension-breed": basic.nested_extension("breed"),
     "dateTime": basic.date_time,
     "instant": basic.instant,
+    "instant-timed": times.timed_instant,
+    "date-untimed": times.untimed_date,
     "Identifier": basic.identifier,
     "Identifier-patient": basic.patient_identifier,
     "Identifier-entity": basic.entity_identifier,
@@ -36,6 +38,8 @@ KINDS: Mapping[str, Kind] = {
     "Range": quantities.number_range,
     "Period": quantities.period_of_range,
     "Attachment": quantities.attachment,
+    "Attachment-remark": attachments.remark,
+    "Attachment-coded-remark": attachments.coded_remark,
     "Attachment-pointer": quantities.pointer,
     "Annotation": quantities.annotation,
     "Timing": quantities.timing,
