@@ -132,8 +132,15 @@ class Segment:
 
     def value(self, field: int, component: int = 1, subcomponent: int = 1) -> str | None:
         """As `Composite.value`, of the field's first valued repetition."""
-        found = self.repetitions(field)
-        return found[0].value(component, subcomponent) if found else None
+        raw = self.raw(field)
+        marks = self._separators
+        if self.name == MSH and field <= 2:
+            marks = NOTHING_DELIMITS
+        elif marks.repetition in raw:
+            raw = raw.lstrip(marks.repetition).partition(marks.repetition)[0]
+        if not raw:
+            return None
+        return Composite(raw, marks, self.charset).value(component, subcomponent)
 
 
 class Message:
