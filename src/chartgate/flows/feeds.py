@@ -13,7 +13,7 @@ import structlog
 from chartgate.config import ConnectionConfig
 from chartgate.errors import ConfigError
 from chartgate.gate import Gate
-from chartgate.transform.hl7v2.overrides import NONE, Overrides, parse_overrides
+from chartgate.transform.hl7v2.overrides import Overrides, no_overrides, parse_overrides
 from chartgate.transform.hl7v2.settings import FeedSettings
 
 LOG = structlog.get_logger()
@@ -56,7 +56,7 @@ def settings_of(connection: ConnectionConfig, *, folder: Path) -> FeedSettings:
         ids_are_identifiers=options.get("id_from") == "identifier",
         systems=options.get("systems", {}),
         patient_system=options.get("patient_system", ""),
-        overrides=read_overrides(path) if path else NONE,
+        overrides=read_overrides(path) if path else no_overrides(),
     )
 
 

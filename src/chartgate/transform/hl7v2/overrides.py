@@ -29,6 +29,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from functools import cache
 from typing import Any
 
 from chartgate.errors import ConfigError
@@ -89,7 +90,10 @@ class Overrides:
         return any(position.segment in ("PID", "MRG") for position in targets)
 
 
-NONE = Overrides()
+@cache
+def no_overrides() -> Overrides:
+    """Of a site that does all as shipped."""
+    return Overrides()
 
 
 def parse_overrides(text: str, *, where: str) -> Overrides:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 
-from chartgate.transform.hl7v2.overrides import NONE, Overrides
+from chartgate.transform.hl7v2.overrides import Overrides, no_overrides
 from chartgate.transform.hl7v2.tableset import TableSet
 
 
@@ -22,7 +22,7 @@ class FeedSettings:
     ids_are_identifiers: bool = False  # the feed sends the ids of its EHR as identifiers
     systems: Mapping[str, str] = field(default_factory=dict)  # assigning authority: system URI
     patient_system: str = ""  # of patient identifiers whose authority `systems` does not name
-    overrides: Overrides = NONE  # what the site does otherwise
+    overrides: Overrides = field(default_factory=no_overrides)  # what the site does otherwise
 
     @property
     def tables(self) -> TableSet:
