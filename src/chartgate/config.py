@@ -108,6 +108,17 @@ class WorkerConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DriftConfig:
+    """[drift]"""
+
+    learning_messages: int = 200  # of a sender and type, before anything is found in them
+    window_messages: int = 100  # in which something new must come again to be a finding
+    profiles_max: int = 500  # senders and types watched by one worker; each takes some 100 kB
+    settle_s: float = 2.0  # between writes of findings
+    write_s: float = 30.0  # between writes of what was learned; a kill forgets so much
+
+
+@dataclass(frozen=True, kw_only=True)
 class LedgerConfig:
     """[ledger]"""
 
@@ -149,6 +160,7 @@ class Config:
     web: WebConfig = WebConfig()
     mllp: MllpConfig = MllpConfig()
     worker: WorkerConfig = WorkerConfig()
+    drift: DriftConfig = DriftConfig()
     ledger: LedgerConfig = LedgerConfig()
     connections: Mapping[str, ConnectionConfig] = field(default_factory=dict)
     clients: Mapping[str, ClientConfig] = field(default_factory=dict)
@@ -163,6 +175,7 @@ SECTIONS: Mapping[str, type[Any]] = {
     "web": WebConfig,
     "mllp": MllpConfig,
     "worker": WorkerConfig,
+    "drift": DriftConfig,
     "ledger": LedgerConfig,
 }
 

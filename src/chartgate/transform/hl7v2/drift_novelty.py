@@ -5,7 +5,7 @@ messages of a window. One that did not is kept as rare, and found should it ever
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from chartgate.transform.hl7v2.drift_profile import Knowledge, Novelty, Position, knows
@@ -51,6 +51,10 @@ class Finding:
     def novelty(self) -> Novelty:
         """Its key within a profile."""
         return self.kind, self.position, self.detail
+
+    def plus(self, count: int) -> "Finding":
+        """The same, of more messages."""
+        return replace(self, count=self.count + count)
 
 
 @dataclass(kw_only=True, slots=True)
