@@ -301,6 +301,8 @@ def write_segment(name: str, fields: Sequence[str], separators: Separators) -> s
 
 def _start(raw: bytes) -> int:
     """Where the first segment begins: after a byte order mark and blank lines."""
+    if raw[:3] == b"MSH":
+        return 0
     start = len(BYTE_ORDER_MARK) if raw.startswith(BYTE_ORDER_MARK) else 0
     while raw[start : start + 1] in (b"\r", b"\n", b" ", b"\t"):
         start += 1

@@ -4,8 +4,9 @@ A declaration that the bytes contradict is flagged where only one reading is lef
 where another reading would say something else. Source: HL7 table 0211, v2.9 chapter 2.C.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
+from typing import NamedTuple
 
 from chartgate.formats.hl7v2_delimiters import ABSENT, MalformedMessage, Separators
 from chartgate.formats.hl7v2_switching import switched
@@ -71,8 +72,7 @@ SECOND_BYTES = ("shift_jis", "gb18030", "big5")  # theirs may be those of ASCII 
 CONTROLS = frozenset(range(0x80, 0xA0))
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """The text, the codec that read it, and a sentence where the declaration is wrong."""
 
     text: str
@@ -90,7 +90,9 @@ def read_text(
     """
     codecs = declared_codecs(declared, default, separators.repetition)
     escape = separators.escape.encode()
-    if b"\x1b" in content or escape + b"C2" in content or escape + b"M2" in content:
+    # One escape character stands in MSH-2; counting it is the cheapest way to see that it is all.
+    escapes = content.count(escape) > 1
+    if b"\x1b" in content or (escapes and (escape + b"C2" in content or escape + b"M2" in content)):
         return _switching(content, codecs, separators, marked=marked)
     if content.isascii():
         return Reading(content.decode("ascii"), codecs[0])
