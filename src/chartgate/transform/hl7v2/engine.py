@@ -215,6 +215,9 @@ def _place(
 def _fill(item: dict[str, Any], tail: Path, value: Any) -> None:
     """Puts a value under an item; "name[]" on the way makes a list of it."""
     node = item
+    if not tail:
+        node.update(value)
+        return
     for name in tail[:-1]:
         if name.endswith("[]"):
             node = node.setdefault(name[:-2], [{}])[0]

@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from chartgate.transform.hl7v2 import attachments, quantities, references, times
 from chartgate.transform.hl7v2 import datatypes as basic
 from chartgate.transform.hl7v2.datatypes import Kind
+from chartgate.transform.hl7v2.order_kinds import ORDER_KINDS
 
 KINDS: Mapping[str, Kind] = {
+    **ORDER_KINDS,
     "string": basic.string,
     "boolean": basic.boolean,
     "positiveInt": basic.positive_integer,
@@ -50,6 +52,8 @@ KINDS: Mapping[str, Kind] = {
     "Organization-code": references.organization_of_code,
     "Organization-HD": references.organization_of_authority,
     "Location": references.location,
+    "Location-LA2": references.location_with_address,
+    "Location-XAD": references.location_of_address,
     "Location-discharge": references.discharged_to,
     "Location-HD": references.location_of_authority,
     "Location-code": references.location_of_code,
