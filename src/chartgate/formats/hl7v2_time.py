@@ -6,6 +6,7 @@ looks at a clock or a locale. Source: HL7 v2.9 section 2.A.22; FHIR R4 dateTime.
 
 import re
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
+from functools import lru_cache
 
 DTM = re.compile(
     r"(\d{4})(?:(\d\d)(?:(\d\d)(?:(\d\d)(?:(\d\d)(?:(\d\d)(\.\d{1,6})?)?)?)?)?)?([+-]\d{4})?",
@@ -16,6 +17,7 @@ DTM_DIGITS = re.compile(r"\d*", re.ASCII)
 SECONDS = 14  # digits of a timestamp that goes to the second
 
 
+@lru_cache(maxsize=4096)  # a message says the same time in several places
 def fhir_datetime(value: str, *, zone: tzinfo) -> str:
     """FHIR dateTime of e.g. "202401021530+0200". Raises ValueError.
 

@@ -50,7 +50,9 @@ def valued(cx: Composite, component: int = 1, subcomponent: int = 1) -> str | No
     value = cx.value(component, subcomponent)
     if value is None or value == NULL:
         return None
-    return CONTROL.sub("", value).strip() or None
+    if not value.isprintable():
+        value = CONTROL.sub("", value)
+    return value.strip() or None
 
 
 def code_of(cx: Composite, component: int = 1) -> str | None:

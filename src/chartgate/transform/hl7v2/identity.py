@@ -7,6 +7,7 @@ message always makes the same resources.
 import re
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 from uuid import UUID, uuid5
 
 from chartgate.formats.hl7v2 import NULL, Composite, Message, Segment
@@ -14,6 +15,7 @@ from chartgate.transform.hl7v2.settings import FeedSettings
 
 LANES = 1024
 IDS = UUID("8a9e3f0c-6f0e-5b57-9d0b-5d1f2c7c1a40")  # the namespace of our name-based ids
+IDS_KEPT = 16_384  # of patients and visits that are spoken of now
 FHIR_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 
 
@@ -82,7 +84,12 @@ def resource_id(settings: FeedSettings, resource_type: str, found: Identity) -> 
     the ids of its EHR."""
     if settings.ids_are_identifiers and FHIR_ID.fullmatch(found.value):
         return found.value
-    return str(uuid5(IDS, f"{settings.connection}|{resource_type}|{found.key}"))
+    return _uuid5(f"{settings.connection}|{resource_type}|{found.key}")
+
+
+@lru_cache(maxsize=IDS_KEPT)
+def _uuid5(name: str) -> str:
+    return str(uuid5(IDS, name))
 
 
 def _lane(key: str) -> int:
