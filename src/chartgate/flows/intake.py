@@ -30,6 +30,13 @@ from chartgate.transform.hl7v2.admission import (
     out_of_sequence,
     storage_unavailable,
 )
+from chartgate.transform.hl7v2.batches import (
+    AdmittedBatch,
+    admit_batch,
+    answer_batch,
+    batch_unavailable,
+    is_whole_batch,
+)
 from chartgate.transform.hl7v2.settings import FeedSettings
 
 LOG = structlog.get_logger()
@@ -64,31 +71,49 @@ class MessageIntake:
         self._gate = gate
         self._settings: dict[str, FeedSettings] = {}
 
-    def admit(self, received: Received) -> Admitted:
+    def admit(self, received: Received) -> Admitted | AdmittedBatch:
         """Raises ConfigError where the feed's options are wrong."""
         name = received.connection
         settings = self._settings.get(name)
         if settings is None:
             settings = settings_for(self._gate, name)
             self._settings[name] = settings
-        return received, admit(received, settings, self._gate.clock())
+        at = self._gate.clock()
+        if not received.raw.startswith(b"MSH") and is_whole_batch(received):
+            found = admit_batch(received, settings, at)
+            return (received, found) if isinstance(found, Refused) else found
+        return received, admit(received, settings, at)
 
-    async def commit(self, batch: Sequence[Admitted]) -> list[bytes | None]:
+    async def commit(self, batch: Sequence[Admitted | AdmittedBatch]) -> list[bytes | None]:
         """A positive answer only for what is committed, or was before; b"" where there is nobody
         to answer, None where no answer is asked for. Where the store is gone every answer is
         that: send it again later."""
         at = self._gate.clock()
+        messages = [
+            message
+            for one in batch
+            for message in (one.parts if isinstance(one, AdmittedBatch) else (one,))
+        ]
         try:
-            settled = await self._settled(batch, at)
+            settled = await self._settled(messages, at)
             refused = [one for one in settled if isinstance(one, Refused)]
             if refused:
                 await QuarantineStore(self._gate.database).add(
                     [r.rejected for r in refused], *map(_rejection, refused)
                 )
         except Unavailable:
-            LOG.error("intake.storage_unavailable", messages=len(batch))
-            return [storage_unavailable(received, at) for received, _ in batch]
-        return [one.answer if isinstance(one, Refused) else one for one in settled]
+            LOG.error("intake.storage_unavailable", messages=len(messages))
+            return [
+                batch_unavailable(one, at)
+                if isinstance(one, AdmittedBatch)
+                else storage_unavailable(one[0], at)
+                for one in batch
+            ]
+        answers = iter([one.answer if isinstance(one, Refused) else one for one in settled])
+        return [
+            answer_batch(one, answers, at) if isinstance(one, AdmittedBatch) else next(answers)
+            for one in batch
+        ]
 
     async def _settled(
         self, batch: Sequence[Admitted], at: datetime

@@ -87,8 +87,13 @@ def storage_unavailable(received: Received, at: datetime) -> bytes:
     header = read_header(received.raw)
     if header is None or (received.flaw and received.flaw != "too large"):
         return b""
+    return say_unavailable(received.raw, header, at)
+
+
+def say_unavailable(raw: bytes, header: Header, at: datetime) -> bytes:
+    """As `storage_unavailable`, to this header."""
     trouble = Complaint(code=codes.INTERNAL, sentence="storage unavailable; send it again later")
-    return _said(received.raw, header, Verdict.UNAVAILABLE, at, trouble) or b""
+    return _said(raw, header, Verdict.UNAVAILABLE, at, trouble) or b""
 
 
 def collided(received: Received, at: datetime) -> Refused:
