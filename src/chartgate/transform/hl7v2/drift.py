@@ -161,10 +161,11 @@ class Profile:
             fields.append({b"": NOWHERE})
         if not self._are_known(watched, segment, shapes, sampled):
             return _names_in(segment, watched, shapes) if sampled else NOWHERE
-        names = self._same(NOWHERE.union(*map(getitem, fields, shapes)))
         if len(watched.lines) < LINES_MAX:
+            names = self._same(NOWHERE.union(*map(getitem, fields, shapes)))
             watched.lines[shape] = names
-        return names
+            return names
+        return NOWHERE.union(*map(getitem, fields, shapes)) if sampled else NOWHERE
 
     def _are_known(
         self, watched: _Watched, segment: Segment, shapes: Sequence[bytes], sampled: bool
@@ -267,22 +268,23 @@ class Profile:
         """Looks for new codes in the tables of a line; counts those of the sample."""
         fields = segment.fields
         size = len(fields)
-        ended = []
-        for number, texts in watched.coded.items():
+        if not sampled:
+            for number, texts in watched.coded.items():
+                if number < size and fields[number] not in texts:
+                    break
+            else:
+                return
+        for number, texts in list(watched.coded.items()):
             if number >= size:
                 continue
-            text = fields[number]
-            if text not in texts or sampled:
-                name = f"{segment.name}-{number}"
-                codes = self._codes_of(name, text, texts, separators)
-                if codes is None:
-                    ended.append(number)
-                elif sampled:
-                    book = self.knowledge.positions[name].codes or {}
-                    for code in codes:
-                        book[code] = book.get(code, 0) + 1
-        for number in ended:
-            del watched.coded[number]
+            name = f"{segment.name}-{number}"
+            codes = self._codes_of(name, fields[number], texts, separators)
+            if codes is None:
+                del watched.coded[number]
+            elif sampled:
+                book = self.knowledge.positions[name].codes or {}
+                for code in codes:
+                    book[code] = book.get(code, 0) + 1
 
     def _codes_of(
         self, name: str, text: str, texts: dict[str, tuple[str, ...]], separators: Separators
