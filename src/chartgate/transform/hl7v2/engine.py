@@ -29,7 +29,7 @@ class Draft:
     id: str
     puts: dict[Path, Any] = field(default_factory=dict)
     lists: dict[tuple[Path, str], list[Any]] = field(default_factory=dict)  # by list and id prefix
-    keyed: dict[Path, dict[str, dict[str, Any]]] = field(default_factory=dict)  # by item id
+    keyed: dict[Path, dict[str, dict[str, Any] | None]] = field(default_factory=dict)  # by item id
     cleared: set[tuple[Path, str]] = field(default_factory=set)  # "": not a list
     defaults: dict[str, Any] = field(default_factory=dict)  # where nobody says otherwise
     trace: list[Trace] = field(default_factory=list)  # which row took what from where
@@ -59,9 +59,14 @@ class Draft:
             return
         items = self.lists.setdefault((tuple(path.split(".")), prefix), [])
         if not isinstance(item, dict):
-            items.append(item)
+            if item not in items:
+                items.append(item)
         elif not any({**held, "id": ""} == {**item, "id": ""} for held in items):
             items.append({"id": f"{prefix}.{len(items) + 1}", **item})
+
+    def remove_keyed(self, path: str, key: str) -> None:
+        """Takes away the item with this key, and no other."""
+        self.keyed.setdefault(tuple(path.split(".")), {})[key] = None
 
     def add_keyed(self, path: str, key: str, item: Mapping[str, Any]) -> None:
         """Adds an item that takes the place of the one with the same key and of no other, so
@@ -191,7 +196,9 @@ def _place(
         draft.puts[row.path] = value
         return
     if row.item:
-        key = (row.path, row.item, nth if row.kind else 1)
+        # Repetitions go into a list of the item, where it has one; else each is an item.
+        one = row.kind is None or (row.tail and row.tail[-1].endswith("[]"))
+        key = (row.path, row.item, 1 if one else nth)
         item = named.get(key)
         if item is None:
             # The item is added first and filled by the rows that follow.
@@ -256,15 +263,20 @@ def _lay_lists(result: dict[str, Any], draft: Draft, *, late: bool) -> None:
         if not late or not _has_items(result, path, prefix):
             _replace_items(result, path, prefix, items)
     for path, by_key in draft.keyed.items():
-        _set(result, path, _replaced_by_key(_find(result, path) or [], by_key, late=late))
+        found = _replaced_by_key(_find(result, path) or [], by_key, late=late)
+        if found:
+            _set(result, path, found)
+        else:
+            _remove(result, path)
 
 
 def _replaced_by_key(
-    held: list[dict[str, Any]], by_key: Mapping[str, dict[str, Any]], *, late: bool
+    held: list[dict[str, Any]], by_key: Mapping[str, dict[str, Any] | None], *, late: bool
 ) -> list[dict[str, Any]]:
     known = {item.get("id") for item in held}
     kept = [item if late else by_key.get(item.get("id", ""), item) for item in held]
-    return [*kept, *(item for key, item in by_key.items() if key not in known)]
+    added = [item for key, item in by_key.items() if key not in known]
+    return [item for item in (*kept, *added) if item is not None]
 
 
 def _has_items(node: dict[str, Any], path: Path, prefix: str) -> bool:
