@@ -6,9 +6,11 @@ from chartgate.transform.hl7v2 import attachments, quantities, references, times
 from chartgate.transform.hl7v2 import datatypes as basic
 from chartgate.transform.hl7v2.datatypes import Kind
 from chartgate.transform.hl7v2.order_kinds import ORDER_KINDS
+from chartgate.transform.hl7v2.parties import PARTY_KINDS
 
 KINDS: Mapping[str, Kind] = {
     **ORDER_KINDS,
+    **PARTY_KINDS,
     "string": basic.string,
     "boolean": basic.boolean,
     "positiveInt": basic.positive_integer,
