@@ -3,6 +3,7 @@
 import argparse
 import json
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,9 @@ def test_list_has_a_line_for_each_finding(
     assert run("list") == 0
     line = "     7  adt A|B ADT^A08  new-code       PID-8     F, M -> X  (3 messages)\n"
     assert capsys.readouterr().out == line
+    flow.open = [replace(FINDING, acknowledged_by="person:ada", acknowledged_at=AT)]
+    run("list", "--all")
+    assert capsys.readouterr().out.endswith("(3 messages, acknowledged by person:ada)\n")
     flow.open = []
     run("list")
     assert capsys.readouterr().out == "no schema drift\n"

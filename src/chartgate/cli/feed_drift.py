@@ -85,7 +85,8 @@ def run_ack(arguments: argparse.Namespace) -> int:
 def _line(one: DriftFinding) -> str:
     feed = f"{one.feed.connection} {one.feed.sender} {one.feed.message_type}"
     change = f"{one.kind:<14} {one.position:<9} {one.was or 'nothing'} -> {one.now}"
-    return f"{one.id:>6}  {feed}  {change}  ({one.count} messages)"
+    closed = f", acknowledged by {one.acknowledged_by}" if one.acknowledged_by else ""
+    return f"{one.id:>6}  {feed}  {change}  ({one.count} messages{closed})"
 
 
 def _row(one: DriftFinding) -> dict[str, Any]:

@@ -190,7 +190,9 @@ async def finding(gate: Gate, number: int) -> DriftFinding:
     """One finding. Raises NotFound, Unavailable."""
     found = await DriftStore(gate.database).finding(number)
     if found is None:
-        raise NotFound(f"there is no drift finding {number}")
+        raise NotFound(
+            f"there is no drift finding {number}; `chartgate feed drift list --all` shows them"
+        )
     return found
 
 
