@@ -5,15 +5,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chartgate.errors import Invalid
+from chartgate.formats import hl7v2_edit
 from chartgate.formats.hl7v2 import MalformedMessage, parse
-from chartgate.formats.hl7v2_edit import position_of, with_value
 from chartgate.formats.hl7v2_escape import unescape
-from chartgate.formats.hl7v2_write import NULL_VALUE, Unwritable
+from chartgate.formats.hl7v2_place import parse_place
+from chartgate.formats.hl7v2_write import NULL_VALUE, Field, Unwritable
 from chartgate.testing.messages import adt, header, message
 
 HEAD = header()
 BODY = "PID|1||7^^^N&1&ISO~8||Ex^Ada\r\n\r\nOBX|1|TX|N||a\nb\rOBX|2||\n"
 RAW = (HEAD + "\r" + BODY).encode()
+
+
+def with_value(raw: bytes, position: str, value: Field) -> bytes:
+    return hl7v2_edit.with_value(raw, parse_place(position), value)
 
 
 @pytest.mark.parametrize(
@@ -46,16 +51,7 @@ def test_value_takes_the_place_of_one_other(
     assert with_value(RAW, position, value) == expected
 
 
-@pytest.mark.parametrize(
-    "position",
-    ["", "PID", "PID-0", "PID-x", "pid-3", "PID-3.0", "PID[0]-3", "PID-1.1.1.1", "PID-9999"],
-)
-def test_position_when_it_is_none_is_refused(position: str) -> None:
-    with pytest.raises(Invalid):
-        position_of(position)
-
-
-@pytest.mark.parametrize("position", ["MSH-1", "MSH-2", "NTE-1", "OBX[3]-1"])
+@pytest.mark.parametrize("position", ["MSH-1", "MSH-2", "PID", "NTE-1", "OBX[3]-1"])
 def test_place_that_is_not_there_or_must_not_change_is_refused(position: str) -> None:
     with pytest.raises(Invalid):
         with_value(RAW, position, "x")
@@ -94,6 +90,12 @@ def test_value_that_the_character_set_lacks_is_refused() -> None:
         with_value(latin, "PID-5", "Ã¼")
 
 
+def test_last_character_above_ascii_can_be_taken_away() -> None:
+    undeclared = RAW.replace(b"Ada", "Zoë".encode())
+    assert with_value(undeclared, "PID-5.2", "Ada") == RAW
+    assert parse(with_value(undeclared, "PID-5.1", "Él")).value("PID", 5) == "Él"
+
+
 @pytest.mark.parametrize(
     ("charset", "codec"),
     [("~ISO IR87", "iso2022_jp"), ("ISO IR14", "shift_jis"), ("BIG-5", "big5"),
@@ -130,7 +132,7 @@ def test_any_text_is_read_back_and_all_other_fields_are_as_before(
 ) -> None:
     raw = with_value(adt(), "MSH-18", "UNICODE UTF-8").replace(b"\r", end)
     changed = with_value(raw, position, text)
-    place = position_of(position)
+    place = parse_place(position)
     before, after = parse(raw), parse(changed)
     found = after.segments(place.segment)[0]
     sent = found.raw(place.field)

@@ -5,7 +5,7 @@ wrong MSH-18, a faulty MSH-2, bytes that are of no character set.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import replace
 
 from chartgate.errors import Invalid
 from chartgate.formats.hl7v2 import MSH, Header, parse, read_header
@@ -16,64 +16,29 @@ from chartgate.formats.hl7v2_delimiters import (
     Separators,
     separators_of,
 )
+from chartgate.formats.hl7v2_place import Place
 from chartgate.formats.hl7v2_write import Component, Field, Repetition, Unwritable, Writer
 
-POSITION = re.compile(
-    r"([A-Z][A-Z0-9]{2})(?:[\[(](\d{1,6})[\])])?-(\d{1,3})(?:[\[(](\d{1,4})[\])])?"
-    r"(?:\.(\d{1,3})(?:\.(\d{1,3}))?)?",
-    re.ASCII,
-)
 LINE = re.compile(rb"[^\r\n]+")
 NAME = re.compile(rb"[A-Z][A-Z0-9]{2}")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Position:
-    """A place in a message; all numbers from 1, and None for "the whole of it"."""
-
-    segment: str
-    occurrence: int
-    field: int
-    repetition: int | None
-    component: int | None
-    subcomponent: int | None
-
-
-def position_of(text: str) -> Position:
-    """e.g. "PID-3", "OBX[2]-5", "PID-3[2].4.1". Raises Invalid."""
-    match = POSITION.fullmatch(text)
-    if match is None:
-        raise Invalid(f"{text[:40]!r} is no position; write e.g. PID-3, OBX[2]-5 or PID-3[2].4.1")
-    numbers = [int(n) if n else None for n in match.groups()[1:]]
-    if 0 in numbers:
-        raise Invalid(f"{text!r}: segments, fields and their parts are counted from 1")
-    occurrence, field, repetition, component, subcomponent = numbers
-    assert field is not None, "the pattern wants it"
-    if component is not None and repetition is None:
-        repetition = 1
-    return Position(
-        segment=match[1],
-        occurrence=occurrence or 1,
-        field=field,
-        repetition=repetition,
-        component=component,
-        subcomponent=subcomponent,
-    )
-
-
 def with_value(
     raw: bytes,
-    position: str,
+    place: Place,
     value: Field | Repetition | Component,
     *,
     charset_default: str = "",
 ) -> bytes:
-    """`raw` with that value at e.g. "PID-3.4", which is added where the segment ends before.
+    """`raw` with that value in that place, which is added where the segment ends before.
 
-    "PID-3" is the whole field, "PID-3.4" a component of its first repetition. The value may be
-    nested as its place is; None empties. Raises Invalid, Unwritable, MalformedMessage.
+    PID-3 is the whole field, PID-3.4 a component of its first repetition. The value may be nested
+    as its place is; None empties. Raises Invalid, Unwritable, MalformedMessage.
     """
-    place = position_of(position)
+    if not place.field:
+        raise Invalid(f"{place} is a whole segment; name a field, e.g. {place}-3")
+    if place.component and not place.repetition:
+        place = replace(place, repetition=1)
     header = read_header(raw)
     if header is None:
         raise MalformedMessage("the header cannot be read", kind="header", position="MSH-1")
@@ -85,10 +50,11 @@ def with_value(
     before = _codec_read(raw, charset_default)
     codec = before or _codec_declared(header, charset_default)
     line = raw[start:end]
-    written = _Line(line, header.separators, codec).replaced(place, value, position)
+    written = _Line(line, header.separators, codec).replaced(place, value)
     found = raw[:start] + written + raw[end:]
-    if place.segment != MSH and before and _codec_read(found, charset_default) != before:
-        raise Unwritable("with it the other bytes would be read in another way", position)
+    after = _codec_read(found, charset_default)
+    if place.segment != MSH and before and not _reads_alike(found, before, after):
+        raise Unwritable("with it the other bytes would be read in another way", str(place))
     return found
 
 
@@ -107,10 +73,9 @@ class _Line:
             ("iso8859", "cp125")
         )
 
-    def replaced(
-        self, place: Position, value: Field | Repetition | Component, position: str
-    ) -> bytes:
+    def replaced(self, place: Place, value: Field | Repetition | Component) -> bytes:
         """The segment with the value in its place."""
+        position = str(place)
         text = self._text(position)
         number = place.field - (place.segment == MSH)
         field, before, after = _cut(text, self._marks.field, number + 1)
@@ -134,18 +99,18 @@ class _Line:
         return text
 
     def _value(
-        self, field: str, place: Position, value: Field | Repetition | Component, position: str
+        self, field: str, place: Place, value: Field | Repetition | Component, position: str
     ) -> tuple[str, str, str]:
         """What is written, and what stands before and after it in its field."""
         writer = Writer(self._marks, self._codec)
-        if place.repetition is None:
+        if not place.repetition:
             return writer.field(value, position), "", ""
         text, before, after = self._cut(field, self._marks.repetition, place.repetition, position)
-        if place.component is None:
+        if not place.component:
             return writer.repetition(value, position), before, after  # type: ignore[arg-type]
         text, more, rest = self._cut(text, self._marks.component, place.component, position)
         before, after = before + more, rest + after
-        if place.subcomponent is None:
+        if not place.subcomponent:
             return writer.component(value, position), before, after  # type: ignore[arg-type]
         _, more, rest = self._cut(text, self._marks.subcomponent, place.subcomponent, position)
         return writer.atom(value, position), before + more, rest + after  # type: ignore[arg-type]
@@ -170,7 +135,7 @@ def _cut(text: str, mark: str, number: int) -> tuple[str, str, str]:
 
 
 def _with_delimiters(
-    raw: bytes, header: Header, place: Position, value: Field | Repetition | Component
+    raw: bytes, header: Header, place: Place, value: Field | Repetition | Component
 ) -> bytes:
     """Another MSH-2, where that which was sent is none."""
     if place.field == 1 or not header.fault:
@@ -182,7 +147,7 @@ def _with_delimiters(
     return raw[:start] + value.encode("ascii") + raw[end:]
 
 
-def _span(raw: bytes, header: Header, place: Position) -> tuple[int, int]:
+def _span(raw: bytes, header: Header, place: Place) -> tuple[int, int]:
     """Where the segment stands, without the line end after it."""
     mark = header.separators.field.encode()
     spans: list[list[int]] = []
@@ -197,10 +162,17 @@ def _span(raw: bytes, header: Header, place: Position) -> tuple[int, int]:
             spans[-1][1] = end
     places = [span for name, span in zip(names, spans, strict=True) if name == place.segment]
     if place.occurrence > len(places):
-        count = f"only {len(places)} of them" if places else "none of them"
-        raise Invalid(f"there is no {place.segment}[{place.occurrence}] in the message: {count}")
+        raise Invalid(f"the message has no {place.segment}[{place.occurrence}]")
     start, end = places[place.occurrence - 1]
     return start, end
+
+
+def _reads_alike(raw: bytes, before: str, after: str) -> bool:
+    """Whether it makes no difference to the bytes which of two codecs reads them."""
+    try:
+        return before == after or raw.decode(before) == raw.decode(after)
+    except (UnicodeDecodeError, LookupError):
+        return False
 
 
 def _codec_read(raw: bytes, charset_default: str) -> str:

@@ -1,5 +1,4 @@
-"""Places in a message: to point at one, and to put another value there without touching a byte
-beside it.
+"""Places in a message, to point at one; `hl7v2_edit` puts another value there.
 
 A place is written as people say it: `PID-3.4` is component 4 of field 3, `OBX[2]-5(3).1.2` the
 second OBX, third repetition of field 5, its component 1, subcomponent 2.
@@ -9,9 +8,8 @@ import re
 from dataclasses import dataclass
 
 from chartgate.errors import Invalid
-from chartgate.formats.hl7v2 import MSH, NULL, SEGMENT_NAME, parse
+from chartgate.formats.hl7v2 import MSH, SEGMENT_NAME
 from chartgate.formats.hl7v2_delimiters import ABSENT, Separators
-from chartgate.formats.hl7v2_escape import escape
 
 PLACE = re.compile(
     r"([A-Z][A-Z0-9]{2})(?:[\[(](\d{1,4})[\])])?"
@@ -104,49 +102,6 @@ def find_place(text: str, separators: Separators, place: Place) -> Span | None:
     if place.subcomponent:
         span = _part(text, span, separators.subcomponent, place.subcomponent)
     return span
-
-
-def with_value(raw: bytes, place: Place, value: str, *, charset_default: str = "") -> bytes:
-    """The message with `value`, escaped, in that place, and every other byte as it was; `""` is
-    HL7's own: remove it. `charset_default` is as in `parse`. Raises Invalid, MalformedMessage."""
-    message = parse(raw, charset_default=charset_default)
-    if not place.field or (place.segment == MSH and place.field <= 2):
-        raise Invalid(f"{place} cannot be set; name a field, or edit the message as a file")
-    text = _exact_text(raw, message.charset)
-    span = find_place(text, message.separators, place)
-    if span is None:
-        raise Invalid(f"the message has no {place.segment}[{place.occurrence}]")
-    written = value if value == NULL else _escaped(value, message.separators, place)
-    put = span.missing + written if written else ""
-    changed = text[: span.start] + put + text[span.end :]
-    undeclared = message.charset == "ascii" and not message.header.raw(18)
-    try:
-        return changed.encode("utf-8" if undeclared else message.charset)
-    except UnicodeEncodeError:
-        raise Invalid(
-            f"the character set {message.charset} does not have all that is to stand in {place}"
-        ) from None
-
-
-def _exact_text(raw: bytes, charset: str) -> str:
-    try:
-        text = raw.decode(charset)
-        exact = text.encode(charset) == raw
-    except UnicodeError:
-        exact = False
-    if not exact:
-        raise Invalid(
-            f"in {charset} the message cannot be edited without changing other bytes; "
-            "edit it as a file"
-        )
-    return text
-
-
-def _escaped(value: str, separators: Separators, place: Place) -> str:
-    written = escape(value, separators)
-    if separators.escape == ABSENT and written != value:
-        raise Invalid(f"the header defines no escape character for what is to stand in {place}")
-    return written
 
 
 def _header_span(text: str, span: Span, field: str, number: int) -> Span:

@@ -157,7 +157,7 @@ class Writer:
         if value.isascii():
             return text
         if encode_text(value, self.codec) is None:
-            sentence = f"the character set {self.codec} does not have all of its characters"
+            sentence = f"the character set {self.codec} has not all of it; set MSH-18 first"
             raise Unwritable(sentence, position)
         if self._in_hexadecimal or self._has_controls(value):
             return "".join(self._in_bytes(char, position) for char in text)
