@@ -55,7 +55,6 @@ KINDS: Mapping[str, Kind] = {
     "Organization-HD": references.organization_of_authority,
     "Location": references.location,
     "Location-LA2": references.location_with_address,
-    "Location-XAD": references.location_of_address,
     "Location-discharge": references.discharged_to,
     "Location-HD": references.location_of_authority,
     "Location-code": references.location_of_code,

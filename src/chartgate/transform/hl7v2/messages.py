@@ -15,6 +15,7 @@ from chartgate.transform.hl7v2.appointments import make_appointment
 from chartgate.transform.hl7v2.datatypes import Context, Unmappable
 from chartgate.transform.hl7v2.documents import DOCUMENT_MESSAGES
 from chartgate.transform.hl7v2.engine import Draft
+from chartgate.transform.hl7v2.immunizations import IMMUNIZATION_MESSAGES
 from chartgate.transform.hl7v2.overrides import apply_overrides
 from chartgate.transform.hl7v2.patients import delete_patient, make_patient, merge_patients
 from chartgate.transform.hl7v2.problems import PROBLEM_MESSAGES
@@ -156,5 +157,6 @@ SUPPORTED: Mapping[str, Callable[[Work], None]] = {
     "ADT^A40": merge_patients,
     **{f"SIU^S{number}": _booking for number in BOOKINGS},
     **DOCUMENT_MESSAGES,
+    **IMMUNIZATION_MESSAGES,
     **PROBLEM_MESSAGES,
 }

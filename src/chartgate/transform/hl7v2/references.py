@@ -21,15 +21,12 @@ from chartgate.transform.hl7v2.datatypes import (
 
 def location(cx: Composite, context: Context, codes: Codes) -> dict[str, Any] | None:
     """PL: facility, building, floor, unit, room, bed."""
-    parts = [valued(cx, component) for component in (4, 7, 8, 1, 2, 3)]
-    named = [part for part in parts if part]
-    if not named:
-        return None
-    return {
-        "type": "Location",
-        "identifier": {"value": "/".join(part or "" for part in parts).strip("/")},
-        "display": valued(cx, 9) or ", ".join(named),
-    }
+    return _place(cx, valued(cx, 9))
+
+
+def location_with_address(cx: Composite, context: Context, codes: Codes) -> dict[str, Any] | None:
+    """LA2: a place as in PL; the address from its ninth component on is left."""
+    return _place(cx, None)
 
 
 def discharged_to(cx: Composite, context: Context, codes: Codes) -> dict[str, Any] | None:
@@ -117,6 +114,18 @@ def role_code(cx: Composite, context: Context, codes: Codes) -> dict[str, Any] |
     """A role, by its map where it has the code."""
     translated = translation(code_of(cx), codes)
     return {"coding": [dict(translated)]} if isinstance(translated, dict) else None
+
+
+def _place(cx: Composite, described: str | None) -> dict[str, Any] | None:
+    parts = [valued(cx, component) for component in (4, 7, 8, 1, 2, 3)]
+    named = [part for part in parts if part]
+    if not named:
+        return None
+    return {
+        "type": "Location",
+        "identifier": {"value": "/".join(part or "" for part in parts).strip("/")},
+        "display": described or ", ".join(named),
+    }
 
 
 def _of_authority(kind: str, cx: Composite, context: Context) -> dict[str, Any] | None:
