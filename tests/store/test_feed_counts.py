@@ -10,11 +10,12 @@ from typing import Any
 import asyncpg
 import pytest
 
-from chartgate.model.message import InboxStatus
+from chartgate.model.message import InboxStatus, Processed
 from chartgate.store import feed_counts
 from chartgate.store.database import Database, open_database
 from chartgate.store.feed_counts import QUERIES, FeedCountStore
-from tests.store.test_quarantine import AT, end, requeue, taken
+from chartgate.store.inbox import InboxStore
+from tests.store.test_quarantine import AT, EVENT, end, requeue, taken
 
 
 @pytest.fixture
@@ -227,3 +228,26 @@ async def test_cost_of_a_look_does_not_grow_with_the_inbox(
     for (name, _), before, after in zip(asked, *pages, strict=True):
         assert after <= before + 20, f"{name}: {before} pages, then {after}"
     await check_exact(counts)
+
+
+async def test_flagged_messages_are_counted_until_they_are_queued_again(
+    counts: FeedCountStore, database: Database
+) -> None:
+    ids = await taken(database, "a", "b", "c")
+    async with database.change(EVENT) as transaction:
+        ended = [
+            Processed(id=ids[0], status=InboxStatus.DELIVERED, flags=("late",)),
+            Processed(id=ids[1], status=InboxStatus.FILTERED, reason="x", flags=("charset",)),
+            Processed(id=ids[2], status=InboxStatus.DELIVERED),
+        ]
+        await InboxStore(database).end(transaction, ended)
+
+    async def flagged() -> tuple[int, int]:
+        rows = await counts.counts()
+        return sum(row.flagged for row in rows), sum(row.late for row in rows)
+
+    assert await flagged() == (2, 1)
+    await counts.fold()
+    assert await flagged() == (2, 1)
+    await requeue(database, *ids)
+    assert await flagged() == (1, 1)

@@ -19,6 +19,8 @@ COMMANDS: Mapping[str, str] = {  # to the module beside this one that adds it
     "serve": "serve",
     "work": "work",
     "listen": "listen",
+    "feed": "feed",
+    "transform": "transform",
     "charter": "charter",
     "probe": "probe",
     "proposals": "proposals",

@@ -18,7 +18,17 @@ import structlog
 from chartgate.cli.faults import place_of
 from chartgate.cli.wakeups import Wakeups, listen_for_work
 from chartgate.errors import ChartgateError, Unavailable
-from chartgate.flows import commits, deadlines, drift, events, lanes, ledger, notifications, rollbacks
+from chartgate.flows import (
+    commits,
+    deadlines,
+    drift,
+    events,
+    feed_status,
+    lanes,
+    ledger,
+    notifications,
+    rollbacks,
+)
 from chartgate.gate import Gate
 from chartgate.store.witness import Witness, load_signer
 
@@ -77,6 +87,7 @@ def _steps(gate: Gate, http: aiohttp.ClientSession, outgoing: lanes.Lanes) -> Ma
         "ledger": lambda: ledger.sequence_next(gate, signer, witness),
         "drift": watch.settle_next,
         "messages": lambda: events.process_next(gate),
+        "counts": feed_status.Folding(gate).fold_next,
         "notifications": lambda: notifications.deliver_next(gate, http),
         "outgoing": outgoing.start_due,
         "commits": lambda: commits.commit_next(gate, worker),

@@ -30,6 +30,8 @@ class FeedCount:
     delivered: int
     quarantined: int
     filtered: int
+    flagged: int  # something was odd about them when they were processed
+    late: int  # of these: newer ones of the patient had been processed before
     received_short: int  # within the last `short_s`
     received_long: int
     delivered_short: int

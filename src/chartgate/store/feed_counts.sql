@@ -5,15 +5,15 @@ WITH gone AS (
   DELETE FROM inbox_change WHERE tenant = $1 AND id IN (
     SELECT id FROM inbox_change WHERE tenant = $1 ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED)
   RETURNING connection, reason, date_trunc('minute', at) AS minute, received, queued, delivered,
-            quarantined, filtered
+            quarantined, filtered, flagged, late
 ), forgotten AS (
   DELETE FROM inbox_count
   WHERE tenant = $1 AND minute > '-infinity' AND minute < now() - interval '2 hours'
 ), folded AS (
   INSERT INTO inbox_count AS c (tenant, connection, reason, minute, received, queued, delivered,
-                                quarantined, filtered)
+                                quarantined, filtered, flagged, late)
   SELECT $1, connection, reason, coalesce(minute, '-infinity'), sum(received), sum(queued),
-         sum(delivered), sum(quarantined), sum(filtered)
+         sum(delivered), sum(quarantined), sum(filtered), sum(flagged), sum(late)
   FROM gone GROUP BY GROUPING SETS ((connection, reason), (connection, reason, minute))
   HAVING minute IS NULL OR minute >= now() - interval '2 hours'
   ORDER BY connection, reason, minute NULLS FIRST
@@ -21,20 +21,22 @@ WITH gone AS (
     SET received = c.received + EXCLUDED.received, queued = c.queued + EXCLUDED.queued,
         delivered = c.delivered + EXCLUDED.delivered,
         quarantined = c.quarantined + EXCLUDED.quarantined,
-        filtered = c.filtered + EXCLUDED.filtered
+        filtered = c.filtered + EXCLUDED.filtered, flagged = c.flagged + EXCLUDED.flagged,
+        late = c.late + EXCLUDED.late
 )
 SELECT count(*) FROM gone;
 
 -- name: select_counts
 -- Of all time, and of the last one to two and sixty to sixty-one minutes, whose lengths come too.
 WITH counted AS (
-  SELECT connection, reason, minute, received, queued, delivered, quarantined, filtered
+  SELECT connection, reason, minute, received, queued, delivered, quarantined, filtered, flagged, late
     FROM inbox_count WHERE tenant = $1
   UNION ALL
-  SELECT connection, reason, '-infinity', received, queued, delivered, quarantined, filtered
+  SELECT connection, reason, '-infinity', received, queued, delivered, quarantined, filtered, flagged,
+         late
     FROM inbox_change WHERE tenant = $1
   UNION ALL
-  SELECT connection, reason, date_trunc('minute', at), received, 0, delivered, 0, 0
+  SELECT connection, reason, date_trunc('minute', at), received, 0, delivered, 0, 0, 0, 0
     FROM inbox_change WHERE tenant = $1
 ), span AS (
   SELECT date_trunc('minute', now()) - interval '1 minute' AS short,
@@ -46,6 +48,8 @@ SELECT connection, reason,
        coalesce(sum(delivered) FILTER (WHERE minute = '-infinity'), 0)::bigint AS delivered,
        coalesce(sum(quarantined) FILTER (WHERE minute = '-infinity'), 0)::bigint AS quarantined,
        coalesce(sum(filtered) FILTER (WHERE minute = '-infinity'), 0)::bigint AS filtered,
+       coalesce(sum(flagged) FILTER (WHERE minute = '-infinity'), 0)::bigint AS flagged,
+       coalesce(sum(late) FILTER (WHERE minute = '-infinity'), 0)::bigint AS late,
        coalesce(sum(received) FILTER (WHERE minute >= short), 0)::bigint AS received_short,
        coalesce(sum(received) FILTER (WHERE minute >= long), 0)::bigint AS received_long,
        coalesce(sum(delivered) FILTER (WHERE minute >= short), 0)::bigint AS delivered_short,

@@ -36,7 +36,10 @@ ORDER BY id LIMIT $2;
 
 -- name: lock_lanes
 -- Held until the transaction ends. Tried, never waited for: two workers cannot deadlock.
-SELECT lane FROM unnest($2::int[]) AS lane
+-- While a rebuilt record takes the running one's place, all batches wait.
+SELECT lane
+FROM (SELECT pg_advisory_xact_lock_shared(hashtext('chartgate.inbox.switch.' || $1))) AS running,
+     unnest($2::int[]) AS lane
 WHERE pg_try_advisory_xact_lock(hashtext('chartgate.inbox.' || $1), lane);
 
 -- name: select_messages
@@ -50,12 +53,14 @@ WITH moved AS (
                    flags = string_to_array(ended.flags, ' ')
   FROM unnest($2::bigint[], $3::text[], $4::text[], $5::text[]) AS ended (id, status, reason, flags)
   WHERE inbox.tenant = $1 AND inbox.id = ended.id AND inbox.status = 'queued'
-  RETURNING inbox.connection, inbox.status,
+  RETURNING inbox.connection, inbox.status, inbox.flags,
             CASE inbox.status WHEN 'filtered' THEN inbox.reason ELSE '' END AS why
 ), counted AS (
-  INSERT INTO inbox_change (tenant, connection, reason, queued, delivered, quarantined, filtered)
+  INSERT INTO inbox_change (tenant, connection, reason, queued, delivered, quarantined, filtered,
+                            flagged, late)
   SELECT $1, connection, why, -count(*), count(*) FILTER (WHERE status = 'delivered'),
-         count(*) FILTER (WHERE status = 'quarantined'), count(*) FILTER (WHERE status = 'filtered')
+         count(*) FILTER (WHERE status = 'quarantined'), count(*) FILTER (WHERE status = 'filtered'),
+         count(*) FILTER (WHERE flags <> '{}'), count(*) FILTER (WHERE 'late' = ANY(flags))
   FROM moved GROUP BY connection, why
 )
 SELECT count(*) FROM moved;

@@ -112,7 +112,7 @@ SELECT id FROM inbox WHERE tenant = $1 AND id = ANY($2::bigint[]) ORDER BY id FO
 -- name: requeue
 -- Twice is once: what is queued or delivered by now is left, and what was fixed or dismissed.
 WITH before AS (
-  SELECT i.id, i.connection, i.status, CASE i.status WHEN 'filtered' THEN i.reason ELSE '' END AS why
+  SELECT i.id, i.connection, i.status, i.flags, CASE i.status WHEN 'filtered' THEN i.reason ELSE '' END AS why
   FROM inbox i
   WHERE i.tenant = $1 AND i.id = ANY($2::bigint[])
     AND (i.status = 'filtered'
@@ -120,13 +120,14 @@ WITH before AS (
            SELECT FROM quarantine q
            WHERE q.tenant = $1 AND q.inbox_id = i.id AND q.status = 'open'))
 ), moved AS (
-  UPDATE inbox SET status = 'queued', reason = NULL, ended_at = NULL
+  UPDATE inbox SET status = 'queued', reason = NULL, ended_at = NULL, flags = '{}'
   FROM before WHERE inbox.tenant = $1 AND inbox.id = before.id AND inbox.status = before.status
-  RETURNING before.id, before.connection, before.status, before.why
+  RETURNING before.id, before.connection, before.status, before.why, before.flags
 ), counted AS (
-  INSERT INTO inbox_change (tenant, connection, reason, queued, quarantined, filtered)
+  INSERT INTO inbox_change (tenant, connection, reason, queued, quarantined, filtered, flagged, late)
   SELECT $1, connection, why, count(*), -count(*) FILTER (WHERE status = 'quarantined'),
-         -count(*) FILTER (WHERE status = 'filtered')
+         -count(*) FILTER (WHERE status = 'filtered'), -count(*) FILTER (WHERE flags <> '{}'),
+         -count(*) FILTER (WHERE 'late' = ANY(flags))
   FROM moved GROUP BY connection, why
 )
 SELECT id, pg_notify('chartgate_work', '') FROM moved ORDER BY id;

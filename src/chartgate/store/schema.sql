@@ -210,6 +210,21 @@ CREATE INDEX inbox_filtered ON inbox (tenant, id) WHERE status = 'filtered';
 CREATE INDEX inbox_edited ON inbox (tenant, edited_from) WHERE edited_from IS NOT NULL;
 CREATE INDEX inbox_flagged ON inbox (tenant, id) WHERE flags <> '{}';
 
+-- A record that is being made again from the inbox, beside the running one of its connection.
+CREATE TABLE rebuild (
+  tenant text NOT NULL,
+  connection text NOT NULL,
+  revision text NOT NULL,  -- of the tables that it goes by
+  overrides text NOT NULL,  -- the site's file as it was; empty: the running one
+  cursor bigint NOT NULL DEFAULT 0,  -- the last message of the inbox that is in it
+  folded bigint NOT NULL DEFAULT 0,
+  refused bigint NOT NULL DEFAULT 0,
+  examples bigint[] NOT NULL DEFAULT '{}',  -- of those refused, the first
+  started_by text NOT NULL,
+  started_at timestamptz NOT NULL,
+  PRIMARY KEY (tenant, connection)
+);
+
 -- What each worker has in hand: a message that ends its worker is found by it.
 CREATE TABLE inbox_batch (
   tenant text NOT NULL,
@@ -275,6 +290,8 @@ CREATE TABLE inbox_change (
   delivered bigint NOT NULL DEFAULT 0,
   quarantined bigint NOT NULL DEFAULT 0,
   filtered bigint NOT NULL DEFAULT 0,
+  flagged bigint NOT NULL DEFAULT 0,  -- of those ended
+  late bigint NOT NULL DEFAULT 0,  -- of those flagged
   PRIMARY KEY (tenant, id),
   CHECK (received = delivered + queued + quarantined + filtered)
 );
@@ -291,6 +308,8 @@ CREATE TABLE inbox_count (
   delivered bigint NOT NULL,
   quarantined bigint NOT NULL,
   filtered bigint NOT NULL,
+  flagged bigint NOT NULL,
+  late bigint NOT NULL,
   PRIMARY KEY (tenant, connection, reason, minute),
   CHECK (received = delivered + queued + quarantined + filtered)
 );
