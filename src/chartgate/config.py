@@ -113,7 +113,7 @@ class DriftConfig:
 
     learning_messages: int = 200  # of a sender and type, before anything is found in them
     window_messages: int = 100  # in which something new must come again to be a finding
-    profiles_max: int = 500  # senders and types watched by one worker; each takes some 100 kB
+    profiles_max: int = 200  # senders and types watched by one worker; each takes some 100 kB
     settle_s: float = 2.0  # between writes of findings
     write_s: float = 30.0  # between writes of what was learned; a kill forgets so much
 

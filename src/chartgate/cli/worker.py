@@ -86,7 +86,7 @@ def _steps(gate: Gate, http: aiohttp.ClientSession, outgoing: lanes.Lanes) -> Ma
     return {
         "ledger": lambda: ledger.sequence_next(gate, signer, witness),
         "drift": watch.settle_next,
-        "messages": lambda: events.process_next(gate),
+        "messages": lambda: events.process_next(gate, worker, watch),
         "counts": feed_status.Folding(gate).fold_next,
         "notifications": lambda: notifications.deliver_next(gate, http),
         "outgoing": outgoing.start_due,

@@ -14,6 +14,7 @@ import asyncpg
 import structlog
 
 from chartgate.errors import ConfigError
+from chartgate.flows.drift import DriftWatch
 from chartgate.flows.feeds import settings_for
 from chartgate.flows.folding import (
     Filtered,
@@ -29,6 +30,7 @@ from chartgate.flows.folding import (
 )
 from chartgate.flows.notifications import subscribers_of
 from chartgate.flows.outgoing import queue_application_ack
+from chartgate.formats.hl7v2 import Message
 from chartgate.gate import Gate
 from chartgate.model.audit import AuditEvent, Outcome
 from chartgate.model.message import Event, InboxStatus, Processed, Queued, Rejected
@@ -65,10 +67,14 @@ class _Outcome:
     rejected: Rejected | None = None
 
 
-async def process_next(gate: Gate, worker: str = "worker") -> int:
-    """Processes the oldest messages whose lanes are free; how many. Raises Unavailable."""
+async def process_next(gate: Gate, worker: str = "worker", watch: DriftWatch | None = None) -> int:
+    """Processes the oldest messages whose lanes are free; how many. Raises Unavailable.
+
+    `worker` tells this process from others; `watch` is shown every message that could be parsed.
+    """
     inbox = InboxStore(gate.database)
     batches = BatchStore(gate.database, worker=worker)
+    parsed: list[tuple[Queued, Message]] = []
     async with gate.database.change_found() as (transaction, audit):
         claimed = await inbox.claim(transaction, count_max=PROCESS_MAX)
         if not claimed:
@@ -81,10 +87,12 @@ async def process_next(gate: Gate, worker: str = "worker") -> int:
         if tries >= ENDED_WORKERS_MAX:
             outcomes = [_refused(gate, claimed[0], _ended_workers())]
         else:
-            outcomes = await _kept(gate, transaction, claimed)
+            outcomes = await _kept(gate, transaction, claimed, parsed)
         await _end(gate, transaction, outcomes, audit)
         if tries:
             await batches.clear_in(transaction, claimed[0].id)
+    if watch is not None:
+        watch.observe(parsed)
     return len(claimed)
 
 
@@ -121,10 +129,15 @@ async def _end(
             audit.extend([queued] if queued else [])
 
 
-async def _kept(gate: Gate, transaction: Connection, claimed: Sequence[Queued]) -> list[_Outcome]:
+async def _kept(
+    gate: Gate,
+    transaction: Connection,
+    claimed: Sequence[Queued],
+    parsed: list[tuple[Queued, Message]],
+) -> list[_Outcome]:
     """Writes what the messages say: all at once, or where the store refuses something, one by
     one, so that only the message that caused it goes to the quarantine."""
-    readings = [(message, _read(gate, message)) for message in claimed]
+    readings = [(message, _read(gate, message, parsed)) for message in claimed]
     try:
         async with transaction.transaction():
             return await _written(gate, transaction, readings)
@@ -146,12 +159,12 @@ async def _kept(gate: Gate, transaction: Connection, claimed: Sequence[Queued]) 
     return outcomes
 
 
-def _read(gate: Gate, message: Queued) -> Read:
+def _read(gate: Gate, message: Queued, parsed: list[tuple[Queued, Message]]) -> Read:
     try:
         settings = settings_for(gate, message.connection)
     except ConfigError as error:
         return Refusal(reason_class="config", reason=str(error))
-    return read(message, settings)
+    return read(message, settings, parsed=parsed)
 
 
 async def _written(

@@ -80,8 +80,11 @@ class Held:
     stamps: dict[str, dict[str, float]] = field(default_factory=dict)  # MSH-7 by sender
 
 
-def read(queued: Queued, settings: FeedSettings) -> Reading | Filtered | Refusal:
-    """What a message says; nothing that it holds can stop the caller."""
+def read(
+    queued: Queued, settings: FeedSettings, *, parsed: list[tuple[Queued, Message]] | None = None
+) -> Reading | Filtered | Refusal:
+    """What a message says; nothing that it holds can stop the caller. `parsed` gets the message
+    as soon as it is taken apart, whatever becomes of it then."""
     kind = queued.message_type.partition("^")[0]
     if kind in ACKNOWLEDGEMENTS:
         return Filtered(reason=SAY_ACKNOWLEDGEMENT)
@@ -89,6 +92,8 @@ def read(queued: Queued, settings: FeedSettings) -> Reading | Filtered | Refusal
         return Filtered(reason=SAY_UNSUPPORTED)
     try:
         message = parse(queued.raw, charset_default=settings.charset)
+        if parsed is not None:
+            parsed.append((queued, message))
         said = transform(message, settings)
     except MalformedMessage as error:
         return Refusal(reason_class=error.kind, reason=str(error), position=error.position)
