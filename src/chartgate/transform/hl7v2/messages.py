@@ -15,11 +15,15 @@ from chartgate.transform.hl7v2.appointments import make_appointment
 from chartgate.transform.hl7v2.datatypes import Context, Unmappable
 from chartgate.transform.hl7v2.documents import DOCUMENT_MESSAGES
 from chartgate.transform.hl7v2.engine import Draft
+from chartgate.transform.hl7v2.groups import groups
 from chartgate.transform.hl7v2.immunizations import IMMUNIZATION_MESSAGES
+from chartgate.transform.hl7v2.observations import make_own_observations
+from chartgate.transform.hl7v2.orders import ORDER_MESSAGES
 from chartgate.transform.hl7v2.overrides import apply_overrides
 from chartgate.transform.hl7v2.patients import delete_patient, make_patient, merge_patients
 from chartgate.transform.hl7v2.problems import PROBLEM_MESSAGES
 from chartgate.transform.hl7v2.provenance import make_provenance
+from chartgate.transform.hl7v2.results import RESULT_MESSAGES
 from chartgate.transform.hl7v2.settings import FeedSettings
 from chartgate.transform.hl7v2.visits import cancelled_visit, make_encounter
 from chartgate.transform.hl7v2.work import Work
@@ -132,6 +136,7 @@ def _visit(work: Work) -> None:
     """ADT about a person and, where one is named, a visit."""
     make_patient(work)
     make_encounter(work)
+    make_own_observations(work, groups(work.message).before.observations)
 
 
 def _cancelled(work: Work) -> None:
@@ -158,5 +163,7 @@ SUPPORTED: Mapping[str, Callable[[Work], None]] = {
     **{f"SIU^S{number}": _booking for number in BOOKINGS},
     **DOCUMENT_MESSAGES,
     **IMMUNIZATION_MESSAGES,
+    **ORDER_MESSAGES,
     **PROBLEM_MESSAGES,
+    **RESULT_MESSAGES,
 }

@@ -7,6 +7,8 @@ gives the same bytes whenever it is transformed.
 import hashlib
 from typing import Any
 
+import orjson
+
 from chartgate.formats.hl7v2_time import fhir_instant
 from chartgate.transform.hl7v2.code_maps import TERMINOLOGY
 from chartgate.transform.hl7v2.engine import Draft
@@ -25,6 +27,7 @@ UNKNOWN = {
 }
 ACTIVITY = "http://hl7.org/fhir/uv/v2mappings/CodeSystem/provenance-activity-type-v2-to-fhir"
 MESSAGES = "urn:chartgate:message"  # system of messages by the SHA-256 of their bytes
+OPERATIONS = {"NW": "CREATE", "SC": "UPDATE", "OC": "CANCEL", "CA": "CANCEL"}  # ORC-1
 ROWS = "urn:chartgate:provenance:rows"  # extension: which rows of which tables made a target
 
 
@@ -53,6 +56,7 @@ def make_provenance(work: Work) -> Draft:
         "assembler",
         {"type": "Device", "display": f"Chartgate, tables {work.settings.tables.revision}"},
     )
+    _add_said(work, found)
     what = {
         "type": "DocumentReference",
         "identifier": {"system": MESSAGES, "value": content},
@@ -62,6 +66,31 @@ def make_provenance(work: Work) -> Draft:
         del what["display"]
     found.add("entity", "MSH-10", {"role": "source", "what": what})
     return found
+
+
+def _add_said(work: Work, found: Draft) -> None:
+    """What segments of the message say of where it comes from, e.g. ORC. Each of several orders
+    names the same people again: they are agents once."""
+    activity = found.get("activity")
+    for table, segment in work.provenance:
+        work.apply(table, segment, found)
+        done = OPERATIONS.get(segment.value(1) or "") if segment.name == "ORC" else None
+        if done and activity:
+            coding = {"system": f"{TERMINOLOGY}/v3-DataOperation", "code": done}
+            if coding not in activity["coding"]:
+                activity["coding"].append(coding)
+    if work.provenance:
+        for key, items in found.lists.items():
+            found.lists[key] = _distinct(items)
+
+
+def _distinct(items: list[Any]) -> list[Any]:
+    """Items of equal content once, each with the id of the first of them."""
+    seen: dict[bytes, Any] = {}
+    for item in items:
+        content = {**item, "id": ""} if isinstance(item, dict) else item
+        seen.setdefault(orjson.dumps(content, option=orjson.OPT_SORT_KEYS), item)
+    return list(seen.values())
 
 
 def _target(work: Work, draft: Draft) -> dict[str, Any]:
