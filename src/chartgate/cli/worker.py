@@ -53,14 +53,16 @@ async def run_loops(
     for number in stop_on:
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     timeout = aiohttp.ClientTimeout(total=gate.config.worker.notify_timeout_s)
-    wakeups = Wakeups()
+    wakeups, worker = Wakeups(), worker_name()
+    with suppress(Unavailable):
+        await events.forget_workers(gate, worker)
     async with (
         aiohttp.ClientSession(timeout=timeout, trust_env=False) as http,
         lanes.open_lanes(gate) as outgoing,
     ):
         loops = [
             asyncio.create_task(_loop(name, step, gate, wakeups, stopping), name=name)
-            for name, step in _steps(gate, http, outgoing).items()
+            for name, step in _steps(gate, http, outgoing, worker).items()
         ]
         listening = asyncio.create_task(listen_for_work(gate.database, wakeups), name="wakeups")
         told = asyncio.create_task(stopping.wait(), name="told")
@@ -76,8 +78,9 @@ async def run_loops(
         raise Unavailable(f"the loop {ended} ended by itself; the worker must be started again")
 
 
-def _steps(gate: Gate, http: aiohttp.ClientSession, outgoing: lanes.Lanes) -> Mapping[str, Step]:
-    worker = worker_name()
+def _steps(
+    gate: Gate, http: aiohttp.ClientSession, outgoing: lanes.Lanes, worker: str
+) -> Mapping[str, Step]:
     watch = drift.DriftWatch(gate)
     settings = gate.config.ledger
     key_file = gate.config.path(settings.signing_key_file)
