@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import ssl
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,9 @@ from chartgate.store.database import Database
 from chartgate.store.inbox import InboxStore
 from chartgate.testing.clock import FakeClock
 from chartgate.testing.messages import adt, header, message, patient, siu
+from tests.adapters.hl7v2_mllp.certificates import make_certificate
 from tests.flows.feeds import FEED, feed_gate
+from tests.flows.sockets import Sender, serving
 
 CORPUS = Path(__file__).parents[3] / "shared" / "corpora" / "hl7v2"
 
@@ -162,3 +166,80 @@ async def test_feeds_of_the_config_listen_and_acknowledge(gate: Gate) -> None:
         listening.cancel()
         with pytest.raises(asyncio.CancelledError):
             await listening
+
+
+async def test_message_in_enhanced_mode_is_stored_with_what_it_asks_for(gate: Gate) -> None:
+    """A commit acknowledgement at once where one is asked for, and the condition of the other."""
+    asked = [("1", "AL", "AL"), ("2", "NE", "ER"), ("3", "", "SU"), ("4", "SU", "")]
+    raws = [
+        adt(control_id=n).replace(b"|P|2.5\r", f"|P|2.5|||{accept}|{application}\r".encode())
+        for n, accept, application in asked
+    ]
+    for _ in range(2):  # a repeat is answered, or not, as the first was
+        assert await accept(gate, *raws, adt(control_id="5")) == ["CA", "", "", "CA", "AA"]
+    query = "SELECT control_id, application_ack FROM inbox WHERE tenant = $1 ORDER BY id"
+    found = [tuple(row) for row in await gate.database.fetch(query)]
+    assert found == [("1", "AL"), ("2", "ER"), ("3", "SU"), ("4", "NE"), ("5", "")]
+
+
+async def test_storage_when_down_is_never_taken_for_success_in_enhanced_mode(gate: Gate) -> None:
+    await gate.database.close()
+    raws = [adt().replace(b"|P|2.5\r", b"|P|2.5|||%s|NE\r" % c) for c in (b"AL", b"ER", b"NE")]
+    batch = [Received(connection=FEED, raw=raw) for raw in raws]
+    answers = await intake.accept(gate, batch)
+    assert [answer and b"MSA|CE|" in answer for answer in answers] == [True, True, b""]
+
+
+async def test_batch_is_taken_in_one_commit(gate: Gate) -> None:
+    raw = b"BHS|^~\\&|LAB|N|US|H|1||||B1\r" + adt(control_id="1") + adt(control_id="2") + b"BTS|2\r"
+    [answer] = await intake.accept(gate, [Received(connection=FEED, raw=raw)])
+    assert answer is not None
+    assert answer.count(b"MSA|AA|") == 2
+    assert await actions(gate.database) == {"message.accept": 1}
+    assert await InboxStore(gate.database).counts() == {"queued": 2}
+
+
+async def test_numbered_link_is_opened_and_audited(
+    database: Database, clock: FakeClock, tmp_path: Path
+) -> None:
+    gate = feed_gate(database, clock, tmp_path, sequence=True)
+
+    def numbered(control_id: str, number: int, trigger: str = "ADT^A01") -> bytes:
+        return message(f"{header(trigger, control_id)}|{number}")
+
+    opening = [numbered("o", 0, "^"), numbered("1", 5), numbered("2", 6), numbered("p", 0, "^")]
+    batch = [Received(connection=FEED, raw=raw) for raw in opening]
+    answers = [parse(answer or b"") for answer in await intake.accept(gate, batch)]
+    said = [(answer.value("MSA", 1), answer.value("MSA", 4)) for answer in answers]
+    assert said == [("AA", "-1"), ("AA", "5"), ("AA", "6"), ("AA", "7")]
+    assert await actions(gate.database) == {"message.accept": 1, "feed.sequence": 1}
+
+
+async def test_sender_that_its_certificate_does_not_stand_for_is_refused(
+    database: Database, clock: FakeClock, tmp_path: Path
+) -> None:
+    """Over TLS, end to end: AR, kept as class "sender", audited; the right sender is taken."""
+    clock.advance((datetime.now(UTC) - clock()).total_seconds())
+    authority = make_certificate(tmp_path, "authority")
+    make_certificate(tmp_path, "feed", by=authority)
+    own = make_certificate(tmp_path, "adt.north", by=authority)
+    gate = feed_gate(
+        database,
+        clock,
+        tmp_path,
+        tls={"cert": "feed.pem", "key": "feed.key", "client_ca": "authority.pem"},
+        senders={"CN:adt.north": ["ADT1|NORTH|P"]},
+    )
+    context = ssl.create_default_context(cafile=authority.file)
+    context.load_cert_chain(own.file, own.key_file)
+    async with serving(gate) as port:
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", port, ssl=context, server_hostname="localhost"
+        )
+        sender = Sender(reader=reader, writer=writer)
+        assert await sender.ask(adt(control_id="1")) == "AA"
+        assert await sender.ask(adt(control_id="2").replace(b"|NORTH|", b"|SOUTH|", 1)) == "AR"
+        assert await sender.ask(adt(control_id="3")) == "AA"
+        sender.close()
+    assert await quarantine(gate) == [("sender", "MSH-3", 1)]
+    assert (await actions(database))["message.quarantine"] == 1
