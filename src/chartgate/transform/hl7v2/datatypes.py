@@ -72,6 +72,7 @@ def boolean(cx: Composite, context: Context, codes: Codes) -> bool | None:
     if value is None:
         return None
     known = {"Y": True, "N": False, "1": True, "0": False, "TRUE": True, "FALSE": False}
+    known |= {"YES": True, "NO": False}
     try:
         return known[value.upper()]
     except KeyError:

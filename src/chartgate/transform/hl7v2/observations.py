@@ -35,11 +35,15 @@ def make_observation(
     running = equals[key]
     equals[key] += 1
     found = work.draft("Observation", Identity(f"{key}|{running}" if running else key, "OBX"))
-    _say(work, obx, found)
+    table = _say(work, obx, found)
     if of is not None:
         _lend(of, found)
-    put_value(obx, found, work.context, work.message.separators)
-    put_range(obx, found, numeric=obx.value(2) in NUMERIC)
+    if element := put_value(obx, found, work.context, work.message.separators):
+        for field in (2, 5, 6):
+            if obx.raw(field):
+                work.took(found, obx, table, **{element: f"OBX-{field}"})
+    if put_range(obx, found, numeric=obx.value(2) in NUMERIC):
+        work.took(found, obx, table, referenceRange="OBX-7")
     work.apply_all("NTE.Observation", observation.notes, found)
     add_participants(work, observation.participations, found)
     found.refer("subject", work.patient)
@@ -77,11 +81,14 @@ def unknown_code() -> dict[str, Any]:
     return {"extension": [{"url": UNKNOWN, "valueCode": "unknown"}]}
 
 
-def _say(work: Work, obx: Segment, found: Draft) -> None:
+def _say(work: Work, obx: Segment, found: Draft) -> str:
+    """Applies the table for one value or that for several, and gives its name."""
     several = len(obx.repetitions(5)) > 1 and obx.value(2) != "NA"
-    work.apply("OBX.Observation-Component" if several else "OBX.Observation", obx, found)
+    table = "OBX.Observation-Component" if several else "OBX.Observation"
+    work.apply(table, obx, found)
     if obx.raw(11) and obx.value(11) != "X":
         found.cleared.add((("_status", "extension"), "OBX-11"))
+    return table
 
 
 def _lend(of: Draft, found: Draft) -> None:

@@ -18,7 +18,7 @@ from chartgate.transform.hl7v2.datatypes import (
     translation,
     valued,
 )
-from chartgate.transform.hl7v2.quantities import TIME_UNITS, UCUM, minutes, number_or_none
+from chartgate.transform.hl7v2.quantities import TIME_UNITS, UCUM, minutes, number_or_none, unit
 from chartgate.transform.hl7v2.references import person_of_role, practitioner_role
 
 STRUCTURE_TYPE = "http://hl7.org/fhir/StructureDefinition/observation-structure-type"
@@ -32,6 +32,18 @@ def known_code(cx: Composite, context: Context, codes: Codes) -> str | None:
     """A code by the row's code map; None for one that it does not hold."""
     found = translation(code_of(cx), codes)
     return found if isinstance(found, str) else None
+
+
+def known_quantity(cx: Composite, context: Context, codes: Codes) -> dict[str, Any] | None:
+    """CQ; None for a number that is none: how often a test is asked for misleads nobody."""
+    value = number_or_none(valued(cx))
+    return None if value is None else {"value": value, **unit(cx, 2)}
+
+
+def known_count(cx: Composite, context: Context, codes: Codes) -> int | None:
+    """NM as positiveInt; None for what is none."""
+    value = number_or_none(valued(cx))
+    return int(value) if value is not None and value == int(value) and 0 < value < 2**31 else None
 
 
 def table_concept(table: str) -> Kind:
@@ -67,15 +79,15 @@ def length_of_time(cx: Composite, context: Context, codes: Codes) -> dict[str, A
     return duration(int(match[2]), TIME_UNITS[match[1]])
 
 
-def duration(value: float, unit: str) -> dict[str, Any]:
+def duration(value: float, code: str) -> dict[str, Any]:
     """A Duration of so many units of UCUM."""
-    return {"value": value, "unit": unit, "system": UCUM, "code": unit}
+    return {"value": value, "unit": code, "system": UCUM, "code": code}
 
 
 def duration_of_quantity(cx: Composite) -> dict[str, Any] | None:
     """CQ as Duration, where its unit is one of time."""
-    value, unit = number_or_none(valued(cx)), TIME_UNITS.get((valued(cx, 2) or "").upper())
-    return None if value is None or unit is None else duration(value, unit)
+    value, named = number_or_none(valued(cx)), TIME_UNITS.get((valued(cx, 2) or "").upper())
+    return None if value is None or named is None else duration(value, named)
 
 
 def time_unit(cx: Composite, context: Context, codes: Codes) -> str | None:
@@ -231,6 +243,7 @@ def _entity(parts: list[str | None], context: Context) -> dict[str, Any] | None:
 
 ORDER_KINDS: dict[str, Kind] = {
     "code-known": known_code,
+    "Count-known": known_count,
     "Device-code": device_of_code,
     "Device-serial": device_of_serial,
     "Duration-text": length_of_time,
@@ -246,6 +259,7 @@ ORDER_KINDS: dict[str, Kind] = {
     "Identifier-person": person_identifier,
     "Location-address": location_of_address,
     "Minutes": whole_minutes,
+    "Quantity-known": known_quantity,
     "PractitionerRole-person": interpreter,
     "ServiceRequest-parent": parent("ServiceRequest"),
     "Specimen-parent": parent("Specimen"),

@@ -89,12 +89,16 @@ def make_request(work: Work, order: Order, *, resulted: bool = False) -> Draft:
     timing = next((segment for segment in order.timings if segment.name == "TQ1"), None)
     if timing is not None:
         work.apply("TQ1.ServiceRequest", timing, request, around=around)
-        _put_bounds(timing, request)
+        if _put_bounds(timing, request):
+            element = "occurrenceTiming.repeat"
+            work.took(request, timing, "TQ1.ServiceRequest", **{element: "TQ1-6"})
     if resulted and "code" not in request.defaults:
         code = request.puts.pop(("code",), None)
         if code is not None:
             request.defaults["code"] = code
-    _put_status(request, order.orc, resulted=resulted)
+    field = _put_status(request, order.orc, resulted=resulted)
+    if field and order.orc is not None:
+        work.took(request, order.orc, "ORC.ServiceRequest", status=f"ORC-{field}")
     share_places(request)
     request.defaults["intent"] = "order"
     request.refer("subject", work.patient)
@@ -175,42 +179,52 @@ def _first(segment: Segment, field: int) -> Identity | None:
     return next((number for number in numbers if number), None)
 
 
-def _put_status(request: Draft, orc: Segment | None, *, resulted: bool) -> None:
-    control = orc.value(1) if orc is not None else None
-    sent = orc.value(5) if orc is not None else None
+def _put_status(request: Draft, orc: Segment | None, *, resulted: bool) -> int:
+    """Gives the field that the status is from; 0: none, it is what is assumed."""
+    request.defaults["status"] = "unknown" if resulted else "active"
+    if orc is None:
+        return 0
+    control, sent = orc.value(1), orc.value(5)
     controls = code_map("OrderControlCode[ServiceRequest.status]")
     by_control = (target_of(controls, control) or CONTROLS.get(control)) if control else None
     by_status = target_of(code_map("OrderStatus"), sent) if sent else None
     if by_control == "revoked" and by_status != "entered-in-error":
         # A status that was sent along is what the order had before it was cancelled.
         request.put("status", by_control)
-    elif sent:
+        return 1
+    if sent:
         request.put("status", by_status or STATES.get(sent, "unknown"))
-    elif by_control and not resulted:
+        return 5
+    if by_control and not resulted:
         request.put("status", by_control)
-    else:
-        request.defaults["status"] = by_control or ("unknown" if resulted else "active")
+        return 1
+    if by_control:
+        # Results repeat the control of an order that may have moved on since.
+        request.defaults["status"] = by_control
+    return 0
 
 
-def _put_bounds(tq1: Segment, request: Draft) -> None:
-    """How long, where TQ1-7 and TQ1-8 leave it open."""
+def _put_bounds(tq1: Segment, request: Draft) -> bool:
+    """How long, where TQ1-7 and TQ1-8 leave it open. False: it says nothing."""
     cx = next(iter(tq1.repetitions(6)), None)
     length = duration_of_quantity(cx) if cx is not None else None
     if cx is None or length is None:
-        return
+        return False
     path = "occurrenceTiming.repeat"
     start = request.get(f"{path}.boundsPeriod.start")
     end = request.get(f"{path}.boundsPeriod.end")
     if start is None and end is None:
         request.put(f"{path}.boundsDuration", length)
-        return
+        return True
     whole = minutes(cx.value(1), cx.value(2))
     if whole is None or (start and end):
-        return
+        return False
     known, missing, sign = (start, "end", 1) if start else (end, "start", -1)
-    if "T" in known:
-        moment = datetime.fromisoformat(known) + sign * timedelta(minutes=whole)
-        request.put(f"{path}.boundsPeriod.{missing}", moment.isoformat())
+    if "T" not in known:
+        return False
+    moment = datetime.fromisoformat(known) + sign * timedelta(minutes=whole)
+    request.put(f"{path}.boundsPeriod.{missing}", moment.isoformat())
+    return True
 
 
 ORDER_MESSAGES: Mapping[str, Callable[[Work], None]] = dict.fromkeys(

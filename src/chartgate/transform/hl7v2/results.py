@@ -75,6 +75,7 @@ def _result(work: Work, order: Order, equals: Counter[str], made: Made) -> None:
         report.add_keyed("result", found.id, {"reference": found.reference})
         if parent is not None:
             parent.add_keyed("hasMember", found.id, {"reference": found.reference})
+            work.took(parent, order.details["OBR"], "OBR.DiagnosticReport", hasMember="OBR-26")
     for nth, observation in about:
         focus = specimens[nth]
         base = f"{report.reference} {focus.id}"

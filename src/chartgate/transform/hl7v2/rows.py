@@ -22,6 +22,7 @@ A condition is "PID-29 empty", "PID-29 valued", "PV1-2 is P, I", "PV1-2 not P", 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Protocol
 
 import orjson
@@ -151,6 +152,16 @@ def parse_row(
         kind=None if constant else KINDS[cells[2]],
         constant=_json(cells[2][1:]) if constant else None,
         **options,
+    )
+
+
+@cache
+def coded_row(table: str, position: str, element: str) -> Row:
+    """What stands in a trace for an element that code fills from a field: `ORC-5 | @` says so."""
+    return Row(
+        id=f"{table} {position} {element}",
+        source=parse_position(position),
+        path=tuple(element.split(".")),
     )
 
 

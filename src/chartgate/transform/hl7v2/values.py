@@ -50,6 +50,7 @@ VALUE_ATTACHMENT = (
 )
 ABSENT = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
 COMPARED = re.compile(r"(<=|>=|<|>)\s*(.*)", re.DOTALL)
+DIGIT = re.compile(r"\d")
 INTERVAL = re.compile(r"\s*(-?\d+(?:\.\d+)?)\s*-\s*(-?\d+(?:\.\d+)?)\s*", re.ASCII)
 SAMPLES_MAX = 4096
 NUMERIC = ("NM", "SN", "NR", "CQ")
@@ -58,16 +59,19 @@ Units = Mapping[str, Any]  # unit, system and code of OBX-6
 Value = tuple[str, Any]  # the type as in "valueQuantity", and the value
 
 
-def put_value(obx: Segment, draft: Draft, context: Context, marks: Separators) -> None:
-    """Puts OBX-5: value[x], an attachment, or a component for each of several repetitions."""
+def put_value(obx: Segment, draft: Draft, context: Context, marks: Separators) -> str | None:
+    """Puts OBX-5: value[x], an attachment, or a component for each of several repetitions.
+
+    Gives the element that it filled; None for none.
+    """
     raw = obx.raw(5)
     if not raw:
-        return
+        return None
     # Whatever a preliminary result held, this one takes its place.
     draft.cleared.update(((name,), "") for name in (*VALUES, "dataAbsentReason"))
     draft.cleared.update(((name,), VALUE) for name in ("component", "extension"))
     if raw == NULL:
-        return
+        return None
     kind = obx.value(2) or "ST"
     units = next((unit(cx, 0) for cx in obx.repetitions(6)), {})
     repetitions = obx.repetitions(5)
@@ -80,12 +84,15 @@ def put_value(obx: Segment, draft: Draft, context: Context, marks: Separators) -
             if value
         ]
         draft.lists[(("component",), VALUE)] = items
-    elif found and found[0]:
-        name, value = found[0]
-        if name == "Attachment":
-            draft.add("extension", VALUE, {"url": VALUE_ATTACHMENT, "valueAttachment": value})
-        else:
-            draft.put(f"value{name}", value)
+        return "component"
+    if not found or found[0] is None:
+        return None
+    name, value = found[0]
+    if name == "Attachment":
+        draft.add("extension", VALUE, {"url": VALUE_ATTACHMENT, "valueAttachment": value})
+        return "extension"
+    draft.put(f"value{name}", value)
+    return f"value{name}"
 
 
 def value_of(
@@ -102,7 +109,7 @@ def value_of(
     text = whole_text(cx, marks)
     if not text:
         return None
-    if kind in NUMERIC and units.get("unit"):
+    if kind in NUMERIC and units.get("unit") and DIGIT.search(text):
         text = f"{text} {units['unit']}"
     return "String", text
 
@@ -113,14 +120,14 @@ def whole_text(cx: Composite, marks: Separators) -> str:
     return text if text.strip() else ""
 
 
-def put_range(obx: Segment, draft: Draft, *, numeric: bool) -> None:
-    """Puts OBX-7: its text, and low and high where it says no more than these."""
+def put_range(obx: Segment, draft: Draft, *, numeric: bool) -> bool:
+    """Puts OBX-7: its text, and low and high where it says no more than these. False: nothing."""
     cx = next(iter(obx.repetitions(7)), None)
     text = valued(cx) if cx else None
     if text is None:
         if obx.raw(7) == NULL:
             draft.cleared.add((("referenceRange",), "OBX-7"))
-        return
+        return False
     found: dict[str, Any] = {"text": text}
     bounds = INTERVAL.fullmatch(text) if numeric else None
     if bounds:
@@ -132,6 +139,7 @@ def put_range(obx: Segment, draft: Draft, *, numeric: bool) -> None:
         if low is not None and high is not None and low <= high:
             found |= {"low": {"value": low, **units}, "high": {"value": high, **units}}
     draft.add("referenceRange", "OBX-7", found)
+    return True
 
 
 def _number(cx: Composite, units: Units, context: Context) -> Value | None:

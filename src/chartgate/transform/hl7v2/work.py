@@ -8,7 +8,7 @@ from chartgate.transform.hl7v2 import engine
 from chartgate.transform.hl7v2.datatypes import Context
 from chartgate.transform.hl7v2.engine import Draft
 from chartgate.transform.hl7v2.identity import Identity, resource_id
-from chartgate.transform.hl7v2.rows import Finder
+from chartgate.transform.hl7v2.rows import Finder, coded_row
 from chartgate.transform.hl7v2.settings import FeedSettings
 
 DELETED = "D"  # HL7 table 0206, segment action code
@@ -43,6 +43,11 @@ class Work:
         if segment is not None:
             found = self.settings.tables.table(table)
             engine.apply(found, segment, self.message, draft, self.context, around=around)
+
+    def took(self, draft: Draft, segment: Segment, table: str, **elements: str) -> None:
+        """Notes which fields code took for which element: `took(d, s, "PID.X", name="PID-5")`."""
+        for element, position in elements.items():
+            draft.trace.append((segment, coded_row(table, position, element)))
 
     def apply_all(self, table: str, segments: Iterable[Segment], draft: Draft) -> None:
         """As `apply`, for each of several segments."""
