@@ -71,9 +71,11 @@ def tls(
 
 
 @asynccontextmanager
-async def listening(served: ServerTls) -> AsyncIterator[tuple[int, Listener]]:
+async def listening(
+    served: ServerTls, limits: MllpConfig | None = None
+) -> AsyncIterator[tuple[int, Listener]]:
     port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    listener = Listener("adt", Echo(), MllpConfig(), tls=served)
+    listener = Listener("adt", Echo(), limits or MllpConfig(), tls=served)
     task = asyncio.create_task(listener.serve("127.0.0.1", 0, ready=port.set_result))
     await asyncio.wait((task, port), return_when=asyncio.FIRST_COMPLETED)
     if task.done():
@@ -228,6 +230,22 @@ async def test_clear_text_and_old_versions_are_refused(keys: Keys) -> None:
             old.maximum_version = ssl.TLSVersion.TLSv1_1
         with pytest.raises((ssl.SSLError, ConnectionError)):
             await exchange(port, old)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_message_over_the_limit_is_answered_before_the_line_is_closed(
+    keys: Keys, fast: bool
+) -> None:
+    """Though the sender is still writing, and TLS has no half-closed connection."""
+
+    async def walk() -> None:
+        async with listening(tls(keys), MllpConfig(message_bytes_max=1000)) as (port, _):
+            reader, writer = await connect(port, client(keys, keys.sender))
+            writer.write(b"\x0bMSH|" + b"x" * 5_000_000)
+            assert await reader.readuntil(b"\x1c\r") == frame(b"None")
+            writer.close()
+
+    run(walk, fast=fast)
 
 
 def test_alarm_speaks_once_at_each_threshold() -> None:

@@ -1,4 +1,4 @@
-"""The MLLP server: frames from many connections, handed over many at once.
+"""The MLLP server: messages from many connections, handed over many at once.
 
 One batch is under way at a time, and what comes in meanwhile makes the next: commits group by
 themselves, nothing waits on purpose, and messages of one connection keep their order. An answer
@@ -12,13 +12,14 @@ import socket
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 import structlog
 
-from chartgate.adapters.hl7v2_mllp.tls import ExpiryAlarm, Loaded, Senders, ServerTls
+from chartgate.adapters.hl7v2_mllp.connection import MllpProtocol
+from chartgate.adapters.hl7v2_mllp.tls import ExpiryAlarm, Loaded, ServerTls
 from chartgate.errors import ConfigError
-from chartgate.formats.mllp import Deframer, Frame, frame
+from chartgate.formats.mllp import Frame
 from chartgate.model.message import Received
 from chartgate.model.ports import Admitted, Intake, ListenLimits
 
@@ -28,7 +29,6 @@ SWEEP_INTERVAL_S = 1.0
 QUEUED_MESSAGES_MAX = 5_000  # then reading stops; some seconds of work
 QUEUED_BYTES_MAX = 64 * 1024 * 1024  # memory that waiting messages may hold
 BATCH_BYTES_MAX = 16 * 1024 * 1024  # one commit stays small enough to be quick
-LINGER_S = 2.0  # for a sender to read an answer that ends the connection
 RETRY_S = 1.0  # after a fault of ours
 DRAIN_S = 5.0  # when we stop: for what has come in to be committed and answered
 HANDSHAKE_S = 5.0  # of TLS; until then a connection is not counted
@@ -36,126 +36,10 @@ HANDSHAKE_S = 5.0  # of TLS; until then a connection is not counted
 
 @dataclass(slots=True)
 class _Waiting:
-    protocol: "MllpProtocol"
+    protocol: MllpProtocol
     admitted: Admitted
     size_bytes: int
     closes: bool  # the connection ends with this answer
-
-
-class MllpProtocol(asyncio.Protocol):
-    """One connection. Frames are cut here; everything else is the listener's."""
-
-    def __init__(self, listener: "Listener") -> None:
-        self._listener = listener
-        self._deframer = Deframer(size_bytes_max=listener.limits.message_bytes_max)
-        self._transport: asyncio.Transport | None = None
-        self._loop = asyncio.get_running_loop()
-        self._choked = False  # the sender does not read its answers
-        self.paused = False
-        self.in_flight = 0
-        self.begun_at: float | None = None
-        self.peer = ""
-        self.senders: Senders | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports are asyncio's in all but their base class.
-        self._transport = cast(asyncio.Transport, transport)
-        self.peer = str((transport.get_extra_info("peername") or ("",))[0])
-        if self._listener.tls is not None:
-            self.senders = self._listener.tls.senders_of(transport.get_extra_info("ssl_object"))
-        if not self._listener.admit(self):
-            transport.close()
-
-    def data_received(self, data: bytes) -> None:
-        found = self._deframer.feed(data)
-        for each in found:
-            self._submit(each)
-        if not self._deframer.begun:
-            self.begun_at = None
-        elif found or self.begun_at is None:
-            self.begun_at = self._loop.time()
-
-    def eof_received(self) -> bool:
-        self.finish()
-        return True  # what is queued still gets its answer; then `answered` closes
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.finish()
-        self._transport = None
-        self._listener.forget(self)
-
-    def pause_writing(self) -> None:
-        self._choked = True
-        self.pause()
-
-    def resume_writing(self) -> None:
-        self._choked = False
-        self._listener.unchoked(self)
-
-    def finish(self) -> None:
-        """No more bytes will come: what is left is a part, or lacks only its CR."""
-        for found in self._deframer.finish():
-            self._submit(found, closes=True)
-        self._deframer.broken = True
-        self.begun_at = None
-        if self.in_flight == 0:
-            self.close()
-
-    def stop(self) -> None:
-        """We stop: nothing more is read, and the line closes once all is answered. A part of a
-        frame is dropped, since its sender was never told that we have it."""
-        self.pause()
-        self._deframer.broken = True
-        self.begun_at = None
-        if self.in_flight == 0:
-            self.close()
-
-    def answered(self, answer: bytes | None, *, closes: bool) -> None:
-        """Sends one answer, if any; an empty one closes without."""
-        self.in_flight -= 1
-        if self._transport is None:
-            return
-        if answer:
-            self._transport.write(frame(answer))
-        if closes and answer:
-            self._hang_up()
-        elif closes or answer == b"" or (self._deframer.broken and self.in_flight == 0):
-            self.close()
-
-    def close(self) -> None:
-        """Closes once what was written has left."""
-        self._deframer.broken = True
-        if self._transport is not None:
-            self._transport.close()
-
-    def _hang_up(self) -> None:
-        """Closes our side, and reads on for a while: to close at once on a sender who is still
-        writing would take our answer from them."""
-        self._deframer.broken = True
-        if self._transport is not None:
-            if self._transport.can_write_eof():  # TLS cannot
-                self._transport.write_eof()
-            self._loop.call_later(LINGER_S, self.close)
-
-    def pause(self) -> None:
-        """Stops reading; the sender feels it as a late answer."""
-        if self._transport is not None and not self.paused and not self._transport.is_closing():
-            self.paused = True
-            self._transport.pause_reading()
-
-    def resume(self) -> None:
-        """Reads on, unless the sender does not read."""
-        if self._choked or self.in_flight >= self._listener.limits.in_flight_max:
-            return
-        if self._transport is not None and self.paused and not self._transport.is_closing():
-            self.paused = False
-            self._transport.resume_reading()
-            if self.begun_at is not None:  # the pause was ours, not the sender's
-                self.begun_at = self._loop.time()
-
-    def _submit(self, found: Frame, *, closes: bool = False) -> None:
-        self.in_flight += 1
-        self._listener.submit(self, found, closes=closes or bool(found.flaw))
 
 
 class Listener:
