@@ -11,7 +11,7 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Literal
 
-from chartgate.formats.hl7v2 import ABSENT, NULL, Header, escape
+from chartgate.formats.hl7v2 import ABSENT, NULL, Header, Separators, escape
 
 AckCode = Literal["AA", "AE", "AR", "CA", "CE", "CR"]
 ApplicationCode = Literal["AA", "AE", "AR"]
@@ -58,6 +58,10 @@ class Verdict(Enum):
     REFUSED = ("AR", "CR")  # for what the message is: MSH-9, 10, 11, 12, its sender, its size
     UNAVAILABLE = ("AR", "CE")  # a trouble of ours; it may be sent again as it is
 
+    def __init__(self, original: AckCode, commit: AckCode) -> None:
+        self.original = original
+        self.commit = commit
+
 
 def conditions_of(header: Header) -> Conditions | None:
     """What MSH-15 and MSH-16 ask for; None where both are empty, which is original mode."""
@@ -74,11 +78,10 @@ def is_wanted(condition: str, *, success: bool) -> bool:
 
 def code_of(conditions: Conditions | None, verdict: Verdict) -> AckCode | None:
     """The code of the answer on the same connection; None where none is asked for."""
-    original, commit = verdict.value
     if conditions is None:
-        return original
+        return verdict.original
     wanted = is_wanted(conditions.accept, success=verdict is Verdict.TAKEN)
-    return commit if wanted else None
+    return verdict.commit if wanted else None
 
 
 def acknowledge(
@@ -140,23 +143,32 @@ def _condition(value: bytes) -> str:
 def _header_of(header: Header, control_id: str, at: datetime) -> list[bytes]:
     """MSH of what goes back; index n is field n + 1."""
     marks = header.separators
-    component = marks.component.encode()
-    trigger = header.field(9).split(component)[1:2]
+    encoding, kind = _encoding_and_kind(marks, header.field(9))
+    own = control_id if control_id.isalnum() else escape(control_id, marks)
     return [
         b"MSH",
-        marks.encoding.encode(),
+        encoding,
         header.field(5),
         header.field(6),
         header.field(3),
         header.field(4),
         _stamp(at.replace(microsecond=0)),
         b"",
-        component.join([b"ACK", *trigger, *([b"ACK"] if trigger else [])]),
-        escape(control_id, marks).encode(),
+        kind,
+        own.encode(),
         header.field(11) or b"P",
         header.field(12) or b"2.5",
         *([b""] * 5 + [header.field(18)] if header.field(18) else []),
     ]
+
+
+@lru_cache(maxsize=1024)
+def _encoding_and_kind(marks: Separators, message_type: bytes) -> tuple[bytes, bytes]:
+    """MSH-2 and MSH-9 of an ACK to this type."""
+    component = marks.component.encode()
+    trigger = message_type.split(component)[1:2]
+    kind = component.join([b"ACK", *trigger, *([b"ACK"] if trigger else [])])
+    return marks.encoding.encode(), kind
 
 
 def _written(
@@ -177,8 +189,10 @@ def _written(
         lines[1] = field.join(msa)
     if complaint is not None:
         lines.append(field.join(_error(complaint, header)))
-    # What is echoed may end in the byte that, before a CR, would end our frame.
-    return (b"\r".join(lines) + b"\r").replace(b"\x1c\r", b"\x1c" + field + b"\r")
+    content = b"\r".join(lines) + b"\r"
+    if b"\x1c\r" in content:  # what is echoed would end our frame
+        content = content.replace(b"\x1c\r", b"\x1c" + field + b"\r")
+    return content
 
 
 @lru_cache(maxsize=64)  # many are answered at one time
