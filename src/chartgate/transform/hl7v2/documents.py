@@ -4,15 +4,17 @@ A document that is replaced stays, as superseded; one that is cancelled stays, a
 error; an addendum is a document of its own that appends to its parent.
 """
 
+from collections import Counter
+
 from chartgate.formats.hl7v2 import NULL, Segment
 from chartgate.transform.hl7v2.attachments import text_attachment
 from chartgate.transform.hl7v2.datatypes import NO_CODES, Unmappable, entity_identifier, valued
 from chartgate.transform.hl7v2.engine import Draft
+from chartgate.transform.hl7v2.groups import order_groups
 from chartgate.transform.hl7v2.identity import Identity, identity, resource_id
-from chartgate.transform.hl7v2.patients import make_patient
+from chartgate.transform.hl7v2.orders import is_named, make_order, make_subject
 from chartgate.transform.hl7v2.quantities import MIME
 from chartgate.transform.hl7v2.references import organization_of_authority
-from chartgate.transform.hl7v2.visits import make_encounter
 from chartgate.transform.hl7v2.work import Work
 
 # What the parent (TXA-13) is to a new document, by trigger.
@@ -34,8 +36,7 @@ UNKNOWN_CONTENT = {
 
 def make_document(work: Work) -> None:
     """DocumentReference of TXA and what follows it. Raises Unmappable where nothing names it."""
-    make_patient(work)
-    make_encounter(work)
+    make_subject(work)
     txa = work.segment("TXA")
     if txa is None:
         raise Unmappable("there is no TXA segment", position="TXA")
@@ -44,6 +45,7 @@ def make_document(work: Work) -> None:
     work.apply("TXA.DocumentReference", txa, document)
     _put_status(document, txa, trigger)
     _put_parent(work, document, txa, trigger)
+    _put_orders(work, document, txa)
     _put_content(work, document, txa)
     _make_edit(work, document, txa)
 
@@ -100,6 +102,20 @@ def _put_parent(work: Work, document: Draft, txa: Segment, trigger: str) -> None
         replaced = _document(work, key)
         replaced.put("masterIdentifier", named)
         replaced.put("status", "superseded")
+
+
+def _put_orders(work: Work, document: Draft, txa: Segment) -> None:
+    """The orders before the TXA, which the document is about; one that nothing names is left."""
+    equals: Counter[str] = Counter()
+    for order in order_groups(work.message):
+        start = order.orc or order.details.get("OBR")
+        if start is None or start.position > txa.position:
+            continue
+        # What follows the TXA is the document's own.
+        order.observations = [o for o in order.observations if o.segment.position < txa.position]
+        if is_named(order):
+            request = make_order(work, order, equals)
+            document.add_keyed("context.related", request.id, {"reference": request.reference})
 
 
 def _put_content(work: Work, document: Draft, txa: Segment) -> None:

@@ -9,8 +9,8 @@ from chartgate.transform.hl7v2.datatypes import NO_CODES, Unmappable, date_time
 from chartgate.transform.hl7v2.engine import Draft
 from chartgate.transform.hl7v2.groups import Around, Observation, Order, groups
 from chartgate.transform.hl7v2.identity import Identity, identity
-from chartgate.transform.hl7v2.patients import make_patient
-from chartgate.transform.hl7v2.visits import make_encounter
+from chartgate.transform.hl7v2.observations import make_observation, make_own_observations
+from chartgate.transform.hl7v2.orders import make_subject
 from chartgate.transform.hl7v2.work import Work
 
 DELETED = "D"  # RXA-21, and OBX-11
@@ -25,15 +25,22 @@ OWN_ELEMENTS = (ELIGIBILITY, FUNDING, DOSE_NUMBER, SERIES_DOSES, *EDUCATION)
 
 def make_immunizations(work: Work) -> None:
     """An Immunization of each RXA, and Observations of what is no part of it."""
-    make_patient(work)
-    make_encounter(work)
+    make_subject(work)
     found = groups(work.message)
+    make_own_observations(
+        work, found.before.observations, undated=work.message.value("MSH", 7) or ""
+    )
     given = [order for order in found.orders if "RXA" in order.details]
     numbers = Counter(number.key for order in given if (number := _number(order)))
+    equals: Counter[str] = Counter()
     for order in given:
         rxa = order.details["RXA"]
+        if order.orc is not None:
+            work.provenance.append(("ORC.Provenance", order.orc))
+        immunization = None
         if rxa.value(5) != NOTHING_GIVEN:
-            _immunization(work, order, rxa, numbers)
+            immunization = _immunization(work, order, rxa, numbers)
+        _observe(work, order, immunization, equals)
 
 
 def _immunization(work: Work, order: Order, rxa: Segment, numbers: Counter[str]) -> Draft:
@@ -62,6 +69,21 @@ def _immunization(work: Work, order: Order, rxa: Segment, numbers: Counter[str])
     _put_observed(work, order, found)
     found.defaults["occurrenceString"] = "not known when"
     return found
+
+
+def _observe(work: Work, order: Order, of: Draft | None, equals: Counter[str]) -> None:
+    """Observations of the OBX that Immunization has no element for, as parts of it."""
+    number = _number(order)
+    if of is not None:
+        base = of.reference
+    else:
+        base = number.key if number else work.patient.reference if work.patient else ""
+    for observation in order.observations:
+        if of is not None and observation.segment.value(3) in OWN_ELEMENTS:
+            continue
+        found = make_observation(work, observation, base=base, equals=equals)
+        if of is not None:
+            found.add_keyed("partOf", of.id, {"reference": of.reference})
 
 
 def _number(order: Order) -> Identity | None:

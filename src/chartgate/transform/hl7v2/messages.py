@@ -17,6 +17,7 @@ from chartgate.transform.hl7v2.documents import DOCUMENT_MESSAGES
 from chartgate.transform.hl7v2.engine import Draft
 from chartgate.transform.hl7v2.groups import groups
 from chartgate.transform.hl7v2.immunizations import IMMUNIZATION_MESSAGES
+from chartgate.transform.hl7v2.medications import MEDICATION_MESSAGES, MIXED_MESSAGES
 from chartgate.transform.hl7v2.observations import make_own_observations
 from chartgate.transform.hl7v2.orders import ORDER_MESSAGES
 from chartgate.transform.hl7v2.overrides import apply_overrides
@@ -163,7 +164,9 @@ SUPPORTED: Mapping[str, Callable[[Work], None]] = {
     **{f"SIU^S{number}": _booking for number in BOOKINGS},
     **DOCUMENT_MESSAGES,
     **IMMUNIZATION_MESSAGES,
+    **MEDICATION_MESSAGES,
     **ORDER_MESSAGES,
+    **MIXED_MESSAGES,
     **PROBLEM_MESSAGES,
     **RESULT_MESSAGES,
 }

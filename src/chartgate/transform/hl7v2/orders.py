@@ -118,6 +118,13 @@ def filler_number(order: Order) -> Identity | None:
     return own or _number(order, FILLER)
 
 
+def is_named(order: Order) -> bool:
+    """Whether a number or a code tells this order from others."""
+    obr = order.details.get("OBR")
+    numbered = placer_number(order) or filler_number(order)
+    return numbered is not None or (obr is not None and bool(obr.raw(4)))
+
+
 def share_places(draft: Draft) -> None:
     """An identifier is one item, whether ORC or OBR brought it."""
     for own, shared in SHARED:

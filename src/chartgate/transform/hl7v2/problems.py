@@ -3,15 +3,17 @@
 A problem that is deleted was never meant: it stays, as entered in error.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 
 from chartgate.formats.hl7v2 import Segment
 from chartgate.transform.hl7v2.code_maps import TERMINOLOGY
 from chartgate.transform.hl7v2.datatypes import Unmappable
 from chartgate.transform.hl7v2.engine import Draft
+from chartgate.transform.hl7v2.groups import groups
 from chartgate.transform.hl7v2.identity import Identity, identity
-from chartgate.transform.hl7v2.patients import make_patient
-from chartgate.transform.hl7v2.visits import make_encounter
+from chartgate.transform.hl7v2.observations import make_own_observations
+from chartgate.transform.hl7v2.orders import is_named, make_order, make_subject
 from chartgate.transform.hl7v2.work import Work
 
 DELETE = "DE"  # HL7 table 0287
@@ -48,20 +50,36 @@ ACHIEVED = {
 
 def make_problems(work: Work) -> None:
     """A Condition of each PRB with the Goals under it. Raises Unmappable."""
-    make_patient(work)
-    make_encounter(work)
-    found = False
+    make_subject(work)
+    problems: list[tuple[int, Draft]] = []  # with the position of its PRB
     problem: Draft | None = None
     for segment, notes in _with_notes(work):
-        found = True
         if segment.name == "PRB":
             problem = _condition(work, segment)
+            problems.append((segment.position, problem))
             work.apply_all("NTE.Condition", notes, problem)
         else:
             goal = _goal(work, segment, problem)
             work.apply_all("NTE.Goal", notes, goal)
-    if not found:
+    if not problems:
         raise Unmappable("there is no PRB segment", position="PRB")
+    _observe(work, problems)
+
+
+def _observe(work: Work, problems: list[tuple[int, Draft]]) -> None:
+    """Observations, each the evidence of the problem that it stands under; and orders."""
+    found = groups(work.message)
+    said = [o for o in found.before.observations if o.segment.raw(3) or o.segment.raw(5)]
+    drafts = make_own_observations(work, said, undated=work.message.value("MSH", 7) or "")
+    for observation, draft in zip(said, drafts, strict=True):
+        above = [p for position, p in problems if position < observation.segment.position]
+        if above:
+            detail = {"detail": [{"reference": draft.reference}]}
+            above[-1].add_keyed("evidence", draft.id, detail)
+    equals: Counter[str] = Counter()
+    for order in found.orders:
+        if is_named(order):
+            make_order(work, order, equals)
 
 
 def _with_notes(work: Work) -> Iterator[tuple[Segment, list[Segment]]]:

@@ -58,6 +58,11 @@ def decimal(cx: Composite, context: Context, codes: Codes) -> int | float | None
     return number(valued(cx))
 
 
+def known_decimal(cx: Composite, context: Context, codes: Codes) -> int | float | None:
+    """ST that may hold a number; None for one that does not."""
+    return number_or_none(valued(cx))
+
+
 def unsigned_integer(cx: Composite, context: Context, codes: Codes) -> int | None:
     """NM or the number of a CQ, as unsignedInt."""
     found = number(valued(cx))
