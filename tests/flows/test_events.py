@@ -72,7 +72,7 @@ async def test_message_when_it_is_durable_is_acknowledged_and_becomes_record(gat
 
 
 async def test_unsupported_trigger_is_filtered_with_its_reason(gate: Gate) -> None:
-    assert await accept(gate, message(header("ORU^R01"), patient())) == ["AA"]
+    assert await accept(gate, message(header("BAR^P01"), patient())) == ["AA"]
     await process_all(gate)
     [row] = await gate.database.fetch("SELECT status, reason FROM inbox WHERE tenant = $1")
     assert tuple(row) == ("filtered", "trigger not supported")

@@ -6,8 +6,8 @@ events and numbered notifications, end the messages; all in one transaction, or 
 the reason. Deliveries are in `notifications.py`.
 """
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import asyncpg
@@ -23,9 +23,9 @@ from chartgate.flows.folding import (
     Reading,
     Refusal,
     fold,
+    held_of,
     own_fault,
     read,
-    stamps_of,
     wanted,
 )
 from chartgate.flows.notifications import subscribers_of
@@ -40,7 +40,7 @@ from chartgate.store.database import Connection
 from chartgate.store.inbox import InboxStore
 from chartgate.store.outbox import OutboxStore
 from chartgate.store.quarantine import QuarantineStore
-from chartgate.store.record import RecordStore, resources_of
+from chartgate.store.record import RecordStore
 
 LOG = structlog.get_logger()
 WORKER = "process:worker"
@@ -61,7 +61,6 @@ class _Outcome:
 
     message: Queued
     processed: Processed
-    audit: AuditEvent
     event: Event | None = None
     copies: tuple[Copy, ...] = ()
     rejected: Rejected | None = None
@@ -120,7 +119,8 @@ async def _end(
         await quarantine.add_in(transaction, rejected)
     passed = [o.processed.id for o in outcomes if not o.rejected]
     await quarantine.settle_in(transaction, passed, at=gate.clock(), by=WORKER)
-    audit.extend(outcome.audit for outcome in outcomes)
+    audit.extend(_refusal_event(gate, o) for o in outcomes if o.rejected)
+    audit.extend(_passed_events(gate, [o for o in outcomes if not o.rejected]))
     for outcome in outcomes:
         if outcome.message.application_ack:
             queued = await queue_application_ack(
@@ -196,18 +196,15 @@ async def _held(
     record = RecordStore(gate.database)
     held: dict[str, Held] = {}
     for connection, some in by_connection.items():
-        bodies = await record.bodies_in(transaction, connection, sorted(wanted(some)))
-        held[connection] = Held(
-            resources=resources_of(bodies),
-            stamps={reference: stamps_of(text) for reference, (_, text) in bodies.items()},
-        )
+        copies = await record.copies_in(transaction, connection, sorted(wanted(some)))
+        held[connection] = held_of(copies)
     return held
 
 
 def _folded(gate: Gate, message: Queued, reading: Read, held: Held) -> _Outcome:
     if isinstance(reading, Filtered):
         ended = Processed(id=message.id, status=InboxStatus.FILTERED, reason=reading.reason)
-        return _Outcome(message=message, processed=ended, audit=_audit(gate, message, ended))
+        return _Outcome(message=message, processed=ended)
     if isinstance(reading, Refusal):
         return _refused(gate, message, reading)
     folded = fold(message, reading, held)
@@ -226,10 +223,7 @@ def _delivered(gate: Gate, message: Queued, reading: Reading, folded: Folded) ->
         message=message.id,
     )
     ended = Processed(id=message.id, status=InboxStatus.DELIVERED, flags=folded.flags)
-    audit = _audit(gate, message, ended, entities=said.focus, patient=said.patient)
-    return _Outcome(
-        message=message, processed=ended, audit=audit, event=event, copies=folded.copies
-    )
+    return _Outcome(message=message, processed=ended, event=event, copies=folded.copies)
 
 
 def _refused(gate: Gate, message: Queued, refusal: Refusal) -> _Outcome:
@@ -243,12 +237,7 @@ def _refused(gate: Gate, message: Queued, refusal: Refusal) -> _Outcome:
         raw=message.raw,
         seen_at=gate.clock(),
     )
-    return _Outcome(
-        message=message,
-        processed=ended,
-        audit=_audit(gate, message, ended, position=refusal.position),
-        rejected=rejected,
-    )
+    return _Outcome(message=message, processed=ended, rejected=rejected)
 
 
 def _ended_workers() -> Refusal:
@@ -258,30 +247,43 @@ def _ended_workers() -> Refusal:
     )
 
 
-def _audit(
-    gate: Gate,
-    message: Queued,
-    ended: Processed,
-    *,
-    entities: tuple[str, ...] = (),
-    patient: str | None = None,
-    position: str = "",
-) -> AuditEvent:
-    quarantined = ended.status is InboxStatus.QUARANTINED
-    details = [("status", ended.status.value), *([("position", position)] if position else [])]
-    if ended.flags:
-        details.append(("flags", " ".join(ended.flags)))
+def _refusal_event(gate: Gate, outcome: _Outcome) -> AuditEvent:
+    ended, rejected = outcome.processed, outcome.rejected
+    position = rejected.position if rejected else ""
     return AuditEvent(
         recorded=gate.clock(),
-        action="message.quarantine" if quarantined else "message.process",
+        action="message.quarantine",
         agent=WORKER,
-        outcome=Outcome.FAILED if quarantined else Outcome.SUCCESS,
-        entities=(f"Message/{message.id}", *entities),
-        patient=patient,
-        site=_site(gate, message),
+        outcome=Outcome.FAILED,
+        entities=(f"Message/{ended.id}",),
+        site=_site(gate, outcome.message),
         reason=ended.reason,
-        details=tuple(details),
+        details=(
+            ("status", ended.status.value),
+            *((("position", position),) if position else ()),
+        ),
     )
+
+
+def _passed_events(gate: Gate, outcomes: Sequence[_Outcome]) -> Iterator[AuditEvent]:
+    """One event for each site: which messages were processed, and what became of them. Each
+    version in the record names its message."""
+    by_site: dict[str, list[_Outcome]] = defaultdict(list)
+    for outcome in outcomes:
+        by_site[_site(gate, outcome.message)].append(outcome)
+    for site, some in by_site.items():
+        ended = [outcome.processed for outcome in some]
+        counts = Counter([e.status.value for e in ended] + [f for e in ended for f in e.flags])
+        reasons = {e.reason for e in ended}
+        yield AuditEvent(
+            recorded=gate.clock(),
+            action="message.process",
+            agent=WORKER,
+            entities=tuple(f"Message/{e.id}" for e in ended),
+            site=site,
+            reason=next(iter(reasons)) if len(reasons) == 1 else None,
+            details=tuple((name, str(count)) for name, count in sorted(counts.items())),
+        )
 
 
 def _site(gate: Gate, message: Queued) -> str:

@@ -28,13 +28,13 @@ from chartgate.transform.hl7v2.messages import (
     check_whole,
     transform,
 )
+from chartgate.transform.hl7v2.provenance import rows_text
 from chartgate.transform.hl7v2.settings import FeedSettings
 
 LOG = structlog.get_logger()
 SAY_UNSUPPORTED = "trigger not supported"
 SAY_ACKNOWLEDGEMENT = "an acknowledgement, which tells nothing of a patient"
 ACKNOWLEDGEMENTS = ("ACK", "MCF")
-WRITTEN_ONCE = "Provenance"  # never laid over what is there
 LATE = "late"  # flag: older than what its sender said before
 CHARSET = "charset"  # flag: the bytes are not of the character set that MSH-18 names
 
@@ -61,6 +61,7 @@ class Reading:
 
     message: Message
     said: Transformed
+    revision: str  # of the tables
     flags: tuple[str, ...] = ()
 
 
@@ -77,6 +78,7 @@ class Held:
     """What the record holds of one connection: it moves on with each message."""
 
     resources: dict[str, Resource] = field(default_factory=dict)  # by reference
+    digests: dict[str, bytes] = field(default_factory=dict)  # of their canonical bytes
     stamps: dict[str, dict[str, float]] = field(default_factory=dict)  # MSH-7 by sender
 
 
@@ -103,7 +105,12 @@ def read(
         return Filtered(reason=str(error))
     except Exception as error:  # noqa: BLE001  one message must not stop those behind it
         return own_fault(queued, error)
-    return Reading(message=message, said=said, flags=(CHARSET,) if message.charset_flag else ())
+    return Reading(
+        message=message,
+        said=said,
+        revision=settings.tables.revision,
+        flags=(CHARSET,) if message.charset_flag else (),
+    )
 
 
 def fold(queued: Queued, reading: Reading, held: Held) -> Folded | Refusal:
@@ -128,17 +135,21 @@ def fold(queued: Queued, reading: Reading, held: Held) -> Folded | Refusal:
     copies = []
     for draft, resource, body in zip(said.drafts, resources, bodies, strict=True):
         reference = draft.reference
-        if draft.resource_type != WRITTEN_ONCE:
-            held.resources[reference] = resource
-            _stamp(held, reference, said)
+        found = digest(body)
+        known = held.digests.get(reference) == found
+        held.resources[reference], held.digests[reference] = resource, found
+        _stamp(held, reference, said)
         copies.append(
             Copy(
                 reference=reference,
                 version="",
-                digest=digest(body),
+                digest=found,
                 body=body,
                 as_of=queued.received_at,
                 stamps=stamps_text(held.stamps.get(reference)),
+                message=queued.id,
+                trace="" if known else f"{reading.revision} {rows_text(draft)}",
+                known=known,
             )
         )
     return Folded(copies=tuple(copies), flags=(*reading.flags, *([LATE] if late else [])))
@@ -151,7 +162,6 @@ def wanted(readings: Iterable[Reading | Filtered | Refusal]) -> set[str]:
         for reading in readings
         if isinstance(reading, Reading)
         for draft in reading.said.drafts
-        if draft.resource_type != WRITTEN_ONCE
     }
 
 
@@ -166,9 +176,15 @@ def stamps_text(stamps: dict[str, float] | None) -> str:
     return orjson.dumps(stamps, option=orjson.OPT_SORT_KEYS).decode() if stamps else ""
 
 
-def stamps_of(text: str) -> dict[str, float]:
-    """The other way round."""
-    return orjson.loads(text) if text else {}
+def held_of(copies: Iterable[Copy]) -> Held:
+    """What these current copies hold."""
+    held = Held()
+    for copy in copies:
+        held.resources[copy.reference] = orjson.loads(copy.body)
+        held.digests[copy.reference] = copy.digest
+        if copy.stamps:
+            held.stamps[copy.reference] = orjson.loads(copy.stamps)
+    return held
 
 
 def _is_late(draft: Draft, said: Transformed, held: Held) -> bool:

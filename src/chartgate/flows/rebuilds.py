@@ -14,7 +14,7 @@ import orjson
 
 from chartgate.errors import ConfigError, NotFound, VersionConflict
 from chartgate.flows.feeds import settings_for
-from chartgate.flows.folding import Folded, Held, Reading, fold, read, stamps_of, wanted
+from chartgate.flows.folding import Folded, Held, Reading, fold, held_of, read, wanted
 from chartgate.gate import Gate
 from chartgate.model.audit import AuditEvent
 from chartgate.model.message import Queued
@@ -22,7 +22,7 @@ from chartgate.model.principal import Person, Process
 from chartgate.model.resource import Copy
 from chartgate.store.database import Connection
 from chartgate.store.rebuilds import Difference, Rebuild, RebuildStore
-from chartgate.store.record import RecordStore, resources_of
+from chartgate.store.record import RecordStore
 from chartgate.transform.hl7v2.overrides import parse_overrides
 from chartgate.transform.hl7v2.settings import FeedSettings
 
@@ -197,11 +197,7 @@ async def _fold_next(
         return 0
     readings = [(message, read(message, settings)) for message in messages]
     references = sorted(wanted(reading for _, reading in readings))
-    bodies = await record.bodies_in(transaction, rebuild.shadow, references)
-    held = Held(
-        resources=resources_of(bodies),
-        stamps={reference: stamps_of(text) for reference, (_, text) in bodies.items()},
-    )
+    held = held_of(await record.copies_in(transaction, rebuild.shadow, references))
     copies, refused = _copies(readings, held)
     await record.keep_in(transaction, rebuild.shadow, copies)
     await store.advance_in(

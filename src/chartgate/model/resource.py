@@ -19,7 +19,11 @@ class Copy:
     digest: bytes  # SHA-256 of `body`
     body: bytes  # canonical JSON
     as_of: datetime
-    stamps: str = ""  # of a copy that messages made: when each sender last spoke of it (JSON)
+    # Of a copy that messages made:
+    stamps: str = ""  # when each sender last spoke of it (JSON)
+    message: int | None = None  # the one that made this version
+    trace: str = ""  # the tables' revision, and which rows took what from where
+    known: bool = False  # the record holds this version already
 
     @property
     def resource_type(self) -> str:

@@ -33,22 +33,21 @@ WHERE tenant = $1 AND connection = $2 AND id > $3 AND status = 'delivered';
 SELECT pg_advisory_xact_lock(hashtext('chartgate.inbox.switch.' || $1));
 
 -- name: select_differences
--- Of what the two records hold: where one lacks it, or says otherwise. Provenance names the tables
--- that made it, so with other tables it always differs: it is left to the versions.
+-- Of what the two records hold: where one lacks it, or says otherwise.
 SELECT coalesce(a.resource_type, b.resource_type) AS resource_type, coalesce(a.id, b.id) AS id,
        a.digest AS before, b.digest AS after
 FROM (SELECT resource_type, id, digest FROM record WHERE tenant = $1 AND connection = $2) a
 FULL JOIN (SELECT resource_type, id, digest FROM record WHERE tenant = $1 AND connection = $3) b
   USING (resource_type, id)
 WHERE a.digest IS DISTINCT FROM b.digest
-  AND coalesce(a.resource_type, b.resource_type) <> 'Provenance'
   AND (coalesce(a.resource_type, b.resource_type), coalesce(a.id, b.id)) > ($4, $5)
 ORDER BY 1, 2 LIMIT $6;
 
 -- name: copy_versions
 INSERT INTO record_version
-  (tenant, connection, resource_type, id, digest, version, body, seen_at)
-SELECT v.tenant, $2, v.resource_type, v.id, v.digest, v.version, v.body, v.seen_at
+  (tenant, connection, resource_type, id, digest, version, body, seen_at, message, trace)
+SELECT v.tenant, $2, v.resource_type, v.id, v.digest, v.version, v.body, v.seen_at, v.message,
+       v.trace
 FROM record r JOIN record_version v USING (tenant, connection, resource_type, id, digest)
 WHERE r.tenant = $1 AND r.connection = $3
 ON CONFLICT DO NOTHING;

@@ -4,12 +4,10 @@ It is a cache of what systems of record said (reads) and what their messages tol
 so it changes by `bookkeeping`, or inside the transaction of the event that brought it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
-import orjson
-
-from chartgate.model.resource import Copy, Resource, split_reference
+from chartgate.model.resource import Copy, split_reference
 from chartgate.store.database import Connection, Database
 from chartgate.store.queries import load_queries
 
@@ -59,6 +57,16 @@ class RecordStore:
         )
         return {row["reference"]: row["body"] for row in rows}
 
+    async def origin(
+        self, connection: str, reference: str, digest: bytes
+    ) -> tuple[int | None, str] | None:
+        """The message that made a version, and its trace; None where there is no such version."""
+        resource_type, id_ = _split(reference)
+        row = await self._database.fetch_row(
+            QUERIES["select_origin"], connection, resource_type, id_, digest
+        )
+        return (row["message"], row["trace"]) if row else None
+
     async def keep(self, connection: str, copies: Sequence[Copy]) -> None:
         """Stores versions and moves the current pointers, in a transaction of its own."""
         if copies:
@@ -72,20 +80,22 @@ class RecordStore:
         if not copies:
             return
         # Rows are taken in one order everywhere, so that two writers cannot deadlock.
-        versions = sorted(
-            {(*_split(c.reference), c.digest): c for c in copies}.items(), key=lambda item: item[0]
-        )
-        await transaction.execute(
-            QUERIES["insert_versions"],
-            self._database.tenant,
-            connection,
-            [key[0] for key, _ in versions],
-            [key[1] for key, _ in versions],
-            [c.digest for _, c in versions],
-            [c.version for _, c in versions],
-            [c.body for _, c in versions],
-            [c.as_of for _, c in versions],
-        )
+        new = {(*_split(c.reference), c.digest): c for c in copies if not c.known}
+        versions = sorted(new.items(), key=lambda item: item[0])
+        if versions:
+            await transaction.execute(
+                QUERIES["insert_versions"],
+                self._database.tenant,
+                connection,
+                [key[0] for key, _ in versions],
+                [key[1] for key, _ in versions],
+                [c.digest for _, c in versions],
+                [c.version for _, c in versions],
+                [c.body for _, c in versions],
+                [c.as_of for _, c in versions],
+                [c.message for _, c in versions],
+                [c.trace for _, c in versions],
+            )
         current = sorted(_newest(copies).items())
         await transaction.execute(
             QUERIES["upsert_current"],
@@ -99,10 +109,10 @@ class RecordStore:
             [c.stamps for _, c in current],
         )
 
-    async def bodies_in(
+    async def copies_in(
         self, transaction: Connection, connection: str, references: Sequence[str]
-    ) -> dict[str, tuple[bytes, str]]:
-        """Current canonical bytes and stamps by reference, as the transaction sees them."""
+    ) -> tuple[Copy, ...]:
+        """Current copies, with their stamps, as the transaction sees them."""
         rows = await transaction.fetch(
             QUERIES["select_bodies"],
             self._database.tenant,
@@ -110,7 +120,7 @@ class RecordStore:
             [_split(reference)[0] for reference in references],
             [_split(reference)[1] for reference in references],
         )
-        return {row["reference"]: (row["body"], row["stamps"]) for row in rows}
+        return tuple(Copy(**row) for row in rows)
 
     async def touch(self, connection: str, reference: str, version: str, as_of: datetime) -> None:
         """Notes that `version` was still current at `as_of` (the system answered 304)."""
@@ -125,11 +135,6 @@ class RecordStore:
                 version,
                 as_of,
             )
-
-
-def resources_of(bodies: Mapping[str, tuple[bytes, str]]) -> dict[str, Resource]:
-    """What `bodies_in` gave, as resources by reference."""
-    return {reference: orjson.loads(body) for reference, (body, _) in bodies.items()}
 
 
 def _newest(copies: Sequence[Copy]) -> dict[tuple[str, str], Copy]:

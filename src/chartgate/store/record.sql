@@ -1,8 +1,8 @@
 -- name: insert_versions
 INSERT INTO record_version
-  (tenant, connection, resource_type, id, digest, version, body, seen_at)
+  (tenant, connection, resource_type, id, digest, version, body, seen_at, message, trace)
 SELECT $1, $2, * FROM unnest($3::text[], $4::text[], $5::bytea[], $6::text[], $7::bytea[],
-                             $8::timestamptz[])
+                             $8::timestamptz[], $9::bigint[], $10::text[])
 ON CONFLICT DO NOTHING;
 
 -- name: upsert_current
@@ -37,9 +37,13 @@ JOIN unnest($3::text[], $4::text[], $5::bytea[]) AS wanted (resource_type, id, d
 WHERE v.tenant = $1 AND v.connection = $2;
 
 -- name: select_bodies
-SELECT r.resource_type || '/' || r.id AS reference, v.body, r.stamps
+SELECT r.resource_type || '/' || r.id AS reference, r.version, r.digest, v.body, r.as_of, r.stamps
 FROM unnest($3::text[], $4::text[]) AS wanted (resource_type, id)
 JOIN record r ON r.tenant = $1 AND r.connection = $2
   AND r.resource_type = wanted.resource_type AND r.id = wanted.id
 JOIN record_version v ON v.tenant = r.tenant AND v.connection = r.connection
   AND v.resource_type = r.resource_type AND v.id = r.id AND v.digest = r.digest;
+
+-- name: select_origin
+SELECT message, trace FROM record_version
+WHERE tenant = $1 AND connection = $2 AND resource_type = $3 AND id = $4 AND digest = $5;

@@ -162,6 +162,8 @@ CREATE TABLE record_version (
   version text NOT NULL,
   body bytea NOT NULL,  -- canonical JSON
   seen_at timestamptz NOT NULL,
+  message bigint,  -- of the inbox, that made it; null where a system of record said it
+  trace text NOT NULL DEFAULT '',  -- the tables' revision, and which rows took what from where
   PRIMARY KEY (tenant, connection, resource_type, id, digest)
 );
 

@@ -5,7 +5,7 @@ Pure and deterministic: the same bytes and settings give the same drafts, wherev
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 
 from chartgate.formats.hl7v2 import Message
@@ -18,10 +18,11 @@ from chartgate.transform.hl7v2.engine import Draft
 from chartgate.transform.hl7v2.groups import groups
 from chartgate.transform.hl7v2.immunizations import IMMUNIZATION_MESSAGES
 from chartgate.transform.hl7v2.medications import MEDICATION_MESSAGES, MIXED_MESSAGES
+from chartgate.transform.hl7v2.merges import MERGE_MESSAGES
 from chartgate.transform.hl7v2.observations import make_own_observations
 from chartgate.transform.hl7v2.orders import ORDER_MESSAGES
 from chartgate.transform.hl7v2.overrides import apply_overrides
-from chartgate.transform.hl7v2.patients import delete_patient, make_patient, merge_patients
+from chartgate.transform.hl7v2.patients import delete_patient, make_patient
 from chartgate.transform.hl7v2.problems import PROBLEM_MESSAGES
 from chartgate.transform.hl7v2.provenance import make_provenance
 from chartgate.transform.hl7v2.results import RESULT_MESSAGES
@@ -50,6 +51,19 @@ def transform(message: Message, settings: FeedSettings) -> Transformed:
 
     Raises Unmappable, or Excluded where a rule of the site keeps the message out of the record.
     """
+    return _transformed(_worked(message, settings))
+
+
+def transform_with_provenance(message: Message, settings: FeedSettings) -> Transformed:
+    """As `transform`, with the Provenance of all that the message makes, last. The record keeps
+    with each version what it takes to make this again, and not the resource."""
+    work = _worked(message, settings)
+    focus = _focus(work)
+    make_provenance(work)
+    return replace(_transformed(work), focus=focus)
+
+
+def _worked(message: Message, settings: FeedSettings) -> Work:
     excluded = apply_overrides(message, settings.overrides)
     if excluded:
         raise Excluded(excluded)
@@ -57,11 +71,14 @@ def transform(message: Message, settings: FeedSettings) -> Transformed:
     work = Work(message=message, settings=settings, context=context)
     SUPPORTED[message.message_type](work)
     _add_site_tables(work)
-    focus = _focus(work)
-    make_provenance(work)
+    return work
+
+
+def _transformed(work: Work) -> Transformed:
+    message = work.message
     return Transformed(
         drafts=tuple(work.drafts.values()),
-        focus=focus,
+        focus=_focus(work),
         patient=work.patient.reference if work.patient else None,
         occurred_at=occurred_at(message, work.context.zone),
         sender=f"{message.header.raw(3)}|{message.header.raw(4)}",
@@ -70,7 +87,7 @@ def transform(message: Message, settings: FeedSettings) -> Transformed:
 
 
 class Excluded(Exception):
-    """A site's filter; its text is the reason."""
+    """A site's filter, or a message that is about no patient; its text is the reason."""
 
 
 def check_whole(resource: Resource) -> None:
@@ -151,17 +168,28 @@ def _booking(work: Work) -> None:
     make_appointment(work)
 
 
-VISITS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 15, 16, 21, 22, 25, 26, 28, 31, 32, 33, 54, 55)
-CANCELS = (11, 13, 23, 27, 38)
-BOOKINGS = range(12, 27)
+def _about_no_patient(reason: str) -> Callable[[Work], None]:
+    """Messages that are taken and leave nothing in the record."""
+
+    def refuse(work: Work) -> None:
+        raise Excluded(reason)
+
+    return refuse
+
+
+VISITS = (*range(1, 11), 12, 14, 15, 16, 21, 22, 25, 26, 28, 31, 32, 33, 54, 55, 60, 61, 62)
+CANCELS = (11, 13, 23, 27, 38, 52, 53)
+BOOKINGS = (*range(12, 23), 26, 27)
 
 SUPPORTED: Mapping[str, Callable[[Work], None]] = {
     **{f"ADT^A{number:02}": _visit for number in VISITS},
     **{f"ADT^A{number:02}": _cancelled for number in CANCELS},
     "ADT^A29": delete_patient,
-    "ADT^A34": merge_patients,
-    "ADT^A40": merge_patients,
+    "ADT^A20": _about_no_patient("the state of a bed is its directory's"),
+    **MERGE_MESSAGES,
     **{f"SIU^S{number}": _booking for number in BOOKINGS},
+    "SIU^S23": _about_no_patient("time that is blocked is a schedule's"),
+    "SIU^S24": _about_no_patient("time that is opened again is a schedule's"),
     **DOCUMENT_MESSAGES,
     **IMMUNIZATION_MESSAGES,
     **MEDICATION_MESSAGES,

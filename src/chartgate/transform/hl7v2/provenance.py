@@ -38,7 +38,7 @@ def make_provenance(work: Work) -> Draft:
     content = hashlib.sha256(message.raw).hexdigest()
     found = work.draft("Provenance", Identity(content, "message"))
     for draft in targets:
-        found.add("target", "MSH-10", _target(work, draft))
+        found.add("target", "MSH-10", _target(draft))
     sent = message.header.value(7)
     try:
         found.put("recorded", fhir_instant(sent or "", zone=work.context.zone))
@@ -93,19 +93,24 @@ def _distinct(items: list[Any]) -> list[Any]:
     return list(seen.values())
 
 
-def _target(work: Work, draft: Draft) -> dict[str, Any]:
-    """The reference, and which rows took what from where: "PID[1] 3 5 7 by PID.Patient"."""
-    by_segment: dict[tuple[int, str], list[int]] = {}
+def rows_text(draft: Draft) -> str:
+    """Which rows took what from where: "3 PID.Patient 3,5,7; 4 PV1.Patient 16" are the number of
+    the segment in the message, the table, and the fields."""
+    by_segment: dict[tuple[int, str], dict[int, None]] = {}
     for segment, row in draft.trace:
-        key = (segment.position, row.id.partition(" ")[0])
-        by_segment.setdefault(key, []).append(row.source.field)
+        fields = by_segment.setdefault((segment.position, row.table), {})
+        fields[row.source.field] = None
+    return "; ".join(
+        f"{position} {table} {','.join(map(str, fields))}"
+        for (position, table), fields in by_segment.items()
+    )
+
+
+def _target(draft: Draft) -> dict[str, Any]:
     target: dict[str, Any] = {"reference": draft.reference}
-    if by_segment:
-        lines = [
-            f"{position} {table} {','.join(map(str, dict.fromkeys(fields)))}"
-            for (position, table), fields in by_segment.items()
-        ]
-        target["extension"] = [{"url": ROWS, "valueString": "; ".join(lines)}]
+    text = rows_text(draft)
+    if text:
+        target["extension"] = [{"url": ROWS, "valueString": text}]
     return target
 
 

@@ -69,6 +69,7 @@ class Position:
 class Row:
     """One field to one element, ready to apply."""
 
+    table: str  # "PID.Patient"
     id: str  # "PID.Patient PID-5 name[]"
     source: Position
     path: tuple[str, ...]  # of the element, or of the list
@@ -142,6 +143,7 @@ def parse_row(
     if not constant and cells[2] not in KINDS:
         raise ValueError(f"{cells[2]!r} is no kind; known are {', '.join(sorted(KINDS))}")
     return Row(
+        table=table,
         id=f"{table} {source} {cells[1]}",
         source=source,
         path=tuple(head.split(".")),
@@ -160,6 +162,7 @@ def coded_row(table: str, position: str, element: str) -> Row:
     """What stands in a trace for an element that code fills from a field: `ORC-5 | @` says so."""
     return Row(
         id=f"{table} {position} {element}",
+        table=table,
         source=parse_position(position),
         path=tuple(element.split(".")),
     )
