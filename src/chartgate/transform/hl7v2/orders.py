@@ -4,7 +4,7 @@ A cancel is a change of state: the order stays, as revoked.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 
 from chartgate.formats.hl7v2 import Segment
@@ -19,6 +19,7 @@ from chartgate.transform.hl7v2.participations import make_related_persons, place
 from chartgate.transform.hl7v2.patients import make_patient
 from chartgate.transform.hl7v2.quantities import minutes
 from chartgate.transform.hl7v2.specimens import make_specimens
+from chartgate.transform.hl7v2.surroundings import make_rest
 from chartgate.transform.hl7v2.visits import make_encounter
 from chartgate.transform.hl7v2.work import Work
 
@@ -35,13 +36,14 @@ SHARED = (("OBR-2", "ORC-2"), ("OBR-3", "ORC-3"), ("OBR-53", "ORC-33"))
 
 
 def make_orders(work: Work) -> None:
-    """ORM, OML, OMG: an order, its changes and its cancel."""
+    """ORM, OML, OMG: an order, its changes and its cancel; a medication's is medications.py's."""
     make_subject(work)
     found = groups(work.message)
     equals: Counter[str] = Counter()
-    for order in found.orders:
-        if "OBR" in order.details or not order.details:
-            make_order(work, order, equals)
+    services = [order for order in found.orders if not order.detail("RXO", "RXE")]
+    requests = [(order, make_order(work, order, equals)) for order in services]
+    make_rest(work)
+    _link_reasons(work, requests)
     make_own_observations(
         work, found.before.observations, undated=work.message.value("MSH", 7) or ""
     )
@@ -147,6 +149,21 @@ def link_parents(work: Work) -> None:
                 id_ = resource_id(work.settings, "ServiceRequest", key)
                 if f"ServiceRequest/{id_}" in work.drafts and id_ != draft.id:
                     item["reference"] = f"ServiceRequest/{id_}"
+
+
+def _link_reasons(work: Work, requests: Iterable[tuple[Order, Draft]]) -> None:
+    """Why it was ordered: the Conditions that have been made of an order's DG1."""
+    conditions = {
+        segment.position: draft
+        for draft in work.drafts.values()
+        if draft.resource_type == "Condition"
+        for segment, _ in draft.trace
+    }
+    for order, request in requests:
+        for dg1 in order.diagnoses:
+            why = conditions.get(dg1.position)
+            if why is not None:
+                request.add_keyed("reasonReference", why.id, {"reference": why.reference})
 
 
 def _request_key(work: Work, order: Order) -> Identity:

@@ -10,7 +10,10 @@ from chartgate.transform.hl7v2.identity import Identity, identity
 from chartgate.transform.hl7v2.references import practitioner, practitioner_role
 from chartgate.transform.hl7v2.work import DELETED, Work
 
-PRIMARY_PROVIDER = "PP"
+# HL7 table 0912: those who care for the patient, and so are no related persons.
+PROVIDERS = frozenset(
+    "AD AI AP ARI AT AUT CP DP EP FHCP OP PH PI PO PP PRI RP RT SB SC TN TR VP VPS".split()
+)
 # HL7 table 0912: the element that a participant of an order fills.
 PLACES: Mapping[str, tuple[str, str]] = {
     **dict.fromkeys(("ARI", "TN", "TR"), ("DiagnosticReport", "performer")),
@@ -58,7 +61,7 @@ def place_participants(
 def make_related_persons(work: Work, participations: Iterable[Segment]) -> None:
     """RelatedPerson of each PRT of the patient that names a person who is no provider."""
     for prt in participations:
-        if prt.value(4) == PRIMARY_PROVIDER or work.patient is None:
+        if prt.value(4) in PROVIDERS or work.patient is None:
             continue
         person = next(iter(prt.repetitions(5)), None)
         if person is None:
