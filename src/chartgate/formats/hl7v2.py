@@ -188,13 +188,24 @@ class Message:
         found = self.header if segment == MSH else self.segment(segment)
         return found.value(field, component, subcomponent) if found else None
 
-    def glimpse(self, name: str) -> Segment | None:
-        """The first segment of that name without taking the others apart, for what only routes;
+    def part(self, segments: Sequence[Segment]) -> "Message":
+        """The same message, of which only these segments are seen, and its header."""
+        found = Message(self.raw, self._text, self.separators, self.charset, self.charset_flag)
+        found.header = self.header
+        found._index = {"": list(segments)}
+        for segment in segments:
+            found._index.setdefault(segment.name, []).append(segment)
+        return found
+
+    def glimpse(self, name: str, *, nth: int = 1) -> Segment | None:
+        """The nth segment of that name without taking the others apart, for what only routes;
         text that spilled over its line is not seen."""
         mark = f"\r{name}{self.separators.field}"
-        start = self._text.find(mark) + 1
-        if start == 0:
-            return None
+        start = 0
+        for _ in range(nth):
+            start = self._text.find(mark, start) + 1
+            if start == 0:
+                return None
         end = self._text.find("\r", start)
         line = self._text[start:] if end < 0 else self._text[start:end]
         return Segment(line, self.separators, self.charset)

@@ -276,7 +276,8 @@ def _replaced_by_key(
     known = {item.get("id") for item in held}
     kept = [item if late else by_key.get(item.get("id", ""), item) for item in held]
     added = [item for key, item in by_key.items() if key not in known]
-    return [item for item in (*kept, *added) if item is not None]
+    found = [item for item in (*kept, *added) if item is not None]
+    return sorted(found, key=_rank)
 
 
 def _has_items(node: dict[str, Any], path: Path, prefix: str) -> bool:
@@ -289,7 +290,10 @@ def _is_of(item: Any, prefix: str) -> bool:
 
 
 def _rank(item: Mapping[str, Any]) -> tuple[str, int, int]:
-    prefix, _, nth = str(item.get("id", "")).rpartition(".")
+    """By field; what has a key of its own comes last, in the order in which it came."""
+    prefix, dot, nth = str(item.get("id", "")).rpartition(".")
+    if not dot:
+        return "~", 0, 0
     segment, _, number = prefix.partition("-")
     digits = number.partition("-")[0]
     return segment, int(digits) if digits.isdecimal() else 0, int(nth) if nth.isdecimal() else 0

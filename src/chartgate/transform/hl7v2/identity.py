@@ -66,17 +66,23 @@ def merged_identity(segment: Segment | None) -> Identity | None:
 def lanes_of(
     message: Message, connection: str, *, changed: bool = False
 ) -> tuple[int, int | None]:
-    """The lane of the message, and that of the patient merged away by it.
+    """The lane of the message, and that of the patient merged away by it, or of a second one.
 
     Messages that share a lane are processed in the order in which they came, so each patient's
-    are; a merge holds both. One without a patient has its connection's lane. `changed`: a site's
+    are; a merge, a link and a swap hold both. One without a patient has its connection's lane. `changed`: a site's
     rules have moved fields, so the bytes no longer tell.
     """
-    find = message.segment if changed else message.glimpse
-    patient = patient_identity(find("PID"))
-    merged = merged_identity(find("MRG"))
+    if changed:
+        pids = message.segments("PID")[:2]
+        first, mrg = message.segment("PID"), message.segment("MRG")
+        second = pids[1] if len(pids) > 1 else None
+    else:
+        first, mrg = message.glimpse("PID"), message.glimpse("MRG")
+        second = message.glimpse("PID", nth=2) if mrg is None else None
+    patient = patient_identity(first)
+    other = merged_identity(mrg) or patient_identity(second)
     lane = _lane(f"patient {patient.key}" if patient else f"connection {connection}")
-    return lane, _lane(f"patient {merged.key}") if merged else None
+    return lane, _lane(f"patient {other.key}") if other else None
 
 
 def resource_id(settings: FeedSettings, resource_type: str, found: Identity) -> str:

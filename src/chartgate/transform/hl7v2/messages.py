@@ -27,6 +27,7 @@ from chartgate.transform.hl7v2.problems import PROBLEM_MESSAGES
 from chartgate.transform.hl7v2.provenance import make_provenance
 from chartgate.transform.hl7v2.results import RESULT_MESSAGES
 from chartgate.transform.hl7v2.settings import FeedSettings
+from chartgate.transform.hl7v2.surroundings import make_rest
 from chartgate.transform.hl7v2.visits import cancelled_visit, make_encounter
 from chartgate.transform.hl7v2.work import Work
 
@@ -70,6 +71,7 @@ def _worked(message: Message, settings: FeedSettings) -> Work:
     context = Context(settings.systems, settings.patient_system, zone_of(message, settings))
     work = Work(message=message, settings=settings, context=context)
     SUPPORTED[message.message_type](work)
+    make_rest(work)
     _add_site_tables(work)
     return work
 

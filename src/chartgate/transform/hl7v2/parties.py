@@ -5,8 +5,10 @@ of a role beside the person (since when, for whom, in what function), the detail
 contained PractitionerRole, which lives and goes with the resource that it stands in.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
+from uuid import NAMESPACE_URL, uuid5
 
 from chartgate.formats.hl7v2 import Composite
 from chartgate.transform.hl7v2.datatypes import (
@@ -18,6 +20,7 @@ from chartgate.transform.hl7v2.datatypes import (
     code_of,
     coding_at,
     concept,
+    contact_point,
     human_name,
     identifier,
     nested_extension,
@@ -26,6 +29,8 @@ from chartgate.transform.hl7v2.datatypes import (
     valued,
 )
 from chartgate.transform.hl7v2.references import authority_uri, location
+
+ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 
 
 def named(resource_type: str) -> Kind:
@@ -141,6 +146,31 @@ def endpoint(cx: Composite, context: Context, codes: Codes) -> str | None:
     return f"urn:hl7v2:application:{'-'.join(name.split())}" if name else None
 
 
+def sent_code(cx: Composite, context: Context, codes: Codes) -> str | None:
+    """A code as it was sent."""
+    return code_of(cx)
+
+
+def answer(cx: Composite, context: Context, codes: Codes) -> str | None:
+    """ID of table 0008 as a response code."""
+    value = (valued(cx) or "").upper()
+    return {"A": "ok", "E": "fatal-error", "R": "transient-error"}.get(value[1:])
+
+
+def message_id(cx: Composite, context: Context, codes: Codes) -> str | None:
+    """A control id as an id; one that cannot be an id gives its name-based UUID."""
+    value = valued(cx)
+    if value is None or ID.fullmatch(value):
+        return value
+    return str(uuid5(NAMESPACE_URL, f"urn:chartgate:control-id:{value}"))
+
+
+def work_contact(cx: Composite, context: Context, codes: Codes) -> dict[str, Any] | None:
+    """XTN of a place of work."""
+    found = contact_point(cx, context, codes)
+    return {**found, "use": "work"} if found else None
+
+
 def processing(cx: Composite, context: Context, codes: Codes) -> dict[str, Any] | None:
     """PT as a tag: the processing id."""
     found = translation(code_of(cx), codes)
@@ -179,4 +209,8 @@ PARTY_KINDS: Mapping[str, Kind] = {
     "Coding-MSG": message_type,
     "Coding-PT": processing,
     "url-HD": endpoint,
+    "code-sent": sent_code,
+    "code-answer": answer,
+    "id-message": message_id,
+    "ContactPoint-work": work_contact,
 }

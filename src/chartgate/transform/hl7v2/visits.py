@@ -24,6 +24,8 @@ STATUS_BY_TRIGGER = {
     "A23": "entered-in-error",
     "A27": "cancelled",
     "A38": "cancelled",
+    "A52": "in-progress",  # the leave of A21 did not take place
+    "A53": "onleave",  # nor did the return of A22
 }
 # Triggers that begin or move on a visit: its status follows from its class. All others do not say
 # whether it has ended, so they never open it again.

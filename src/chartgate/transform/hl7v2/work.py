@@ -25,6 +25,7 @@ class Work:
     patient: Draft | None = None
     encounter: Draft | None = None
     provenance: list[tuple[str, Segment]] = field(default_factory=list)  # table, segment
+    surrounded: bool = False  # what hangs on patient and visit is made already
 
     def draft(self, resource_type: str, key: Identity) -> Draft:
         """The draft of the resource with this key; one for the whole message."""
