@@ -94,6 +94,21 @@ def at_house(house: Rig, cli: Cli) -> Cli:
 
 
 @pytest.fixture
+def at_feed(database_url: str, tmp_path: Path, cli: Cli) -> Cli:
+    """A command on a store with one feed, `north-adt`, and no process running."""
+    file = tmp_path / "chartgate.toml"
+    file.write_text(
+        f'[store]\ndatabase_url = "{database_url}"\n'
+        '[connections.north-adt]\nadapter = "hl7v2_mllp"\nsite = "north-clinic"\nport = 2575\n'
+    )
+
+    def run(*words: str | Path, stdin: str = "") -> Done:
+        return cli("--config", file, *words, stdin=stdin)
+
+    return run
+
+
+@pytest.fixture
 def folder(tmp_path: Path, cli: Cli) -> Path:
     """What `chartgate init` writes, with nothing running."""
     folder = tmp_path / "site"

@@ -174,7 +174,7 @@ def run_show(arguments: argparse.Namespace) -> int:
     print("\n".join([*_head_lines(opened), ""]))
     width = min(shutil.get_terminal_size((100, 24)).columns, WIDTH_MAX) - 7
     marked = mark(opened.raw, opened.position)
-    label = shown(f"{opened.position}: {opened.reason}")
+    label = shown(_reason(opened))
     for line in lines_of(marked, label=label, width=max(width, 20), full=arguments.full):
         print(line)
     return 0
@@ -271,7 +271,7 @@ def _list_lines(found: Listing, now: datetime, limit: int) -> list[str]:
         lines.append(
             f"{row.id:>6}  {status:<9}  {shown(row.connection):<12}  {shown(row.sender):<18}  "
             f"{shown(row.message_type) or '-':<8}  {seen:>10}{times}  "
-            f"{shown(row.reason_class)}  {shown(row.position)}  {shown(row.reason)}"
+            f"{shown(row.reason_class)}  {shown(_reason(row))}"
         )
     if len(found.rows) == limit:
         lines.append(f"        … these are the newest {limit}; --limit N shows more")
@@ -279,11 +279,17 @@ def _list_lines(found: Listing, now: datetime, limit: int) -> list[str]:
     lines.append("open in all")
     for one in found.open:
         lines.append(
-            f"  {shown(one.connection):<12}  {shown(one.reason_class):<20}  {one.rows} rows, "
+            f"  {shown(one.connection):<12}  {shown(one.reason_class):<20}  {one.rows} open, "
             f"seen {one.times} times, {one.last_hour} in the last hour, "
             f"oldest {age(age_s(one.oldest, now))}"
         )
     return lines + ([] if found.open else ["  none"])
+
+
+def _reason(row: Quarantined) -> str:
+    """With the place, unless the sentence begins with it."""
+    plain = not row.position or row.reason.startswith(row.position)
+    return row.reason if plain else f"{row.position}: {row.reason}"
 
 
 def _head_lines(opened: Opened) -> list[str]:

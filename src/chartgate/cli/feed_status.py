@@ -90,9 +90,9 @@ def _feed_lines(feed: FeedStatus) -> list[str]:
             f"{feed.quarantined} quarantined + {feed.filtered} filtered"
         ),
         (
-            f"  received {feed.received_per_s_minute}/s over a minute, "
-            f"{feed.received_per_s_hour}/s over an hour; delivered {feed.delivered_per_s_minute}/s, "
-            f"{feed.delivered_per_s_hour}/s"
+            f"  received {feed.received_per_s_minute:.3g}/s over a minute, "
+            f"{feed.received_per_s_hour:.3g}/s over an hour; delivered {feed.delivered_per_s_minute:.3g}/s, "
+            f"{feed.delivered_per_s_hour:.3g}/s"
         ),
     ]
     if feed.flagged:
