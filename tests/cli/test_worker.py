@@ -15,6 +15,8 @@ from chartgate.config import Config, WorkerConfig
 from chartgate.errors import Unavailable
 from chartgate.gate import Gate, open_store_gate
 from chartgate.policy.charters import compile_book
+from chartgate.testing.clock import FakeClock
+from tests.flows.destinations import PEER, Receiver, draft, queue, receiving, sending_gate
 
 Steps = Callable[[Mapping[str, Step]], None]
 PATIENT_S = 30.0  # a poll interval that no test waits for
@@ -32,7 +34,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
     """Puts other steps into the loops."""
 
     def put(chosen: Mapping[str, Step]) -> None:
-        monkeypatch.setattr(worker, "_steps", lambda gate, http, lanes: chosen)
+        monkeypatch.setattr(worker, "_steps", lambda *_: chosen)
         monkeypatch.setattr(worker, "AFTER_ERROR_S", 0.01)
 
     return put
@@ -174,6 +176,27 @@ async def test_loop_that_ends_by_itself_ends_the_worker_and_is_named(
     with pytest.raises(Unavailable, match="the loop leaking ended by itself"):
         async with asyncio.timeout(5):
             await run_loops(gate, asyncio.Event())
+
+
+async def test_message_that_is_queued_goes_out_at_once_and_its_connection_is_closed_at_the_end(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(
+        worker, "_steps", lambda _, http, lanes, *more: {"outgoing": lanes.start_due}
+    )
+    receiver = Receiver()
+    async with receiving(receiver):
+        ports = {PEER: receiver.port}
+        async with sending_gate(
+            gate.database, FakeClock(), tmp_path, ports, poll_interval_s=PATIENT_S, lane_idle_s=60.0
+        ) as sending:
+            async with running(sending):
+                await queue(sending, draft(1))
+                await until(lambda: len(receiver.messages) == 1)
+                await queue(sending, draft(2))
+                await until(lambda: len(receiver.messages) == 2)
+            await until(lambda: receiver.seen[-1] == ("closed", 1))
+    assert receiver.control_ids == ["lab-1", "lab-2"]
 
 
 def test_each_worker_has_a_name_of_its_own() -> None:
