@@ -120,7 +120,7 @@ def groups(message: Message) -> Groups:
             holder.participations.append(segment)
         elif name in LISTS and order is not found.before:
             getattr(order, LISTS[name]).append(segment)
-            holder = order
+            holder = None if name == "FT1" else order  # a remark on a charge is not on the order
         elif name in ("PID", "PV1"):
             # What follows a PID is of the patient, what follows a PV1 of the visit.
             holder = found.before if name == "PID" and not found.orders else None

@@ -38,6 +38,7 @@ KINDS: Mapping[str, Kind] = {
     "ContactPoint": basic.contact_point,
     "CodeableConcept": basic.concept,
     "Coding": basic.coding,
+    "Money": quantities.money,
     "Quantity": quantities.quantity,
     "Unit": quantities.unit_only,
     "Days": quantities.days,

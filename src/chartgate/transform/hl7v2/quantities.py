@@ -21,6 +21,7 @@ from chartgate.transform.hl7v2.datatypes import (
 )
 
 NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)", re.ASCII)
+CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
 COMPARATORS = ("<", "<=", ">", ">=")
 UCUM = "http://unitsofmeasure.org"
 # ISO+ and everyday names of units of time, as UCUM.
@@ -75,6 +76,17 @@ def quantity(cx: Composite, context: Context, codes: Codes) -> dict[str, Any] | 
     """CQ, or an NM alone: a number, and its unit in the second component."""
     value = number(valued(cx))
     return None if value is None else {"value": value, **unit(cx, 2)}
+
+
+def money(cx: Composite, context: Context, codes: Codes) -> dict[str, Any] | None:
+    """CP, or an MO: an amount and its currency."""
+    value = number(valued(cx))
+    if value is None:
+        return None
+    found: dict[str, Any] = {"value": value}
+    currency = (valued(cx, 1, 2) or valued(cx, 2) or "").upper()
+    put(found, "currency", currency if CURRENCY.fullmatch(currency) else None)
+    return found
 
 
 def unit_only(cx: Composite, context: Context, codes: Codes) -> dict[str, Any] | None:
