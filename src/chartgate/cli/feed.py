@@ -2,7 +2,14 @@
 
 from typing import Any
 
-from chartgate.cli import feed_drift, feed_quarantine, feed_replay, feed_status, feed_tail
+from chartgate.cli import (
+    feed_drift,
+    feed_origin,
+    feed_quarantine,
+    feed_replay,
+    feed_status,
+    feed_tail,
+)
 
 
 def add_parser(commands: Any) -> None:
@@ -20,3 +27,4 @@ def add_parser(commands: Any) -> None:
     feed_quarantine.add_parser(verbs)
     feed_replay.add_parser(verbs)
     feed_drift.add_parser(verbs)
+    feed_origin.add_parser(verbs)

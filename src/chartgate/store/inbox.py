@@ -1,5 +1,6 @@
 """Messages as they came: accepted many in one commit, claimed by patient lane, kept for ever."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ UNKNOWN = {"count": "@count@", "digests": "@digests@", "first": "@first@", "last
 NO_TIME = datetime.max.replace(tzinfo=UTC)  # stands for `recorded`, which differs each time
 NO_TIME_TEXT = NO_TIME.isoformat(timespec="microseconds").encode()
 LOOKAHEAD = 8  # times the batch: how far to look for lanes that no other worker holds
+LANE_SHARE = 10  # messages of one lane in a batch: a patient with thousands delays nobody else
 
 
 class InboxStore:
@@ -52,24 +54,37 @@ class InboxStore:
         return tuple(stored[key_of(a)] for a in arrivals)
 
     async def claim(self, transaction: Connection, *, count_max: int) -> tuple[Queued, ...]:
-        """The oldest messages whose lanes nobody else holds, in order; the lanes are then held
-        until the transaction ends.
+        """The oldest messages whose lanes nobody else holds, in order, of each lane a few; the
+        lanes are then held until the transaction ends.
 
         A message waits while an older one of either of its lanes does, so every patient's
         messages are processed in the order of their ids, by however many workers.
         """
-        tenant, window = self._database.tenant, count_max * LOOKAHEAD
-        waiting = await transaction.fetch(QUERIES["select_waiting"], tenant, window)
-        lanes = {lane for row in waiting for lane in _lanes(row)}
+        lanes, count = _lanes_wanted(await self._waiting(transaction, count_max), count_max)
         if not lanes:
             return ()
-        rows = await transaction.fetch(QUERIES["lock_lanes"], tenant, sorted(lanes))
+        rows = await transaction.fetch(QUERIES["lock_lanes"], self._database.tenant, lanes, count)
         held = {row["lane"] for row in rows}
         # Looked at again, since the lanes' holder may just have finished some of these.
-        waiting = await transaction.fetch(QUERIES["select_waiting"], tenant, window)
+        waiting = await self._waiting(transaction, count_max)
         chosen = _in_order(waiting, held, count_max=count_max)
-        found = await transaction.fetch(QUERIES["select_messages"], tenant, chosen)
+        found = await transaction.fetch(
+            QUERIES["select_messages"], self._database.tenant, [row["id"] for row in chosen]
+        )
         return tuple(Queued(**row) for row in found)
+
+    async def _waiting(self, transaction: Connection, count_max: int) -> list[Any]:
+        """The head of the queue. Where a few lanes fill it, what stands behind them comes too."""
+        tenant, window = self._database.tenant, count_max * LOOKAHEAD
+        waiting: list[Any] = await transaction.fetch(QUERIES["select_waiting"], tenant, window)
+        if len(waiting) == window:
+            counts = Counter(lane for row in waiting for lane in _lanes(row))
+            full = [lane for lane, count in counts.items() if count >= LANE_SHARE]
+            if sum(min(count, LANE_SHARE) for count in counts.values()) < count_max:
+                waiting += await transaction.fetch(
+                    QUERIES["select_behind"], tenant, waiting[-1]["id"], full, count_max
+                )
+        return waiting
 
     async def end(self, transaction: Connection, ended: Sequence[Processed]) -> None:
         """Moves queued messages to where they ended."""
@@ -82,6 +97,11 @@ class InboxStore:
             [" ".join(e.flags) for e in ended],
         )
         assert count == len(ended), "only a lane's holder ends its messages"
+
+    async def raw(self, message: int) -> bytes | None:
+        """The bytes of one message as they came; None where there is no such message."""
+        found: bytes | None = await self._database.fetch_value(QUERIES["select_raw"], message)
+        return found
 
     async def counts(self) -> Mapping[str, int]:
         """How many messages stand in each status."""
@@ -150,14 +170,26 @@ def _lanes(row: Any) -> tuple[int, ...]:
     return (row["lane"],) if merged is None else (row["lane"], merged)
 
 
-def _in_order(waiting: Sequence[Any], held: set[int], *, count_max: int) -> list[int]:
-    """Ids that may be processed: of lanes held, with nothing older left out in them."""
-    chosen: list[int] = []
+def _lanes_wanted(waiting: Sequence[Any], count_max: int) -> tuple[list[int], int]:
+    """Lanes in the order in which they are to be tried, and how many of them make a batch: what
+    other workers hold is stepped over, and what is not needed is left to them."""
+    lanes = {lane: None for row in waiting for lane in _lanes(row)}
+    chosen = _in_order(waiting, set(lanes), count_max=count_max)
+    first = {lane: None for row in chosen for lane in _lanes(row)}
+    return list(first | lanes), len(first)
+
+
+def _in_order(waiting: Sequence[Any], held: set[int], *, count_max: int) -> list[Any]:
+    """What may be processed: of lanes held, with nothing older left out in them."""
+    chosen: list[Any] = []
+    taken: Counter[int] = Counter()
     blocked: set[int] = set()
     for row in waiting:
         lanes = _lanes(row)
-        if held.issuperset(lanes) and blocked.isdisjoint(lanes):
-            chosen.append(row["id"])
+        free = held.issuperset(lanes) and blocked.isdisjoint(lanes)
+        if free and all(taken[lane] < LANE_SHARE for lane in lanes):
+            chosen.append(row)
+            taken.update(lanes)
             if len(chosen) == count_max:
                 break
         else:

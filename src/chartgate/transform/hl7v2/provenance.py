@@ -28,6 +28,7 @@ UNKNOWN = {
 ACTIVITY = "http://hl7.org/fhir/uv/v2mappings/CodeSystem/provenance-activity-type-v2-to-fhir"
 MESSAGES = "urn:chartgate:message"  # system of messages by the SHA-256 of their bytes
 OPERATIONS = {"NW": "CREATE", "SC": "UPDATE", "OC": "CANCEL", "CA": "CANCEL"}  # ORC-1
+ASSEMBLER = "Chartgate, tables"
 ROWS = "urn:chartgate:provenance:rows"  # extension: which rows of which tables made a target
 
 
@@ -54,7 +55,7 @@ def make_provenance(work: Work) -> Draft:
         found,
         "MSH-6",
         "assembler",
-        {"type": "Device", "display": f"Chartgate, tables {work.settings.tables.revision}"},
+        {"type": "Device", "display": f"{ASSEMBLER} {work.settings.tables.revision}"},
     )
     _add_said(work, found)
     what = {
@@ -118,3 +119,20 @@ def _agent(found: Draft, prefix: str, kind: str, who: dict[str, Any] | None) -> 
     if who is not None:
         role = {"coding": [{"system": PARTICIPANT, "code": kind}]}
         found.add("agent", prefix, {"type": role, "who": who})
+
+
+def as_recorded(
+    provenance: dict[str, Any], reference: str, *, revision: str, rows: str
+) -> dict[str, Any]:
+    """A message's Provenance for one of its resources, with the rows and the tables' revision that
+    the record kept when the version was made."""
+    target: dict[str, Any] = {"reference": reference}
+    if rows:
+        target["extension"] = [{"url": ROWS, "valueString": rows}]
+    agents = [
+        {**agent, "who": {**agent["who"], "display": f"{ASSEMBLER} {revision}"}}
+        if agent["who"].get("display", "").startswith(ASSEMBLER)
+        else agent
+        for agent in provenance["agent"]
+    ]
+    return {**provenance, "target": [target], "agent": agents}
