@@ -10,7 +10,7 @@ from chartgate.errors import Unavailable
 from chartgate.model.audit import AuditEvent
 from chartgate.model.message import Arrival, InboxStatus, Processed
 from chartgate.store.database import Database, open_database
-from chartgate.store.inbox import InboxStore
+from chartgate.store.inbox import LANE_SHARE, LOOKAHEAD, InboxStore
 
 AT = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 EVENT = AuditEvent(recorded=AT, action="message.accept", agent="process:listener")
@@ -72,16 +72,39 @@ async def test_batch_of_repeats_alone_changes_nothing(
     assert await database.fetch_value("SELECT count(*) FROM audit_event WHERE tenant = $1") == 1
 
 
-async def test_claim_leaves_lanes_alone_that_another_worker_holds(
+async def test_claim_steps_over_lanes_that_another_worker_holds(
     inbox: InboxStore, database: Database
 ) -> None:
-    await inbox.accept([arrival(str(n), lane=n % 2) for n in range(6)], EVENT)
+    await inbox.accept([arrival(str(n), lane=n % 3) for n in range(6)], EVENT)
     async with database.connection() as connection, connection.transaction():
         first = await inbox.claim(connection, count_max=1)
         assert [m.raw for m in first] == [b"0"]
-        # The first worker looked further than it took, so the second waits for its lanes.
-        assert await claimed(inbox, database) == []
+        # It holds the lane of what it took and no other, so the second has the rest.
+        assert await claimed(inbox, database) == ["1", "2", "4", "5"]
     assert await claimed(inbox, database) == [str(n) for n in range(6)]
+
+
+async def test_lane_with_thousands_waiting_has_a_share_of_each_batch(
+    inbox: InboxStore, database: Database
+) -> None:
+    """However far behind them the others stand, and in the order of each lane."""
+    many = [arrival(f"many {n}", lane=1) for n in range(10 * LOOKAHEAD * 2)]
+    others = [arrival("b", lane=2), arrival("c", lane=3), arrival("d", lane=2)]
+    await inbox.accept([*many, *others], EVENT)
+    assert await claimed(inbox, database, count_max=10) == [f"many {n}" for n in range(10)]
+    share = [f"many {n}" for n in range(LANE_SHARE)]
+    assert await claimed(inbox, database, count_max=20) == [*share, "b", "c", "d"]
+
+
+async def test_merge_among_thousands_holds_up_the_patient_it_merges(
+    inbox: InboxStore, database: Database
+) -> None:
+    """It cannot be passed over on the way to what stands behind its own lane's messages."""
+    many = [arrival(f"many {n}", lane=1) for n in range(20 * LOOKAHEAD)]
+    behind = [arrival("merge", lane=1, merged=2), arrival("b", lane=2), arrival("c", lane=3)]
+    await inbox.accept([*many, *behind], EVENT)
+    share = [f"many {n}" for n in range(LANE_SHARE)]
+    assert await claimed(inbox, database, count_max=20) == [*share, "c"]
 
 
 async def test_merge_waits_while_either_lane_is_held(inbox: InboxStore, database: Database) -> None:
