@@ -267,6 +267,5 @@ ORDER_KINDS: dict[str, Kind] = {
     "Table-0085": table_concept(f"{TERMINOLOGY}/v2-0085"),
     "Table-0936": table_concept(f"{TERMINOLOGY}/v2-0936"),
     "Text": text,
-    "time": time_of_day,
     "Time-unit": time_unit,
 }

@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 
 from chartgate.formats.hl7v2 import Segment
 from chartgate.transform.hl7v2.code_maps import code_map, target_of
-from chartgate.transform.hl7v2.datatypes import Unmappable
+from chartgate.transform.hl7v2.datatypes import NO_CODES, Unmappable
 from chartgate.transform.hl7v2.engine import Draft
 from chartgate.transform.hl7v2.groups import Around, Order, groups
 from chartgate.transform.hl7v2.identity import Identity, identity, patient_identity, resource_id
 from chartgate.transform.hl7v2.observations import make_observation, make_own_observations
-from chartgate.transform.hl7v2.order_kinds import duration_of_quantity
+from chartgate.transform.hl7v2.order_kinds import duration_of_quantity, time_of_day
 from chartgate.transform.hl7v2.participations import make_related_persons, place_participants
 from chartgate.transform.hl7v2.patients import make_patient
 from chartgate.transform.hl7v2.quantities import minutes
@@ -91,9 +91,7 @@ def make_request(work: Work, order: Order, *, resulted: bool = False) -> Draft:
     timing = next((segment for segment in order.timings if segment.name == "TQ1"), None)
     if timing is not None:
         work.apply("TQ1.ServiceRequest", timing, request, around=around)
-        if _put_bounds(timing, request):
-            element = "occurrenceTiming.repeat"
-            work.took(request, timing, "TQ1.ServiceRequest", **{element: "TQ1-6"})
+        _put_repeat(work, timing, request)
     if resulted and "code" not in request.defaults:
         code = request.puts.pop(("code",), None)
         if code is not None:
@@ -226,6 +224,17 @@ def _put_status(request: Draft, orc: Segment | None, *, resulted: bool) -> int:
         # Results repeat the control of an order that may have moved on since.
         request.defaults["status"] = by_control
     return 0
+
+
+def _put_repeat(work: Work, tq1: Segment, request: Draft) -> None:
+    """What several fields of TQ1 say together."""
+    element = "occurrenceTiming.repeat"
+    if _put_bounds(tq1, request):
+        work.took(request, tq1, "TQ1.ServiceRequest", **{element: "TQ1-6"})
+    times = [time_of_day(cx, work.context, NO_CODES) for cx in tq1.repetitions(4)]
+    if any(times):
+        request.put(f"{element}.timeOfDay", [time for time in times if time])
+        work.took(request, tq1, "TQ1.ServiceRequest", **{f"{element}.timeOfDay": "TQ1-4"})
 
 
 def _put_bounds(tq1: Segment, request: Draft) -> bool:

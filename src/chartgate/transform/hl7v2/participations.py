@@ -7,13 +7,12 @@ from chartgate.formats.hl7v2 import Segment
 from chartgate.transform.hl7v2.datatypes import NO_CODES
 from chartgate.transform.hl7v2.engine import Draft
 from chartgate.transform.hl7v2.identity import Identity, identity
+from chartgate.transform.hl7v2.persons import CARING, PRIMARY
 from chartgate.transform.hl7v2.references import practitioner, practitioner_role
 from chartgate.transform.hl7v2.work import DELETED, Work
 
 # HL7 table 0912: those who care for the patient, and so are no related persons.
-PROVIDERS = frozenset(
-    "AD AI AP ARI AT AUT CP DP EP FHCP OP PH PI PO PP PRI RP RT SB SC TN TR VP VPS".split()
-)
+PROVIDERS = CARING | {PRIMARY, "AI", "AUT", "DP", "EP", "PI", "SB", "SC", "TN", "TR", "VPS"}
 # HL7 table 0912: the element that a participant of an order fills.
 PLACES: Mapping[str, tuple[str, str]] = {
     **dict.fromkeys(("ARI", "TN", "TR"), ("DiagnosticReport", "performer")),
@@ -30,7 +29,7 @@ def add_participants(work: Work, participations: Iterable[Segment], observation:
     """What the PRTs under an OBX say of it."""
     for prt in participations:
         if prt.value(2) == DELETED:
-            observation.cleared.update({(("performer",), "PRT-5"), (("performer",), "PRT-8")})
+            observation.cleared.update({(("performer",), "PRT-4"), (("performer",), "PRT-8")})
             observation.cleared.update({(("extension",), "PRT-9"), (("device",), "")})
             continue
         for table in ("PRT.Observation-Location", "PRT.Device", "PRT.PractitionerRole"):
