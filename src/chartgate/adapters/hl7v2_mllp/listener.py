@@ -154,7 +154,11 @@ class Listener:
         self._loaded = self.tls.load() if self.tls else None
         try:
             server = await asyncio.get_running_loop().create_server(
-                lambda: MllpProtocol(self), host, port, backlog=BACKLOG, **self._tls_arguments()
+                lambda: MllpProtocol(self),
+                host,
+                port,
+                backlog=BACKLOG,
+                **_tls_arguments(self._loaded),
             )
         except OSError as error:
             raise ConfigError(
@@ -174,27 +178,36 @@ class Listener:
         if stamp in ((), self._loaded.stamp):
             return
         try:
-            self._loaded = self.tls.load()
-        except ConfigError as error:
+            loaded = self.tls.load()
+            await self._replace_servers(loaded)
+        except (ConfigError, OSError) as error:
             self._loaded = replace(self._loaded, stamp=stamp)  # told once, not each second
             LOG.error("mllp.certificate_kept", connection=self.connection, reason=str(error))
             return
-        old, self._servers = self._servers, []
-        for listening in [one for server in old for one in server.sockets]:
-            twin = socket.socket(fileno=os.dup(listening.fileno()))
-            self._servers.append(
-                await asyncio.get_running_loop().create_server(
-                    lambda: MllpProtocol(self), sock=twin, backlog=BACKLOG, **self._tls_arguments()
-                )
-            )
-        for server in old:
-            server.close()
+        self._loaded = loaded
         LOG.info("mllp.certificate_renewed", connection=self.connection)
 
-    def _tls_arguments(self) -> dict[str, Any]:
-        if self._loaded is None:
-            return {}
-        return {"ssl": self._loaded.context, "ssl_handshake_timeout": HANDSHAKE_S}
+    async def _replace_servers(self, loaded: Loaded) -> None:
+        """New servers on the sockets of the old, so that nobody is turned away between them."""
+        added: list[asyncio.Server] = []
+        try:
+            for listening in [one for server in self._servers for one in server.sockets]:
+                twin = socket.socket(fileno=os.dup(listening.fileno()))
+                added.append(
+                    await asyncio.get_running_loop().create_server(
+                        lambda: MllpProtocol(self),
+                        sock=twin,
+                        backlog=BACKLOG,
+                        **_tls_arguments(loaded),
+                    )
+                )
+        except OSError:
+            for server in added:
+                server.close()
+            raise
+        old, self._servers = self._servers, added
+        for server in old:
+            server.close()
 
     def _warn(self) -> None:
         if self.tls is None or self._loaded is None:
@@ -298,3 +311,9 @@ class Listener:
                     await self._emptied.wait()
         except TimeoutError:
             LOG.warning("mllp.stopped_early", connection=self.connection, queued=len(self._queue))
+
+
+def _tls_arguments(loaded: Loaded | None) -> dict[str, Any]:
+    if loaded is None:
+        return {}
+    return {"ssl": loaded.context, "ssl_handshake_timeout": HANDSHAKE_S}

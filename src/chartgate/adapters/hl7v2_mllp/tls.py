@@ -37,6 +37,7 @@ class ServerTls:
     def load(self) -> "Loaded":
         """What the files hold now. Raises ConfigError, also for a certificate that is not valid
         at this time."""
+        stamp = self.stamp()  # first: a file that changes from here on is read again
         context = self._context()
         first, last = _validity(self.cert)
         if not first <= self.clock() < last:
@@ -44,7 +45,7 @@ class ServerTls:
                 f"{self.cert}: the certificate is valid from {first:%Y-%m-%d} to {last:%Y-%m-%d} "
                 "and not now; replace it"
             )
-        return Loaded(context=context, expires_at=last, stamp=self.stamp())
+        return Loaded(context=context, expires_at=last, stamp=stamp)
 
     def stamp(self) -> tuple[tuple[int, int], ...]:
         """Changes when a file does; the empty one where a file cannot be read."""
