@@ -1,9 +1,14 @@
 """Whether it lives, whether it can serve, what it counts."""
 
 import dataclasses
+from datetime import timedelta
 
 from chartgate.gate import Running
+from chartgate.model.audit import AuditEvent
+from chartgate.model.message import Rejected
 from chartgate.policy.charters import compile_book
+from chartgate.store.quarantine import QuarantineStore
+from chartgate.testing.clock import FakeClock
 from tests.web.serving import Served
 
 
@@ -59,3 +64,34 @@ async def test_metrics_show_the_state_of_each_breaker(served: Served) -> None:
         text = await answer.text()
     assert 'chartgate_breaker_state{connection="north-ehr",state="open"} 1.0' in text
     assert 'chartgate_breaker_state{connection="north-ehr",state="closed"} 0.0' in text
+
+
+async def test_metrics_show_ages_and_rates_of_the_quarantine(
+    served: Served, clock: FakeClock
+) -> None:
+    async def shown() -> str:
+        async with served.http.get(f"{served.url}/metrics") as answer:
+            assert answer.status == 200
+            return await answer.text()
+
+    rejected = Rejected(
+        connection="north-adt",
+        inbox_id=None,
+        reason_class="content",
+        reason="PID-7 is not a date",
+        position="PID-7",
+        raw=b"PID|Canary",
+        seen_at=clock() - timedelta(hours=2),
+    )
+    event = AuditEvent(recorded=clock(), action="message.quarantine", agent="process:listener")
+    await QuarantineStore(served.gate.database).add([rejected], event)
+    text = await shown()
+    labels = '{connection="north-adt",reason_class="content"}'
+    assert f"chartgate_quarantine_open{labels} 1.0" in text
+    assert f"chartgate_quarantine_last_hour{labels} 0.0" in text
+    assert f"chartgate_quarantine_oldest_seconds{labels} 7200.0" in text
+    assert "Canary" not in text
+    await served.gate.database.close()
+    assert f"chartgate_quarantine_open{labels} 1.0" in await shown()  # not looked up again yet
+    clock.advance(5)
+    assert "north-adt" not in await shown()

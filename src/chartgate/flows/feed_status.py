@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 from chartgate.flows import outgoing
 from chartgate.gate import Gate
 from chartgate.model.outgoing import DestinationStatus
+from chartgate.observe.metrics import QuarantineFigures
+from chartgate.store.database import promptly
 from chartgate.store.feed_counts import (
     FeedCount,
     FeedCountStore,
@@ -110,6 +112,23 @@ async def feed_status(gate: Gate) -> Feeds:
 async def recount(gate: Gate) -> tuple[Recounted, ...]:
     """The counts that `feed_status` shows beside the messages themselves. Reads them all."""
     return await FeedCountStore(gate.database).recounted()
+
+
+async def quarantine_figures(gate: Gate) -> tuple[QuarantineFigures, ...]:
+    """Ages and rates of what is open in the quarantine, for metrics. Raises Unavailable."""
+    at = gate.clock()
+    async with promptly():
+        found = await QuarantineStore(gate.database).summary(at=at)
+    return tuple(
+        QuarantineFigures(
+            connection=one.connection,
+            reason_class=one.reason_class,
+            rows=one.rows,
+            last_hour=one.last_hour,
+            oldest_s=age_s(one.oldest, at),
+        )
+        for one in found
+    )
 
 
 async def tail(gate: Gate, *, connection: str | None, count: int) -> tuple[TailLine, ...]:

@@ -1,13 +1,26 @@
 """What a process counts, in the text form of Prometheus. Labels name routes, connections and
 outcomes, never a patient, a resource or a person."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 BREAKER_STATES = ("closed", "half-open", "open")
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuarantineFigures:
+    """What is open of one connection and reason class."""
+
+    connection: str
+    reason_class: str
+    rows: int
+    last_hour: int  # rows seen within it
+    oldest_s: float
 
 
 class Metrics:
@@ -46,6 +59,23 @@ class Metrics:
         self.kept_bytes = Gauge(
             "chartgate_minimised_kept_bytes", "Memory of minimised resources", registry=registry
         )
+        self.quarantine_shown_at: datetime | None = None
+        by_class = ("connection", "reason_class")
+        self.quarantine_open = Gauge(
+            "chartgate_quarantine_open", "Open rows of the quarantine", by_class, registry=registry
+        )
+        self.quarantine_last_hour = Gauge(
+            "chartgate_quarantine_last_hour",
+            "Open rows of the quarantine that were seen within the last hour",
+            by_class,
+            registry=registry,
+        )
+        self.quarantine_oldest = Gauge(
+            "chartgate_quarantine_oldest_seconds",
+            "Age of the oldest open row of the quarantine",
+            by_class,
+            registry=registry,
+        )
 
     def answered(self, route: str, status: int, seconds: float) -> None:
         """Counts one answered request."""
@@ -57,6 +87,16 @@ class Metrics:
         for connection, state in states.items():
             for known in {*BREAKER_STATES, state}:
                 self.breaker.labels(connection, known).set(known == state)
+
+    def show_quarantine(self, figures: Iterable[QuarantineFigures]) -> None:
+        """Sets what is open now; what is not in it is gone."""
+        for gauge in (self.quarantine_open, self.quarantine_last_hour, self.quarantine_oldest):
+            gauge.clear()
+        for one in figures:
+            labels = (one.connection, one.reason_class)
+            self.quarantine_open.labels(*labels).set(one.rows)
+            self.quarantine_last_hour.labels(*labels).set(one.last_hour)
+            self.quarantine_oldest.labels(*labels).set(one.oldest_s)
 
     def render(self) -> bytes:
         """The exposition text."""

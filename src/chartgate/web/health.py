@@ -6,9 +6,11 @@ import orjson
 from starlette.responses import Response
 
 from chartgate.errors import ChartgateError
+from chartgate.flows.feed_status import quarantine_figures
 from chartgate.gate import Gate
 from chartgate.web.routes import Call, Guard, Route
 
+QUARANTINE_EVERY_S = 5.0  # the route is public: asking it often must not load the store
 STORE_TIMEOUT_S = 1.5  # an orchestrator asks every few seconds and wants an answer
 
 
@@ -36,7 +38,21 @@ async def metrics(call: Call) -> Response:
     )
     gate.metrics.audit_queued.set(gate.audit.queued)
     gate.metrics.kept_bytes.set(gate.caches.minimised.size)
+    await _show_quarantine(gate)
     return Response(gate.metrics.render(), media_type=gate.metrics.content_type)
+
+
+async def _show_quarantine(gate: Gate) -> None:
+    """Looks it up anew now and then. Without a store nothing of it is shown, rather than what
+    was so once."""
+    now, shown_at = gate.clock(), gate.metrics.quarantine_shown_at
+    if shown_at and (now - shown_at).total_seconds() < QUARANTINE_EVERY_S:
+        return
+    gate.metrics.quarantine_shown_at = now
+    try:
+        gate.metrics.show_quarantine(await quarantine_figures(gate))
+    except ChartgateError:
+        gate.metrics.show_quarantine(())
 
 
 async def _problems(gate: Gate) -> list[str | None]:
