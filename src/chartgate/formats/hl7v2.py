@@ -192,7 +192,7 @@ class Message:
         """The same message, of which only these segments are seen, and its header."""
         found = Message(self.raw, self._text, self.separators, self.charset, self.charset_flag)
         found.header = self.header
-        found._index = {"": list(segments)}
+        found._index = {"": list(segments), MSH: [self.header]}
         for segment in segments:
             found._index.setdefault(segment.name, []).append(segment)
         return found

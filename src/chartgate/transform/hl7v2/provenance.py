@@ -11,9 +11,8 @@ import orjson
 
 from chartgate.formats.hl7v2_time import fhir_instant
 from chartgate.transform.hl7v2.code_maps import TERMINOLOGY
-from chartgate.transform.hl7v2.engine import Draft
+from chartgate.transform.hl7v2.engine import Draft, merged
 from chartgate.transform.hl7v2.identity import Identity
-from chartgate.transform.hl7v2.references import device, organization_of_authority
 from chartgate.transform.hl7v2.work import Work
 
 PARTICIPANT = f"{TERMINOLOGY}/provenance-participant-type"
@@ -29,6 +28,12 @@ ACTIVITY = "http://hl7.org/fhir/uv/v2mappings/CodeSystem/provenance-activity-typ
 MESSAGES = "urn:chartgate:message"  # system of messages by the SHA-256 of their bytes
 OPERATIONS = {"NW": "CREATE", "SC": "UPDATE", "OC": "CANCEL", "CA": "CANCEL"}  # ORC-1
 ASSEMBLER = "Chartgate, tables"
+# What a trigger does to what it is about; all others update it.
+OPERATION_BY_TRIGGER = {
+    **dict.fromkeys(("A01", "A04", "A05", "A14", "A28", "S12", "T01", "T02"), "CREATE"),
+    **dict.fromkeys(("A11", "A13", "A27", "A38", "S15", "S16", "T11"), "CANCEL"),
+    **dict.fromkeys(("A23", "A29", "S17"), "DELETE"),
+}
 ROWS = "urn:chartgate:provenance:rows"  # extension: which rows of which tables made a target
 
 
@@ -40,24 +45,15 @@ def make_provenance(work: Work) -> Draft:
     found = work.draft("Provenance", Identity(content, "message"))
     for draft in targets:
         found.add("target", "MSH-10", _target(draft))
-    sent = message.header.value(7)
-    try:
-        found.put("recorded", fhir_instant(sent or "", zone=work.context.zone))
-    except ValueError:
-        found.put("_recorded", UNKNOWN)
-    coding = {"system": ACTIVITY, "code": "v2-fhir-transformation", "display": message.message_type}
-    found.put("activity", {"coding": [coding]})
-    for cx in message.header.repetitions(4)[:1]:
-        _agent(found, "MSH-4", "author", organization_of_authority(cx, work.context, {}))
-    for cx in message.header.repetitions(3)[:1]:
-        _agent(found, "MSH-3", "transmitter", device(cx, work.context, {}))
+    _put_recorded(work, found)
+    _add_software(work, found)
+    _add_said(work, found)
     _agent(
         found,
         "MSH-6",
         "assembler",
-        {"type": "Device", "display": f"{ASSEMBLER} {work.settings.tables.revision}"},
+        {"type": "Device", "display": f"Chartgate, tables {work.settings.tables.revision}"},
     )
-    _add_said(work, found)
     what = {
         "type": "DocumentReference",
         "identifier": {"system": MESSAGES, "value": content},
@@ -69,20 +65,48 @@ def make_provenance(work: Work) -> Draft:
     return found
 
 
+def _put_recorded(work: Work, found: Draft) -> None:
+    """The message's own time: a transformation has no clock."""
+    evn = work.segment("EVN")
+    for text in (work.message.header.value(7), evn.value(2) if evn else None):
+        try:
+            found.put("recorded", fhir_instant(text or "", zone=work.context.zone))
+        except ValueError:
+            continue
+        return
+    found.put("_recorded", UNKNOWN)
+
+
+def _add_software(work: Work, found: Draft) -> None:
+    """SFT: the programs that a message came through, each as a contained Device."""
+    for nth, sft in enumerate(work.segments("SFT"), 1):
+        software = Draft(resource_type="Device", id=f"SFT-1.{nth}")
+        work.apply("SFT.Device", sft, software)
+        found.trace += software.trace
+        found.lists.setdefault((("contained",), "SFT-1"), []).append(merged(None, software))
+        what = {"reference": f"#{software.id}", "type": "Device"}
+        found.add("entity", "SFT-1", {"role": "source", "what": what})
+
+
 def _add_said(work: Work, found: Draft) -> None:
-    """What segments of the message say of where it comes from, e.g. ORC. Each of several orders
-    names the same people again: they are agents once."""
-    activity = found.get("activity")
+    """What segments say of where the message comes from. Each of several orders names the same
+    people again: they are agents once."""
+    message = work.message
+    work.apply("MSH.Provenance-Source", message.header, found)
+    for name, table in (("PID", "PID.Provenance-Patient"), ("EVN", "EVN.Provenance")):
+        work.apply(table, work.segment(name), found)
+    done: dict[str, None] = {}
     for table, segment in work.provenance:
         work.apply(table, segment, found)
-        done = OPERATIONS.get(segment.value(1) or "") if segment.name == "ORC" else None
-        if done and activity:
-            coding = {"system": f"{TERMINOLOGY}/v3-DataOperation", "code": done}
-            if coding not in activity["coding"]:
-                activity["coding"].append(coding)
-    if work.provenance:
-        for key, items in found.lists.items():
-            found.lists[key] = _distinct(items)
+        if segment.name == "ORC":
+            done[OPERATIONS.get(segment.value(1) or "", "UPDATE")] = None
+    for key, items in found.lists.items():
+        found.lists[key] = _distinct(items)
+    kind = message.message_type
+    codes = done or {OPERATION_BY_TRIGGER.get(kind.partition("^")[2], "UPDATE"): None}
+    coding = {"system": ACTIVITY, "code": "v2-fhir-transformation", "display": kind}
+    operations = [{"system": f"{TERMINOLOGY}/v3-DataOperation", "code": code} for code in codes]
+    found.put("activity", {"coding": [coding, *operations]})
 
 
 def _distinct(items: list[Any]) -> list[Any]:
