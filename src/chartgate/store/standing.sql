@@ -16,7 +16,8 @@ SELECT 'writes', count(*), min(changed_at)
   FROM proposal
   WHERE tenant = $1 AND status IN ('approved', 'committing', 'committed', 'rolling-back')
 UNION ALL
-SELECT 'quarantine', count(*), min(first_seen_at) FROM quarantine WHERE tenant = $1
+SELECT 'quarantine', count(*), min(first_seen_at) FROM quarantine
+  WHERE tenant = $1 AND status = 'open'
 UNION ALL
 SELECT 'handoffs', count(*), min(opened_at)
   FROM handoff WHERE tenant = $1 AND status <> 'closed'
