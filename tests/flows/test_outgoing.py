@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from chartgate.flows import outgoing
+from chartgate.flows import events, intake, outgoing
 from chartgate.formats.hl7v2 import parse
 from chartgate.gate import Gate
-from chartgate.model.message import InboxStatus, Processed, Queued
+from chartgate.model.message import InboxStatus, Processed, Queued, Received
 from chartgate.store.database import Database
 from chartgate.testing.clock import FakeClock
 from chartgate.testing.messages import adt
@@ -212,3 +212,19 @@ async def test_status_of_a_connection_that_was_taken_out_says_so(
     async with sending_gate(database, clock, tmp_path, {}) as without:
         [found] = await outgoing.status(without)
     assert (found.waiting, found.last_error) == (1, "this connection is configured no more")
+
+
+async def test_application_ack_that_comes_as_a_message_of_its_own_is_noted(
+    gate: Gate, receiver: Receiver
+) -> None:
+    receiver.reply = ack("CA")
+    await queue(gate, draft(1))
+    await work(gate)
+    said = (
+        b"MSH|^~\\&|LAB|SOUTH|CHARTGATE|NORTH|20240102030405||ACK^A01^ACK|L7|P|2.5\rMSA|AA|lab-1\r"
+    )
+    assert await intake.accept(gate, [Received(connection=PEER, raw=said)])
+    assert await events.process_next(gate) == 1
+    assert await rows(gate, "applied") == ["AA"]
+    [row] = await gate.database.fetch("SELECT status, reason FROM inbox WHERE tenant = $1")
+    assert row["status"] == "filtered"

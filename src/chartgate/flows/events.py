@@ -29,7 +29,7 @@ from chartgate.flows.folding import (
     wanted,
 )
 from chartgate.flows.notifications import subscribers_of
-from chartgate.flows.outgoing import queue_application_ack
+from chartgate.flows.outgoing import applied, queue_application_ack
 from chartgate.formats.hl7v2 import Message
 from chartgate.gate import Gate
 from chartgate.model.audit import AuditEvent, Outcome
@@ -64,6 +64,7 @@ class _Outcome:
     event: Event | None = None
     copies: tuple[Copy, ...] = ()
     rejected: Rejected | None = None
+    answers: tuple[str, str] | None = None  # of an acknowledgement: MSA-2 and MSA-1
 
 
 async def process_next(gate: Gate, worker: str = "worker", watch: DriftWatch | None = None) -> int:
@@ -127,6 +128,10 @@ async def _end(
                 gate, transaction, outcome.message, outcome.processed
             )
             audit.extend([queued] if queued else [])
+        if outcome.answers:
+            control_id, code = outcome.answers
+            noted = await applied(gate, transaction, control_id, code)
+            audit.extend([noted] if noted else [])
 
 
 async def _kept(
@@ -204,7 +209,7 @@ async def _held(
 def _folded(gate: Gate, message: Queued, reading: Read, held: Held) -> _Outcome:
     if isinstance(reading, Filtered):
         ended = Processed(id=message.id, status=InboxStatus.FILTERED, reason=reading.reason)
-        return _Outcome(message=message, processed=ended)
+        return _Outcome(message=message, processed=ended, answers=reading.answers)
     if isinstance(reading, Refusal):
         return _refused(gate, message, reading)
     folded = fold(message, reading, held)

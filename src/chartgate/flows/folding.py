@@ -44,6 +44,7 @@ class Filtered:
     """A message that is kept, and stays out of the record for this reason."""
 
     reason: str
+    answers: tuple[str, str] | None = None  # of an acknowledgement: MSA-2 and MSA-1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +90,7 @@ def read(
     as soon as it is taken apart, whatever becomes of it then."""
     kind = queued.message_type.partition("^")[0]
     if kind in ACKNOWLEDGEMENTS:
-        return Filtered(reason=SAY_ACKNOWLEDGEMENT)
+        return Filtered(reason=SAY_ACKNOWLEDGEMENT, answers=_answers(queued, settings))
     if queued.message_type not in SUPPORTED:
         return Filtered(reason=SAY_UNSUPPORTED)
     try:
@@ -111,6 +112,15 @@ def read(
         revision=settings.tables.revision,
         flags=(CHARSET,) if message.charset_flag else (),
     )
+
+
+def _answers(queued: Queued, settings: FeedSettings) -> tuple[str, str] | None:
+    try:
+        msa = parse(queued.raw, charset_default=settings.charset).segment("MSA")
+    except MalformedMessage:
+        return None
+    control_id, code = (msa.value(2), msa.value(1)) if msa else (None, None)
+    return (control_id, code) if control_id and code else None
 
 
 def fold(queued: Queued, reading: Reading, held: Held) -> Folded | Refusal:

@@ -55,13 +55,16 @@ class Draft:
 
     def add(self, path: str, prefix: str, item: Any) -> None:
         """Adds an item to a list; all items of one prefix are replaced together."""
-        if item is None:
-            return
-        items = self.lists.setdefault((tuple(path.split(".")), prefix), [])
+        if item is not None:
+            self.add_at(tuple(path.split(".")), prefix, item)
+
+    def add_at(self, path: Path, prefix: str, item: Any) -> None:
+        """As `add`, of an item that is there and a path that is taken apart."""
+        items = self.lists.setdefault((path, prefix), [])
         if not isinstance(item, dict):
             if item not in items:
                 items.append(item)
-        elif not any({**held, "id": ""} == {**item, "id": ""} for held in items):
+        elif not items or not any({**held, "id": ""} == {**item, "id": ""} for held in items):
             items.append({"id": f"{prefix}.{len(items) + 1}", **item})
 
     def remove_keyed(self, path: str, key: str) -> None:
@@ -216,7 +219,7 @@ def _place(
         item = {**row.beside, **value}
     else:
         item = value
-    draft.add(".".join(row.path), row.prefix, item)
+    draft.add_at(row.path, row.prefix, item)
 
 
 def _fill(item: dict[str, Any], tail: Path, value: Any) -> None:
@@ -250,7 +253,7 @@ def _replace_items(node: dict[str, Any], path: Path, prefix: str, items: list[An
     held = _find(node, path) or []
     kept = [item for item in held if not _is_of(item, prefix)]
     found = [*kept, *items]
-    if all(isinstance(item, dict) for item in found):
+    if kept and all(isinstance(item, dict) for item in found):
         found.sort(key=_rank)
     if found:
         _set(node, path, found)
