@@ -6,12 +6,13 @@ from typing import Any
 
 from chartgate.formats.hl7v2 import Segment
 from chartgate.transform.hl7v2.datatypes import NO_CODES, Unmappable, entity_identifier
-from chartgate.transform.hl7v2.dosages import put_dosages, taken
+from chartgate.transform.hl7v2.dosages import put_dosages
 from chartgate.transform.hl7v2.engine import Draft
 from chartgate.transform.hl7v2.groups import Around, Order, groups
 from chartgate.transform.hl7v2.identity import Identity, identity, resource_id
 from chartgate.transform.hl7v2.observations import make_observation, make_own_observations
 from chartgate.transform.hl7v2.orders import make_orders, make_subject
+from chartgate.transform.hl7v2.products import gather, put_product
 from chartgate.transform.hl7v2.work import Work
 
 # HL7 table 0119, the part that ends or holds an order, whatever its status says beside it. A cancel
@@ -48,6 +49,7 @@ BY_STATUS = {
 ACTIVATING = ("NW", "OE", "OK", "OR", "RL", "RO")
 NEW = "NW"
 ASKED = ("RXO", "RXE")
+CODE_FIELD = {"RXE": 2, "RXD": 2, "RXA": 5, "RXO": 1}
 NOT_NAMED = {"text": "not named"}
 
 
@@ -96,7 +98,7 @@ def _observe(work: Work, order: Order, found: Draft, equals: Counter[str]) -> No
 
 def medication_request(work: Work, order: Order) -> Draft:
     """MedicationRequest of an order that has an RXO or RXE. Raises Unmappable."""
-    request = work.draft("MedicationRequest", _key(work, order))
+    request = work.draft("MedicationRequest", order_key(work, order))
     request.refer("subject", work.patient)
     request.refer("encounter", work.encounter)
     around = Around(order=order, message=work.message)
@@ -112,12 +114,12 @@ def medication_request(work: Work, order: Order) -> Draft:
         timings=[s for s in _asked(order, order.timings) if s.name == "TQ1"],
         around=around,
     )
-    _gather(request, "dispenseRequest.quantity")
-    _put_product(work, request, _asked(order, order.components))
+    gather(request, "dispenseRequest.quantity")
+    put_product(work, request, _asked(order, order.components))
     control = order.orc.value(1) if order.orc else None
     if control == NEW and request.get("medicationCodeableConcept") is None:
         name = next(name for name in ASKED if name in order.details)
-        field = 1 if name == "RXO" else 2
+        field = CODE_FIELD[name]
         raise Unmappable(f"{name}-{field} names no medication", position=f"{name}-{field}")
     _put_status(request, control, order.orc.value(5) if order.orc else None)
     request.defaults["intent"] = "order"
@@ -127,23 +129,18 @@ def medication_request(work: Work, order: Order) -> Draft:
 
 def medication_dispense(work: Work, order: Order, rxd: Segment) -> Draft:
     """MedicationDispense of an RXD. Raises Unmappable."""
-    key = _key(work, order)
-    event = rxd.value(1) or rxd.value(3) or ""
-    dispense = work.draft("MedicationDispense", Identity(f"{key.key} {event}", "dispense"))
+    key = order_key(work, order)
+    # Some senders count each one as the first.
+    event = f"{key.key} {rxd.value(1) or ''} {rxd.value(3) or ''}"
+    dispense = work.draft("MedicationDispense", Identity(event, "dispense"))
     dispense.refer("subject", work.patient)
     dispense.refer("context", work.encounter)
     work.apply("RXD.MedicationDispense", rxd, dispense)
     put_dosages(work, dispense, routes=[s for s in order.routes if s.position > rxd.position])
     parts = [s for s in order.components if s.position > rxd.position]
-    _gather(dispense, "quantity")
-    _put_product(work, dispense, parts)
-    prescription: dict[str, Any] = {
-        "reference": f"MedicationRequest/{resource_id(work.settings, 'MedicationRequest', key)}"
-    }
-    for ei in order.orc.repetitions(2)[:1] if order.orc else ():
-        if named := entity_identifier(ei, work.context, NO_CODES):
-            prescription["identifier"] = named
-    dispense.add("authorizingPrescription", "ORC-2", prescription)
+    gather(dispense, "quantity")
+    put_product(work, dispense, parts)
+    dispense.add("authorizingPrescription", "ORC-2", request_reference(work, order, key))
     if order.orc is not None and order.orc.value(1) in ("CA", "OC"):
         dispense.put("status", "cancelled")
     dispense.defaults["status"] = "completed"
@@ -151,7 +148,17 @@ def medication_dispense(work: Work, order: Order, rxd: Segment) -> Draft:
     return dispense
 
 
-def _key(work: Work, order: Order) -> Identity:
+def request_reference(work: Work, order: Order, key: Identity) -> dict[str, Any]:
+    """The MedicationRequest of an order, by its id and by the placer's number."""
+    id_ = resource_id(work.settings, "MedicationRequest", key)
+    found: dict[str, Any] = {"reference": f"MedicationRequest/{id_}"}
+    for ei in order.orc.repetitions(2)[:1] if order.orc else ():
+        if named := entity_identifier(ei, work.context, NO_CODES):
+            found["identifier"] = named
+    return found
+
+
+def order_key(work: Work, order: Order) -> Identity:
     """The number of the order: the placer's, else the filler's, else the prescription's."""
     places = [(order.orc, 2), (order.orc, 3)]
     places += [(order.details.get("RXE"), 15), (order.details.get("RXD"), 7)]
@@ -164,8 +171,8 @@ def _key(work: Work, order: Order) -> Identity:
     patient = work.patient.reference if work.patient else ""
     if control in BY_CONTROL:
         raise Unmappable("neither ORC-2 nor ORC-3 names the order", position="ORC-2")
-    what = order.detail("RXE", "RXD", "RXO")
-    named = (what.value(1 if what.name == "RXO" else 2) or "") if what else ""
+    what = order.detail(*CODE_FIELD)
+    named = (what.value(CODE_FIELD[what.name]) or "") if what else ""
     since = (order.orc.value(9) if order.orc else None) or work.message.header.value(10) or ""
     return Identity(f"{patient} {named} {since}", "order without a number")
 
@@ -188,50 +195,6 @@ def _put_status(request: Draft, control: str | None, status: str | None) -> None
         said = "active"
     request.put("status", said)
     request.defaults["status"] = "active" if control else "unknown"
-
-
-def _gather(draft: Draft, path: str) -> None:
-    """A quantity whose number and unit came from two segments, as one value."""
-    way = tuple(path.split("."))
-    whole = draft.puts.pop(way, None)
-    value = draft.puts.pop((*way, "value"), None)
-    if value is not None:
-        draft.puts[way] = {**(whole or {}), "value": value}
-
-
-def _put_product(work: Work, draft: Draft, components: Iterable[Segment]) -> None:
-    """A contained Medication of form, strength, lot and ingredients, where they were sent."""
-    product: dict[str, Any] = {}
-    for item in taken(draft, "contained"):
-        product |= item
-    code = draft.get("medicationCodeableConcept")
-    ingredients = [
-        {"itemCodeableConcept": code, **_with_strength(item)}
-        for item in product.pop("ingredient", [])
-        if code
-    ]
-    for rxc in components:
-        part = Draft(resource_type="Medication", id="")
-        work.apply("RXC.Medication", rxc, part)
-        draft.trace += part.trace
-        for item in taken(part, "ingredient"):
-            if "itemCodeableConcept" in item and (held := _with_strength(item)) not in ingredients:
-                ingredients.append(held)
-    if ingredients:
-        product["ingredient"] = ingredients
-    if product:
-        named = {"code": code} if code else {}
-        draft.add("contained", "RXO-5", {"resourceType": "Medication", **named, **product})
-        draft.add("supportingInformation", "RXO-5", {"reference": "#RXO-5.1"})
-
-
-def _with_strength(ingredient: dict[str, Any]) -> dict[str, Any]:
-    """FHIR rat-1: a strength has both of its parts; without one, it is that of one unit."""
-    strength = ingredient.get("strength", {})
-    rest = {name: value for name, value in ingredient.items() if name != "strength"}
-    if "numerator" not in strength:
-        return rest
-    return {**rest, "strength": {"denominator": {"value": 1}, **strength}}
 
 
 MEDICATION_MESSAGES = {

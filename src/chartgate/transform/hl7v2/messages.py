@@ -11,6 +11,7 @@ from datetime import datetime, tzinfo
 from chartgate.formats.hl7v2 import Message
 from chartgate.formats.hl7v2_time import moment, span
 from chartgate.model.resource import Resource
+from chartgate.transform.hl7v2.administrations import ADMINISTRATION_MESSAGES
 from chartgate.transform.hl7v2.appointments import make_appointment
 from chartgate.transform.hl7v2.charges import CHARGE_MESSAGES
 from chartgate.transform.hl7v2.datatypes import Context, Unmappable
@@ -193,6 +194,7 @@ SUPPORTED: Mapping[str, Callable[[Work], None]] = {
     **{f"SIU^S{number}": _booking for number in BOOKINGS},
     "SIU^S23": _about_no_patient("time that is blocked is a schedule's"),
     "SIU^S24": _about_no_patient("time that is opened again is a schedule's"),
+    **ADMINISTRATION_MESSAGES,
     **CHARGE_MESSAGES,
     **DOCUMENT_MESSAGES,
     **IMMUNIZATION_MESSAGES,
