@@ -280,8 +280,26 @@ def test_participants_fill_what_their_role_says(record: Record) -> None:
     assert record.one("DiagnosticReport")["resultsInterpreter"][0]["display"] == "Sue Ham"
     found = record.one("Observation")
     assert found["performer"][0]["display"] == "Lou Lee"
-    assert found["device"]["identifier"] == {"value": "DEV1"}
+    [function] = found["performer"][0]["extension"]
+    assert function["valueCodeableConcept"]["coding"][0]["code"] == "PB"
+    assert found["device"]["identifier"]["value"] == "DEV1"
+    assert "contained" not in found
     assert found["extension"][0]["valueReference"]["display"] == "WARD, 1"
+
+
+def test_what_more_is_known_of_a_participant_stands_beside_the_reference(record: Record) -> None:
+    prt = "PRT|1|AD||PB^Performed by^HL70912|8^Lee^Lou|RN^Nurse^L||Lab Ltd^^L1||DEV1^LAB|2024"
+    record.take(ORC, obr(), "OBX|1|NM|1^One^L||7||||||F", f"{prt}||||||||L77|SN8")
+    found = record.one("Observation")
+    by_type = {c["resourceType"]: c for c in found["contained"]}
+    role, device = by_type["PractitionerRole"], by_type["Device"]
+    assert role["organization"]["display"] == "Lab Ltd"
+    assert role["specialty"][0]["coding"][0]["code"] == "RN"
+    assert role["period"] == {"start": "2024"}
+    assert found["performer"][0]["reference"] == f"#{role['id']}"
+    assert (device["lotNumber"], device["serialNumber"]) == ("L77", "SN8")
+    assert found["device"]["reference"] == f"#{device['id']}"
+    assert found["device"]["identifier"]["value"] == "DEV1"
 
 
 def test_deleted_participant_is_no_longer_there(record: Record) -> None:

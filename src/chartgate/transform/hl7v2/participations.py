@@ -7,6 +7,7 @@ from chartgate.formats.hl7v2 import Segment
 from chartgate.transform.hl7v2.datatypes import NO_CODES
 from chartgate.transform.hl7v2.engine import Draft
 from chartgate.transform.hl7v2.identity import Identity, identity
+from chartgate.transform.hl7v2.order_kinds import FUNCTION
 from chartgate.transform.hl7v2.persons import CARING, PRIMARY
 from chartgate.transform.hl7v2.references import practitioner, practitioner_role
 from chartgate.transform.hl7v2.work import DELETED, Work
@@ -20,20 +21,30 @@ PLACES: Mapping[str, tuple[str, str]] = {
     "SC": ("Specimen", "collection.collector"),
     "OP": ("ServiceRequest", "requester"),
 }
+# Where the tables put what PRTs say of an observation.
+ROLES, PERFORMERS = (("contained",), "PRT-4"), (("performer",), "PRT-5")
+DEVICES = (("contained",), "PRT-10")
+SAID_BY_PRT = (
+    *(ROLES, PERFORMERS, DEVICES, (("performer",), "PRT-8")),
+    *((("extension",), "PRT-9"), (("extension",), "PRT-14"), (("device",), "")),
+)
 PREFERRED = {"url": "http://hl7.org/fhir/StructureDefinition/iso21090-preferred"}
 # PRT-23, table 0185: what of PRT-15 is the preferred way.
 WAYS = {"B": "work", "H": "home", "C": "mobile", "E": "email", "F": "fax", "O": "pager"}
 
 
-def add_participants(work: Work, participations: Iterable[Segment], observation: Draft) -> None:
-    """What the PRTs under an OBX say of it."""
+def add_participants(work: Work, participations: Sequence[Segment], observation: Draft) -> None:
+    """What the PRTs under an OBX say of it; they take the place of those it had."""
+    if participations:
+        observation.cleared.update(SAID_BY_PRT)
     for prt in participations:
         if prt.value(2) == DELETED:
-            observation.cleared.update({(("performer",), "PRT-4"), (("performer",), "PRT-8")})
-            observation.cleared.update({(("extension",), "PRT-9"), (("device",), "")})
             continue
+        held = len(observation.lists.get(ROLES, ()))
         for table in ("PRT.Observation-Location", "PRT.Device", "PRT.PractitionerRole"):
             work.apply(table, prt, observation)
+        _refer_to_roles(observation, held, prt.value(23) or "")
+    _refer_to_device(observation)
 
 
 def place_participants(
@@ -71,14 +82,57 @@ def make_related_persons(work: Work, participations: Iterable[Segment]) -> None:
         found = work.draft("RelatedPerson", key)
         found.refer("patient", work.patient)
         work.apply("PRT.RelatedPerson", prt, found)
-        _mark_preferred(found, prt.value(23) or "")
+        _mark_preferred(found.lists.get((("telecom",), "PRT-15"), []), prt.value(23) or "")
 
 
-def _mark_preferred(person: Draft, way: str) -> None:
-    wanted = WAYS.get(way)
-    if wanted is None:
+def _refer_to_roles(observation: Draft, held: int, way: str) -> None:
+    """A performer for each role that was contained after the first `held`. One that says no more
+    than its person and its function is taken out: the reference says both."""
+    roles = observation.lists.get(ROLES)
+    if roles is None:
         return
-    items: list[dict[str, Any]] = person.lists.get((("telecom",), "PRT-15"), [])
-    for item in items:
+    performers = observation.lists.setdefault(PERFORMERS, [])
+    for role in roles[held:]:
+        person = role.get("practitioner", {})
+        number = len(performers) + 1
+        performer: dict[str, Any] = {"id": f"PRT-5.{number}", "type": "PractitionerRole"}
+        performer |= {name: person[name] for name in ("identifier", "display") if name in person}
+        if functions := role.get("code"):
+            performer["extension"] = [
+                {"url": FUNCTION, "valueCodeableConcept": code} for code in functions
+            ]
+        if role.keys() - {"id", "resourceType", "practitioner", "code"}:
+            _mark_preferred(role.get("telecom", []), way)
+            performer["reference"] = f"#{role['id']}"
+        performers.append(performer)
+    pointed = {performer.get("reference") for performer in performers}
+    observation.lists[ROLES] = [role for role in roles if f"#{role['id']}" in pointed]
+
+
+def _refer_to_device(observation: Draft) -> None:
+    """Observation.device, of which R4 has one: the last. The device itself stands beside it only
+    where it says more than its number and what it is called."""
+    devices = observation.lists.pop(DEVICES, None)
+    if not devices:
+        return
+    device = devices[-1]
+    pointing: dict[str, Any] = {"type": "Device"}
+    numbers = device.get("identifier")
+    named = device.get("type", {})
+    display = named.get("text") or next((c.get("display") for c in named.get("coding", ())), None)
+    if numbers:
+        pointing["identifier"] = {n: v for n, v in numbers[0].items() if n != "id"}
+    if display or numbers:
+        pointing["display"] = display or numbers[0]["value"]
+    if device.keys() - {"id", "resourceType", "identifier"}:
+        pointing["reference"] = f"#{device['id']}"
+        observation.lists[DEVICES] = [device]
+    observation.put("device", pointing)
+
+
+def _mark_preferred(telecom: list[dict[str, Any]], way: str) -> None:
+    """Says of one way to reach somebody that it is preferred."""
+    wanted = WAYS.get(way)
+    for item in telecom if wanted else ():
         if wanted in (item.get("use"), item.get("system")):
             item["extension"] = [{**PREFERRED, "valueBoolean": True}]
