@@ -46,6 +46,7 @@ def test_admission_is_a_patient_and_an_encounter_of_theirs() -> None:
         "id": "f78f8d9f-6a0c-5f2d-9f06-6e0c2f0a0c1c",
         "identifier": [
             {
+                "id": "PID-3.1",
                 "value": "1001",
                 "system": "urn:mrn",
                 "assigner": {"display": "NORTH"},
@@ -56,13 +57,19 @@ def test_admission_is_a_patient_and_an_encounter_of_theirs() -> None:
                 },
             }
         ],
-        "name": [{"family": "Example", "given": ["Ada"]}],
+        "name": [{"id": "PID-5.1", "family": "Example", "given": ["Ada"]}],
         "birthDate": "1980-01-02",
         "gender": "female",
         "address": [
-            {"line": ["1 Test Street"], "city": "Testville", "state": "TS", "postalCode": "00000"}
+            {
+                "id": "PID-11.1",
+                "line": ["1 Test Street"],
+                "city": "Testville",
+                "state": "TS",
+                "postalCode": "00000",
+            }
         ],
-        "telecom": [{"system": "phone", "value": "555-0100", "use": "home"}],
+        "telecom": [{"id": "PID-13.1", "system": "phone", "value": "555-0100", "use": "home"}],
     } | {"id": found["Patient"]["id"]}
     encounter = found["Encounter"]
     assert encounter["subject"] == {"reference": f"Patient/{found['Patient']['id']}"}
@@ -78,7 +85,7 @@ def test_discharge_when_the_visit_is_over_finishes_it() -> None:
 
 def test_update_never_opens_a_visit_again() -> None:
     finished = resources(adt("A03"))["Encounter"]
-    [draft] = [d for d in said(adt("A08")).drafts if d.resource["resourceType"] == "Encounter"]
+    [draft] = [d for d in said(adt("A08")).drafts if d.resource_type == "Encounter"]
     assert merged(finished, draft)["status"] == "finished"
 
 
@@ -91,9 +98,13 @@ def test_merge_links_both_patients_and_ends_neither() -> None:
     found = said(merge(mrn="1001", prior="1002"))
     stays, goes = (merged(None, draft) for draft in found.drafts)
     assert goes["active"] is False
-    assert goes["link"] == [{"other": {"reference": found.focus[0]}, "type": "replaced-by"}]
-    assert stays["link"] == [{"other": {"reference": found.focus[1]}, "type": "replaces"}]
-    assert found.focus[1] == said(adt(mrn="1002")).patient
+    assert _links(goes) == [(f"Patient/{stays['id']}", "replaced-by")]
+    assert _links(stays) == [(f"Patient/{goes['id']}", "replaces")]
+    assert f"Patient/{goes['id']}" == said(adt(mrn="1002")).patient
+
+
+def _links(patient: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(link["other"]["reference"], link["type"]) for link in patient["link"]]
 
 
 def test_second_merge_adds_its_link() -> None:
@@ -120,9 +131,9 @@ def test_booking_is_an_appointment_with_its_people_and_place() -> None:
         "2024-02-03T10:30:00+00:00",
         30,
     )
-    actors = [p["actor"] for p in found["participant"]]
-    assert actors[0]["reference"] == said(siu()).focus[1]
-    assert [a.get("display") for a in actors[1:]] == ["Dora Doctor", "NORTH, ROOM7"]
+    place, person, patient_ = [p["actor"] for p in found["participant"]]
+    assert patient_["reference"] == said(siu()).patient
+    assert (place["display"], person["display"]) == ("NORTH, ROOM7", "Dora Doctor")
 
 
 def test_cancellation_cancels_whatever_its_status_says() -> None:
