@@ -9,9 +9,12 @@ import pytest
 from chartgate.flows import feed_status, intake
 from chartgate.flows.feed_status import Folding
 from chartgate.gate import Gate
+from chartgate.model.audit import AuditEvent
+from chartgate.model.drift import DriftFinding, FeedKey
 from chartgate.model.message import Received
 from chartgate.store import feed_counts
 from chartgate.store.database import Database
+from chartgate.store.drift import DriftStore
 from chartgate.testing.clock import FakeClock
 from chartgate.testing.messages import adt, header, message, patient
 from tests.flows.feeds import CHARTER, CLIENT, FEED, feed_gate
@@ -119,3 +122,25 @@ async def test_worker_folds_now_and_then(gate: Gate, clock: FakeClock) -> None:
     clock.advance(5)
     await folding.fold_next()
     assert await gate.database.fetch_value(left) == 0
+
+
+async def test_open_drift_is_counted_by_connection(gate: Gate, clock: FakeClock) -> None:
+    await accept(gate, adt("A08", "1"))
+    finding = DriftFinding(
+        id=0,
+        feed=FeedKey(FEED, "ADT1|NORTH", "ADT^A08"),
+        position="ZPI",
+        kind="new-segment",
+        detail="",
+        was="",
+        now="",
+        count=1,
+        examples=(1,),
+        first_seen_at=clock(),
+        last_seen_at=clock(),
+    )
+    event = AuditEvent(recorded=clock(), action="feed.drift", agent="process:worker")
+    async with gate.database.change(event) as transaction:
+        await DriftStore(gate.database).open(transaction, finding)
+    [feed] = (await feed_status.feed_status(gate)).feeds
+    assert feed.drift == 1

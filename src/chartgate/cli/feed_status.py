@@ -102,6 +102,8 @@ def _feed_lines(feed: FeedStatus) -> list[str]:
         lines.append(f"  oldest queued {less}{age(feed.oldest_queued_s)}")
     for reason, count in sorted(feed.filtered_by_reason.items()):
         lines.append(f"  filtered {count}: {shown(reason)}")
+    if feed.drift:
+        lines.append(f"  DRIFT {feed.drift} findings: `chartgate feed drift list`")
     for one in feed.quarantine:
         times = f", seen {one.times} times" if one.times > one.rows else ""
         lines.append(

@@ -1,10 +1,11 @@
 """How the feeds stand, in one look that costs the same for a million messages as for a thousand."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from chartgate.flows import outgoing
+from chartgate.flows import drift, outgoing
 from chartgate.gate import Gate
 from chartgate.model.outgoing import DestinationStatus
 from chartgate.observe.metrics import QuarantineFigures
@@ -55,6 +56,7 @@ class FeedStatus:
     oldest_queued_is_less: bool = False  # it is not among the first of the queue: less than that
     filtered_by_reason: dict[str, int] = field(default_factory=dict)
     quarantine: tuple[QuarantineClass, ...] = ()  # open rows, also of what was never a message
+    drift: int = 0  # open findings, of at most drift.LISTED_MAX in all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +94,8 @@ async def feed_status(gate: Gate) -> Feeds:
     counts = await store.counts()
     oldest = await store.oldest_queued()
     classes = await QuarantineStore(gate.database).summary(at=at)
+    findings = await drift.findings(gate, with_acknowledged=False, limit=drift.LISTED_MAX)
+    drifts = Counter(finding.feed.connection for finding in findings)
     names = sorted({*(c.connection for c in counts), *(c.connection for c in classes)})
     return Feeds(
         feeds=tuple(
@@ -101,6 +105,7 @@ async def feed_status(gate: Gate) -> Feeds:
                 [c for c in classes if c.connection == name],
                 oldest,
                 at,
+                drifts=drifts[name],
             )
             for name in names
         ),
@@ -163,6 +168,8 @@ def _feed(
     classes: Sequence[OpenCount],
     oldest: OldestQueued,
     at: datetime,
+    *,
+    drifts: int,
 ) -> FeedStatus:
     def total(what: str) -> int:
         return sum(getattr(count, what) for count in counts)
@@ -198,6 +205,7 @@ def _feed(
             )
             for c in classes
         ),
+        drift=drifts,
     )
 
 
