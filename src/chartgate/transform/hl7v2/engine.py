@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+import orjson
+
 from chartgate.formats import r4
 from chartgate.formats.hl7v2 import NULL, Composite, Message, Segment, Separators
 from chartgate.model.resource import Resource
@@ -30,6 +32,7 @@ class Draft:
     puts: dict[Path, Any] = field(default_factory=dict)
     lists: dict[tuple[Path, str], list[Any]] = field(default_factory=dict)  # by list and id prefix
     keyed: dict[Path, dict[str, dict[str, Any] | None]] = field(default_factory=dict)  # by item id
+    contents: dict[tuple[Path, str], tuple[int, set[bytes]]] = field(default_factory=dict)
     cleared: set[tuple[Path, str]] = field(default_factory=set)  # "": not a list
     defaults: dict[str, Any] = field(default_factory=dict)  # where nobody says otherwise
     trace: list[Trace] = field(default_factory=list)  # which row took what from where
@@ -61,11 +64,23 @@ class Draft:
     def add_at(self, path: Path, prefix: str, item: Any) -> None:
         """As `add`, of an item that is there and a path that is taken apart."""
         items = self.lists.setdefault((path, prefix), [])
-        if not isinstance(item, dict):
-            if item not in items:
-                items.append(item)
-        elif not items or not any({**held, "id": ""} == {**item, "id": ""} for held in items):
-            items.append({"id": f"{prefix}.{len(items) + 1}", **item})
+        if items and self._is_said(path, prefix, items, item):
+            return
+        if isinstance(item, dict):
+            item = {"id": f"{prefix}.{len(items) + 1}", **item}
+        items.append(item)
+
+    def _is_said(self, path: Path, prefix: str, items: list[Any], item: Any) -> bool:
+        """Whether an item of equal content is there. Contents are looked up, not compared in
+        turn: a field may repeat a hundred thousand times."""
+        count, known = self.contents.get((path, prefix), (0, set()))
+        if count != len(items):
+            known = {_content(held) for held in items}
+        content = _content(item)
+        found = content in known
+        known.add(content)
+        self.contents[(path, prefix)] = (len(items) + (not found), known)
+        return found
 
     def remove_keyed(self, path: str, key: str) -> None:
         """Takes away the item with this key, and no other."""
@@ -123,6 +138,12 @@ def apply(
                 break
         if said:
             draft.trace.append((segment, row))
+
+
+def _content(item: Any) -> bytes:
+    """An item without its id, as bytes that are equal where it is."""
+    said = {**item, "id": ""} if isinstance(item, dict) else item
+    return orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
 
 
 def _values(
