@@ -170,7 +170,8 @@ def _parts(work: Work, name: str) -> Iterator[Work]:
     """The message once for each segment of that name, with what follows it up to the next."""
     segments = work.message.segments()
     starts = [n for n, segment in enumerate(segments) if segment.name == name]
-    for start, end in zip(starts, [*starts[1:], len(segments)], strict=True):
+    for nth, start in enumerate(starts, 1):
+        end = starts[nth] if nth < len(starts) else len(segments)
         message = work.message.part(segments[start:end])
         yield replace(work, message=message, patient=None, encounter=None)
 
