@@ -137,13 +137,16 @@ class Bench:
     async def _send(self, connections: int, count: int) -> dict[str, Any]:
         self.runs += 1
         plan = Plan(port=self.port, connections=connections, count=count, prefix=f"R{self.runs}-")
+        return await self._sent(plan)
+
+    async def _sent(self, plan: Plan) -> dict[str, Any]:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "benchmarks.mllp_load",
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
         out, _ = await process.communicate(json.dumps(asdict(plan)).encode())
         result: dict[str, Any] = json.loads(out)
-        assert result["codes"] == {"AA": count}, result["codes"]
+        assert result["codes"] == {"AA": plan.count}, result["codes"]
         return result
 
     async def _floor(self, database: Database, connections: int, count: int) -> dict[str, Any]:

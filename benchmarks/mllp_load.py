@@ -32,15 +32,17 @@ class Plan:
     kind: str = "mix"  # "mix": ADT, SIU and ORU of the sample hospital; "adt": of `patients`
     patients: int = 1000
     window: int = 1
+    rate: float = 0.0  # messages a second in all; 0: as fast as it goes
 
 
 def main() -> None:
     """Reads the plan, sends, reports."""
     plan = Plan(**json.loads(sys.stdin.read()))
-    messages = list(prepared(plan))
-    report = uvloop.run(send_all(messages, "127.0.0.1", plan.port, plan.connections, plan.window))
-    mean_bytes = sum(map(len, messages)) / len(messages)
-    json.dump({**report.shown(), "mean_bytes": round(mean_bytes)}, sys.stdout)
+    messages = prepared(plan) if plan.rate else list(prepared(plan))
+    report = uvloop.run(
+        send_all(messages, "127.0.0.1", plan.port, plan.connections, plan.window, rate=plan.rate)
+    )
+    json.dump(report.shown(), sys.stdout)
 
 
 def prepared(plan: Plan) -> Iterator[bytes]:

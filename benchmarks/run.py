@@ -12,7 +12,14 @@ import sys
 import time
 from pathlib import Path
 
-BENCHMARKS = ("bench_codec", "bench_reads", "bench_intake", "bench_commits", "bench_ledger")
+BENCHMARKS = (
+    "bench_codec",
+    "bench_reads",
+    "bench_intake",
+    "bench_record",
+    "bench_commits",
+    "bench_ledger",
+)
 RESULTS = Path(__file__).parent / "results"
 
 
