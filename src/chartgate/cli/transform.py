@@ -3,9 +3,10 @@
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import orjson
@@ -15,9 +16,10 @@ from chartgate.config import Config, ConnectionConfig, load_config
 from chartgate.errors import ConfigError, Invalid
 from chartgate.flows.feeds import settings_of
 from chartgate.flows.folding import Filtered, Held, Reading, Refusal, fold, read
-from chartgate.formats.hl7v2 import read_header
-from chartgate.formats.hl7v2_batch import split_messages
-from chartgate.model.message import Queued
+from chartgate.formats.hl7v2 import MalformedMessage, parse
+from chartgate.formats.hl7v2_batch import is_batch, split_batch, split_messages
+from chartgate.model.message import Arrival, Queued, Received, Rejected
+from chartgate.transform.hl7v2.admission import Refused, admit
 from chartgate.transform.hl7v2.bundle import message_bundle
 from chartgate.transform.hl7v2.explain import Explanation, explain
 from chartgate.transform.hl7v2.settings import FeedSettings
@@ -25,6 +27,8 @@ from chartgate.transform.hl7v2.settings import FeedSettings
 FILE_BYTES_MAX = 256 * 1024 * 1024
 FEED = "hl7v2_mllp"
 FAILED = 1
+COLUMNS = 100
+ELEMENT_COLUMNS = 52
 NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)  # a transformation does not look at it
 
 
@@ -41,7 +45,9 @@ def add_parser(commands: Any) -> None:
         epilog="example: chartgate transform adt.hl7 --site north-clinic --explain",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("file", type=Path, help="one message, several, or an FHS/BHS batch; -: stdin")
+    parser.add_argument(
+        "file", type=Path, help="one message, several, or an FHS/BHS batch; -: stdin"
+    )
     parser.add_argument("--site", required=True, help="whose tables; a site of the config")
     parser.add_argument("--connection", help="which feed of the site, if it has more than one")
     parser.add_argument("--explain", action="store_true", help="say which row made which element")
@@ -54,13 +60,11 @@ def run_transform(arguments: argparse.Namespace) -> int:
     config = load_config(arguments.config)
     connection = feed_of(config, arguments.site, arguments.connection)
     settings = settings_of(connection, folder=config.folder)
-    messages = split_messages(_content(arguments.file))
-    if not messages:
-        raise Invalid(f"{arguments.file} holds no message: none of its lines begins with MSH")
+    messages = _messages(arguments.file, _content(arguments.file))
     failed = False
     for number, raw in enumerate(messages, 1):
         result, lines = _result(raw, settings, number=number, explained=arguments.explain)
-        failed |= result["outcome"] == "quarantined"
+        failed |= result["outcome"] in ("refused", "quarantined")
         if arguments.json:
             sys.stdout.write(orjson.dumps(result).decode() + "\n")
         else:
@@ -83,6 +87,24 @@ def feed_of(config: Config, site: str, name: str | None) -> ConnectionConfig:
     raise ConfigError(f"the site has more than one feed; add --connection, one of: {there}")
 
 
+def _messages(path: Path, content: bytes) -> Sequence[bytes]:
+    """Those of a file, or of a batch. Raises Invalid that says what the file is instead."""
+    named = "what was piped in" if str(path) == "-" else str(path)
+    if not content.strip():
+        raise Invalid(f"{named} is empty")
+    try:
+        if not is_batch(content):
+            return split_messages(content)
+        batch = split_batch(content)
+    except MalformedMessage as error:
+        raise Invalid(f"{named} does not begin with MSH, FHS or BHS: {error}") from None
+    if batch.refusal:
+        raise Invalid(f"{named} is a batch that would be refused: {batch.refusal}")
+    if not batch.messages:
+        raise Invalid(f"{named} is a batch without messages")
+    return batch.messages
+
+
 def _content(path: Path) -> bytes:
     try:
         if str(path) == "-":
@@ -100,12 +122,15 @@ def _content(path: Path) -> bytes:
 def _result(
     raw: bytes, settings: FeedSettings, *, number: int, explained: bool
 ) -> tuple[dict[str, Any], Sequence[str]]:
-    header = read_header(raw)
-    kind = header.field(9).split(header.separators.component.encode()) if header else []
+    received = Received(connection=settings.connection, raw=raw)
+    admitted = admit(received, replace(settings, sequence=False), NO_TIME)
+    if isinstance(admitted, Refused):
+        return _refused({"message": number}, admitted.rejected, "refused")
+    assert isinstance(admitted, Arrival), "only a numbered feed has marks"
     queued = Queued(
         id=number,
         connection=settings.connection,
-        message_type="^".join(part.decode("latin-1") for part in kind[:2] if part),
+        message_type=admitted.message_type,
         raw=raw,
         received_at=NO_TIME,
     )
@@ -116,13 +141,12 @@ def _result(
         refused = folded if isinstance(folded, Refusal) else None
     result: dict[str, Any] = {"message": number, "type": queued.message_type}
     if refused is not None:
-        result |= {"outcome": "quarantined", **asdict(refused)}
-        return result, [f"message {number} would be quarantined: {_said(refused)}"]
+        return _refused(result, refused, "quarantined")
     if isinstance(reading, Filtered):
         result |= {"outcome": "filtered", "reason": reading.reason}
         return result, [f"message {number} would be filtered: {reading.reason}"]
     assert isinstance(reading, Reading), "there is no other outcome"
-    bundle = message_bundle(reading.message, settings)
+    bundle = message_bundle(parse(raw, charset_default=settings.charset), settings)
     result |= {"outcome": "delivered", "flags": list(reading.flags), "bundle": bundle}
     if not explained:
         return result, [orjson.dumps(bundle, option=orjson.OPT_INDENT_2).decode()]
@@ -131,19 +155,48 @@ def _result(
     return result, list(_explained(queued, reading, found))
 
 
-def _said(refused: Refusal) -> str:
-    where = f" at {refused.position}" if refused.position else ""
+def _refused(
+    result: dict[str, Any], why: Refusal | Rejected, outcome: str
+) -> tuple[dict[str, Any], Sequence[str]]:
+    found = {"reason_class": why.reason_class, "reason": why.reason, "position": why.position}
+    line = f"message {result['message']} would be {outcome}: {_said(why)}"
+    return {**result, "outcome": outcome, **found}, [line]
+
+
+def _said(refused: Refusal | Rejected) -> str:
+    """The reason, with its position where the sentence does not name it."""
+    named = not refused.position or refused.position in refused.reason
+    where = "" if named else f" at {refused.position}"
     return f"{refused.reason}{where} ({refused.reason_class})"
 
 
 def _explained(queued: Queued, reading: Reading, found: Explanation) -> Iterator[str]:
-    yield f"message {queued.id}, {queued.message_type}:"
+    flags = f", flagged {' and '.join(reading.flags)}" if reading.flags else ""
+    count = len(reading.said.drafts)
+    resources = "1 resource" if count == 1 else f"{count} resources"
+    yield f"message {queued.id}, {queued.message_type}: {resources}{flags}"
     for draft in reading.said.drafts:
-        yield f"  {draft.reference}"
+        yield f"\n  {draft.reference}"
         for made in found.made:
             if made.reference == draft.reference:
-                yield f"    {made.element:<44} {made.position:<12} by {made.table} {made.row}"
-    if found.left:
-        yield "  left unmapped"
+                element = f"{made.element} removed" if made.removed else made.element
+                table = f"[{made.table.replace('.', ' ')}]" if made.table else "in code"
+                yield f"    {element:<{ELEMENT_COLUMNS}} {made.position:<14} {table}"
+    for title, deliberate in (
+        ("left out on purpose", True),
+        ("left, since nothing takes it", False),
+    ):
+        reasons: dict[str, list[str]] = {}
         for left in found.left:
-            yield f"    {left.position:<44} {left.reason}"
+            if left.deliberate is deliberate:
+                reasons.setdefault(left.reason, []).append(left.position)
+        if reasons:
+            yield f"\n  {title}"
+        for reason, positions in reasons.items():
+            yield from wrap(
+                f"{', '.join(positions)}: {reason}",
+                COLUMNS,
+                initial_indent=" " * 4,
+                subsequent_indent=" " * 6,
+                break_on_hyphens=False,
+            )
