@@ -40,6 +40,7 @@ bench: .venv/dev ## measure; writes benchmarks/results/*.json
 
 chaos: .venv/dev ## kill -9 of every process at random, and count what was lost
 	$(BIN)/python -m benchmarks.chaos
+	$(BIN)/python -m benchmarks.feed_chaos --messages 30000
 
 proof: .venv/dev ## strace: the WAL sync comes before the answer; needs strace
 	$(BIN)/python -m benchmarks.sync_order

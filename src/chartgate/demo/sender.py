@@ -170,6 +170,7 @@ class Line(asyncio.Protocol):
         self.exhausted = False
         self.closed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._answers = 0
+        self._refused = False  # what comes behind an answer AR is not listened to
         self._buffer = b""
         self._transport: asyncio.Transport | None = None
         self._watch: asyncio.TimerHandle | None = None
@@ -189,7 +190,8 @@ class Line(asyncio.Protocol):
         frames = (self._buffer + data).split(END)
         self._buffer = frames.pop()
         for frame in frames:
-            self._answered(frame)
+            if not self._refused:
+                self._answered(frame)
         self._pump()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -203,7 +205,7 @@ class Line(asyncio.Protocol):
         """Sends as long as the window has room; hangs up when all is said and answered."""
         assert self._transport is not None
         sending = self.sending
-        if sending.pause_s and not self._is_time():
+        if self._refused or (sending.pause_s and not self._is_time()):
             return
         written = []
         while len(self.under_way) < sending.window:
@@ -253,7 +255,8 @@ class Line(asyncio.Protocol):
         report = self.sending.report
         if code == REFUSED and self.sending.insist:
             report.refused += 1
-            self.again.append(message)
+            self._refused = True
+            self.under_way.appendleft((message, sent_at))  # first again: messages keep their order
             assert self._transport is not None
             self._transport.abort()
             return
