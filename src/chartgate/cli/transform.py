@@ -22,13 +22,14 @@ from chartgate.model.message import Arrival, Queued, Received, Rejected
 from chartgate.transform.hl7v2.admission import Refused, admit
 from chartgate.transform.hl7v2.bundle import message_bundle
 from chartgate.transform.hl7v2.explain import Explanation, explain
+from chartgate.transform.hl7v2.messages import Transformed, transform_with_provenance
 from chartgate.transform.hl7v2.settings import FeedSettings
 
 FILE_BYTES_MAX = 256 * 1024 * 1024
 FEED = "hl7v2_mllp"
 FAILED = 1
 COLUMNS = 100
-ELEMENT_COLUMNS = 52
+ELEMENT_COLUMNS = 46
 NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)  # a transformation does not look at it
 
 
@@ -146,13 +147,16 @@ def _result(
         result |= {"outcome": "filtered", "reason": reading.reason}
         return result, [f"message {number} would be filtered: {reading.reason}"]
     assert isinstance(reading, Reading), "there is no other outcome"
+    # Overrides change the fields of a message, so each transformation gets one of its own.
     bundle = message_bundle(parse(raw, charset_default=settings.charset), settings)
     result |= {"outcome": "delivered", "flags": list(reading.flags), "bundle": bundle}
     if not explained:
         return result, [orjson.dumps(bundle, option=orjson.OPT_INDENT_2).decode()]
-    found = explain(reading.message, reading.said, settings)
+    message = parse(raw, charset_default=settings.charset)
+    said = transform_with_provenance(message, settings)
+    found = explain(message, said, settings)
     result["explanation"] = asdict(found)
-    return result, list(_explained(queued, reading, found))
+    return result, list(_explained(queued, reading.flags, said, found))
 
 
 def _refused(
@@ -170,12 +174,14 @@ def _said(refused: Refusal | Rejected) -> str:
     return f"{refused.reason}{where} ({refused.reason_class})"
 
 
-def _explained(queued: Queued, reading: Reading, found: Explanation) -> Iterator[str]:
-    flags = f", flagged {' and '.join(reading.flags)}" if reading.flags else ""
-    count = len(reading.said.drafts)
+def _explained(
+    queued: Queued, flags: Sequence[str], said: Transformed, found: Explanation
+) -> Iterator[str]:
+    flagged = f", flagged {' and '.join(flags)}" if flags else ""
+    count = len(said.drafts)
     resources = "1 resource" if count == 1 else f"{count} resources"
-    yield f"message {queued.id}, {queued.message_type}: {resources}{flags}"
-    for draft in reading.said.drafts:
+    yield f"message {queued.id}, {queued.message_type}: {resources}{flagged}"
+    for draft in said.drafts:
         yield f"\n  {draft.reference}"
         for made in found.made:
             if made.reference == draft.reference:

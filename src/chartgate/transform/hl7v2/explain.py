@@ -11,7 +11,8 @@ from chartgate.transform.hl7v2.rows import Row
 from chartgate.transform.hl7v2.settings import FeedSettings
 
 HEADER = "MSH"
-HEADER_READ = frozenset({1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 15, 16, 18})  # transport, Provenance
+HEADER_READ = frozenset({1, 2, 7, 9, 10, 12, 15, 16, 18})  # by the codec and by intake
+HEADER_TABLE = "MSH.MessageHeader"  # which stands in no record, only in a message as a Bundle
 EVENT_READ = frozenset({1, 2})  # the trigger again, and when it happened
 SAY_NO_ROW = "no row of the tables takes it"
 SAY_NOT_APPLIED = "a row takes it, but not with this value or in this message"
@@ -131,12 +132,14 @@ def _left(
     known = {row.source for table in settings.tables.tables.values() for row in table.rows}
     fields = {(source.segment, source.field) for source in known}
     coded, unmapped = _remarks(settings)
+    in_header = settings.tables.table(HEADER_TABLE).rows
+    header = {f"{row.source.segment}-{row.source.field}" for row in in_header}
     for segment in message.segments():
         for number, raw in enumerate(segment.fields[1:], 1):
             name = f"{segment.name}-{number}"
             if not raw or (segment.position, number) in taken or _is_read(segment.name, number):
                 continue
-            if name in coded:
+            if name in coded or name in header:
                 continue
             reason = unmapped.get(name, "")
             if not reason and number == SET_ID and _is_numbered(segment.name):
