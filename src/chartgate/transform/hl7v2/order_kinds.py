@@ -254,7 +254,7 @@ ORDER_KINDS: dict[str, Kind] = {
     "Extension-subid": extension_of_subid,
     "HumanName-person": person_name,
     "Identifier-group": group_identifier,
-    "Identifier-licence-number": licence_number,
+    "Identifier-PLN": licence_number,
     "Identifier-part": part_identifier,
     "Identifier-person": person_identifier,
     "Location-address": location_of_address,

@@ -84,18 +84,6 @@ def typed_identifier(code: str) -> Kind:
     return kind
 
 
-def location_number(cx: Composite, context: Context, codes: Codes) -> dict[str, Any] | None:
-    """PLN as Identifier: number and type."""
-    value = valued(cx)
-    if value is None:
-        return None
-    found: dict[str, Any] = {"value": value}
-    kind = code_of(cx, 2)
-    if kind:
-        found["type"] = {"coding": [{"code": kind}]}
-    return found
-
-
 def known_code(cx: Composite, context: Context, codes: Codes) -> str | None:
     """A code by its row's map; None for one that is not in it, where FHIR needs none."""
     found = translation(code_of(cx), codes)
@@ -197,7 +185,6 @@ PARTY_KINDS: Mapping[str, Kind] = {
     "string-CWE": coded_text,
     "Identifier-CWE": coded_identifier,
     "Identifier-SN": typed_identifier("SN"),
-    "Identifier-PLN": location_number,
     "code-known": known_code,
     "CodeableConcept-text": text_concept,
     "Extension-alternate": nested_extension(ALTERNATE),
