@@ -7,16 +7,17 @@ from chartgate.cli import (
     feed_origin,
     feed_quarantine,
     feed_replay,
+    feed_sequence,
     feed_status,
     feed_tail,
 )
 
 
 def add_parser(commands: Any) -> None:
-    """feed status, tail, quarantine, replay, drift"""
+    """feed status, tail, quarantine, replay, drift, origin, sequence, rebuild"""
     parser = commands.add_parser(
         "feed",
-        help="operate the feeds: status, tail, quarantine, replay, drift",
+        help="operate the feeds: status, tail, quarantine, replay, drift, rebuild",
         description="Every message that came in is delivered, queued, quarantined or filtered with "
         "a reason. These commands say how many are where, show what could not be processed, and "
         "process it again once its cause is gone.",
@@ -28,3 +29,4 @@ def add_parser(commands: Any) -> None:
     feed_replay.add_parser(verbs)
     feed_drift.add_parser(verbs)
     feed_origin.add_parser(verbs)
+    feed_sequence.add_parser(verbs)
