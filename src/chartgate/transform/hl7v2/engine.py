@@ -134,7 +134,7 @@ def apply(
         for nth, value in values:
             _place(row, nth, value, draft, named)
             said = True
-            if not row.listed:
+            if row.once or not row.listed:
                 break
         if said:
             draft.trace.append((segment, row))

@@ -33,10 +33,7 @@ def make_relative(work: Work, nk1: Segment) -> None:
     said = [nk1.value(n) for n in (2, 13, 30)]
     if not any(said):
         return
-    held = len(_items(patient, "contact", "NK1-2"))
     work.apply("NK1.Patient", nk1, patient)
-    # A second name of the same person is no second person.
-    del _items(patient, "contact", "NK1-2")[held + 1 :]
     if not said[0] or nk1.value(3) in ORGANISATIONS:
         return
     found = first_identity(nk1, 33, 12)
@@ -72,7 +69,6 @@ def make_role_of_visit(work: Work, rol: Segment) -> None:
         return
     held = len(_items(encounter, "participant", "ROL-3"))
     work.apply("ROL.Encounter-PractitionerRole", rol, encounter)
-    del _items(encounter, "participant", "ROL-3")[held + 1 :]
     role = _taken_role(encounter, "ROL-1")
     if role is not None:
         participant = _items(encounter, "participant", "ROL-3")[held]

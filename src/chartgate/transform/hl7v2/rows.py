@@ -15,7 +15,8 @@ item; rows with one name in it, "[now]", fill one item together. "-": deliberate
 and why. "@": taken in code, and where: `OBX-2 | @ | results.py: which element OBX-5 fills`.
 Kind: a key of kinds.KINDS, or a constant, = JSON. Options, parted by ";": `map NAME` (a code
 map), `else CODE` (for a code that it does not hold), `with JSON or let` (what stands beside the
-value in the item), `if CONDITION`.
+value in the item), `if CONDITION`, `once` (of several repetitions the first, where each would make
+an item of its own).
 A condition is "PID-29 empty", "PID-29 valued", "PV1-2 is P, I", "PV1-2 not P", joined by `and`.
 """
 
@@ -83,6 +84,7 @@ class Row:
     codes: Mapping[str, Any] = field(default_factory=dict)
     beside: Mapping[str, Any] = field(default_factory=dict)
     holds: Holds | None = None
+    once: bool = False  # only the first repetition is taken
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,8 +233,10 @@ def _options(
             options["beside"] = {**options.get("beside", {}), **value}
         elif word == "if":
             options["holds"] = parse_condition(rest)
+        elif part == "once":
+            options["once"] = True
         else:
-            raise ValueError(f"{word!r} is no option; known are map, else, with, if")
+            raise ValueError(f"{word!r} is no option; known are map, else, with, if, once")
     return options
 
 
