@@ -19,9 +19,6 @@ UNKNOWN = {"count": "@count@", "digests": "@digests@", "first": "@first@", "last
 NO_TIME = datetime.max.replace(tzinfo=UTC)  # stands for `recorded`, which differs each time
 NO_TIME_TEXT = NO_TIME.isoformat(timespec="microseconds").encode()
 LOOKAHEAD = 8  # times the batch: how far to look for lanes that no other worker holds
-LANES_ENOUGH = 2  # in what was looked at; with fewer, it is looked further
-WINDOW_MAX = 60_000  # messages: further than that one patient's crowd is not looked past
-ROUNDS_MAX = 3  # tries for other lanes than those that other workers hold
 LANE_SHARE = 10  # messages of one lane in a batch: a patient with thousands delays nobody else
 
 
@@ -57,47 +54,37 @@ class InboxStore:
         return tuple(stored[key_of(a)] for a in arrivals)
 
     async def claim(self, transaction: Connection, *, count_max: int) -> tuple[Queued, ...]:
-        """The oldest messages whose lanes nobody else holds, in order; their lanes are then held
-        until the transaction ends.
+        """The oldest messages whose lanes nobody else holds, in order, of each lane a few; the
+        lanes are then held until the transaction ends.
 
         A message waits while an older one of either of its lanes does, so every patient's
-        messages are processed in the order of their ids, by however many workers. Of one lane at
-        most LANE_SHARE are taken at a time.
+        messages are processed in the order of their ids, by however many workers.
         """
-        window = count_max * LOOKAHEAD
-        waiting = await self._waiting(transaction, window)
-        held: set[int] = set()
-        refused: set[int] = set()
-        chosen: list[int] = []
-        for _ in range(ROUNDS_MAX):
-            chosen = _in_order(waiting, refused, count_max=count_max)
-            wanted = {lane for row in waiting if row["id"] in set(chosen) for lane in _lanes(row)}
-            if wanted <= held:
-                break
-            asked = sorted(wanted - held)
-            got = await transaction.fetch(QUERIES["lock_lanes"], self._database.tenant, asked)
-            held |= {row["lane"] for row in got}
-            refused |= set(asked) - held
-        if not held:
+        lanes, count = _lanes_wanted(await self._waiting(transaction, count_max), count_max)
+        if not lanes:
             return ()
+        rows = await transaction.fetch(QUERIES["lock_lanes"], self._database.tenant, lanes, count)
+        held = {row["lane"] for row in rows}
         # Looked at again, since the lanes' holder may just have finished some of these.
-        waiting = await self._waiting(transaction, window)
-        every = {lane for row in waiting for lane in _lanes(row)}
-        chosen = _in_order(waiting, every - held, count_max=count_max)
-        found = await transaction.fetch(QUERIES["select_messages"], self._database.tenant, chosen)
+        waiting = await self._waiting(transaction, count_max)
+        chosen = _in_order(waiting, held, count_max=count_max)
+        found = await transaction.fetch(
+            QUERIES["select_messages"], self._database.tenant, [row["id"] for row in chosen]
+        )
         return tuple(Queued(**row) for row in found)
 
-    async def _waiting(self, transaction: Connection, window: int) -> list[Row]:
-        """The head of the queue; more of it where few lanes fill what was looked at."""
-        while True:
-            rows: list[Row] = await transaction.fetch(
-                QUERIES["select_waiting"], self._database.tenant, window, LANE_SHARE
-            )
-            if len(rows) > LANE_SHARE * LANES_ENOUGH or window >= WINDOW_MAX:
-                return rows
-            if not rows or sum(row["nth"] == LANE_SHARE for row in rows) == 0:
-                return rows  # nothing was left out, so there is no more
-            window *= LOOKAHEAD
+    async def _waiting(self, transaction: Connection, count_max: int) -> list[Row]:
+        """The head of the queue. Where a few lanes fill it, what stands behind them comes too."""
+        tenant, window = self._database.tenant, count_max * LOOKAHEAD
+        waiting: list[Row] = await transaction.fetch(QUERIES["select_waiting"], tenant, window)
+        if len(waiting) == window:
+            counts = Counter(lane for row in waiting for lane in _lanes(row))
+            full = [lane for lane, count in counts.items() if count >= LANE_SHARE]
+            if sum(min(count, LANE_SHARE) for count in counts.values()) < count_max:
+                waiting += await transaction.fetch(
+                    QUERIES["select_behind"], tenant, waiting[-1]["id"], full, count_max
+                )
+        return waiting
 
     async def end(self, transaction: Connection, ended: Sequence[Processed]) -> None:
         """Moves queued messages to where they ended."""
@@ -183,7 +170,7 @@ def _lanes(row: Any) -> tuple[int, ...]:
     return (row["lane"],) if merged is None else (row["lane"], merged)
 
 
-def _lanes_wanted(waiting: Sequence[Any], count_max: int) -> tuple[list[int], int]:
+def _lanes_wanted(waiting: Sequence[Row], count_max: int) -> tuple[list[int], int]:
     """Lanes in the order in which they are to be tried, and how many of them make a batch: what
     other workers hold is stepped over, and what is not needed is left to them."""
     lanes = {lane: None for row in waiting for lane in _lanes(row)}
@@ -192,21 +179,19 @@ def _lanes_wanted(waiting: Sequence[Any], count_max: int) -> tuple[list[int], in
     return list(first | lanes), len(first)
 
 
-def _in_order(waiting: Sequence[Row], refused: set[int], *, count_max: int) -> list[int]:
-    """Ids that may be processed: of no lane that somebody else holds, with nothing older left out
-    in either of their lanes."""
-    chosen: list[int] = []
-    blocked = set(refused)
-    seen: Counter[int] = Counter()
+def _in_order(waiting: Sequence[Row], held: set[int], *, count_max: int) -> list[Row]:
+    """What may be processed: of lanes held, with nothing older left out in them."""
+    chosen: list[Row] = []
+    taken: Counter[int] = Counter()
+    blocked: set[int] = set()
     for row in waiting:
         lanes = _lanes(row)
-        # Of a lane with its full share there may be older ones that are not shown here.
-        hidden = row["nth"] > LANE_SHARE or any(seen[lane] >= LANE_SHARE for lane in lanes[1:])
-        seen[row["lane"]] += 1
-        if hidden or not blocked.isdisjoint(lanes):
+        free = held.issuperset(lanes) and blocked.isdisjoint(lanes)
+        if free and all(taken[lane] < LANE_SHARE for lane in lanes):
+            chosen.append(row)
+            taken.update(lanes)
+            if len(chosen) == count_max:
+                break
+        else:
             blocked.update(lanes)
-            continue
-        chosen.append(row["id"])
-        if len(chosen) == count_max:
-            break
     return chosen

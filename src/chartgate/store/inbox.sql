@@ -30,22 +30,27 @@ FROM inbox JOIN unnest($2::text[], $3::text[], $4::text[])
 WHERE tenant = $1;
 
 -- name: select_waiting
--- The oldest, and of one lane only the first few: whoever sends thousands about one patient delays
--- that patient. Merges are never left out, since they stand in two lanes.
-SELECT id, lane, merged_lane, nth FROM (
-  SELECT id, lane, merged_lane, row_number() OVER (PARTITION BY lane ORDER BY id) AS nth
-  FROM (SELECT id, lane, merged_lane FROM inbox
-        WHERE tenant = $1 AND status = 'queued' ORDER BY id LIMIT $2) AS oldest) AS numbered
-WHERE nth <= $3 OR merged_lane IS NOT NULL
-ORDER BY id;
+SELECT id, lane, merged_lane FROM inbox
+WHERE tenant = $1 AND status = 'queued'
+ORDER BY id LIMIT $2;
+
+-- name: select_behind
+-- Further back than the head of the queue, past the lanes that fill it. A merge is never passed
+-- over: it may stand before messages of a lane that is not full.
+SELECT id, lane, merged_lane FROM inbox
+WHERE tenant = $1 AND status = 'queued' AND id > $2
+  AND NOT (lane = ANY($3::int[]) AND merged_lane IS NULL)
+ORDER BY id LIMIT $4;
 
 -- name: lock_lanes
--- Held until the transaction ends. Tried, never waited for: two workers cannot deadlock.
+-- Held until the transaction ends. Tried in their order until there are $3, never waited for: two
+-- workers cannot deadlock.
 -- While a rebuilt record takes the running one's place, all batches wait.
 SELECT lane
 FROM (SELECT pg_advisory_xact_lock_shared(hashtext('chartgate.inbox.switch.' || $1))) AS running,
      unnest($2::int[]) AS lane
-WHERE pg_try_advisory_xact_lock(hashtext('chartgate.inbox.' || $1), lane);
+WHERE pg_try_advisory_xact_lock(hashtext('chartgate.inbox.' || $1), lane)
+LIMIT $3;
 
 -- name: select_messages
 SELECT id, connection, message_type, raw, received_at, application_ack FROM inbox
