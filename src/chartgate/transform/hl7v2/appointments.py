@@ -11,7 +11,7 @@ from typing import Any
 
 from chartgate.formats.hl7v2 import Composite, Segment
 from chartgate.formats.hl7v2_time import fhir_datetime
-from chartgate.transform.hl7v2.code_maps import code_map, target_of
+from chartgate.transform.hl7v2.code_maps import target_of
 from chartgate.transform.hl7v2.datatypes import Unmappable, instant, valued
 from chartgate.transform.hl7v2.engine import Draft, merged
 from chartgate.transform.hl7v2.identity import Identity, identity
@@ -80,7 +80,7 @@ def _put_status(work: Work, sch: Segment, appointment: Draft) -> None:
     trigger = work.message.message_type.partition("^")[2]
     ais = work.segment("AIS")
     sent = sch.value(FILLER_STATUS) or (ais.value(RESOURCES["AIS"][5]) if ais else None) or ""
-    said = target_of(code_map("FillerStatusCodes[Appointment]"), sent) if sent else None
+    said = target_of(work.codes("FillerStatusCodes[Appointment]"), sent) if sent else None
     decided = STATUS_BY_TRIGGER.get(trigger)
     if decided is not None:
         appointment.put("status", decided)
@@ -183,7 +183,7 @@ def _put_taking_part(
     elif not segment.value(begins):
         item.pop("period", None)
     sent = segment.value(status) or ""
-    said = target_of(code_map("FillerStatusCodes[Appointment]"), sent) if sent else None
+    said = target_of(work.codes("FillerStatusCodes[Appointment]"), sent) if sent else None
     if isinstance(said, str):
         item["status"] = PARTICIPATION.get(said, "accepted")
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 
 from chartgate.formats.hl7v2 import Segment
-from chartgate.transform.hl7v2.code_maps import code_map, target_of
+from chartgate.transform.hl7v2.code_maps import target_of
 from chartgate.transform.hl7v2.datatypes import NO_CODES, Unmappable
 from chartgate.transform.hl7v2.engine import Draft
 from chartgate.transform.hl7v2.groups import Around, Order, groups
@@ -96,7 +96,7 @@ def make_request(work: Work, order: Order, *, resulted: bool = False) -> Draft:
         code = request.puts.pop(("code",), None)
         if code is not None:
             request.defaults["code"] = code
-    field = _put_status(request, order.orc, resulted=resulted)
+    field = _put_status(work, request, order.orc, resulted=resulted)
     if field and order.orc is not None:
         work.took(request, order.orc, "ORC.ServiceRequest", status=f"ORC-{field}")
     share_places(request)
@@ -201,15 +201,15 @@ def _first(segment: Segment, field: int) -> Identity | None:
     return next((number for number in numbers if number), None)
 
 
-def _put_status(request: Draft, orc: Segment | None, *, resulted: bool) -> int:
+def _put_status(work: Work, request: Draft, orc: Segment | None, *, resulted: bool) -> int:
     """Gives the field that the status is from; 0: none, it is what is assumed."""
     request.defaults["status"] = "unknown" if resulted else "active"
     if orc is None:
         return 0
     control, sent = orc.value(1), orc.value(5)
-    controls = code_map("OrderControlCode[ServiceRequest.status]")
+    controls = work.codes("OrderControlCode[ServiceRequest.status]")
     by_control = (target_of(controls, control) or CONTROLS.get(control)) if control else None
-    by_status = target_of(code_map("OrderStatus"), sent) if sent else None
+    by_status = target_of(work.codes("OrderStatus"), sent) if sent else None
     if by_control == "revoked" and by_status != "entered-in-error":
         # A status that was sent along is what the order had before it was cancelled.
         request.put("status", by_control)

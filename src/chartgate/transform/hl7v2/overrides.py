@@ -25,6 +25,7 @@ A TOML file beside chartgate.toml, named by the option `overrides` of a feed:
     reason = "training patients"
 """
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -33,11 +34,13 @@ from functools import cache
 from typing import Any
 
 from chartgate.errors import ConfigError
+from chartgate.formats import r4
 from chartgate.formats.hl7v2 import Message, Segment, escape
-from chartgate.transform.hl7v2.code_maps import map_names
+from chartgate.transform.hl7v2.code_maps import code_map, map_names
 from chartgate.transform.hl7v2.rows import (
     Holds,
     Position,
+    Remark,
     Row,
     parse_condition,
     parse_position,
@@ -52,6 +55,15 @@ KEYS = {
     "filter": WHEN | {"reason"},
     "row": {"table", "row"},
 }
+SENDER = re.compile(r"[^|]*\|[^|]*")
+TRIGGER = re.compile(r"[A-Z]{3}\^[A-Z0-9]{3}")
+# Maps that makers look codes up in; the others are named by rows, or are those of data types.
+MAPS_IN_CODE = (
+    "FillerStatusCodes[Appointment]",
+    "OrderControlCode[ServiceRequest.status]",
+    "OrderStatus",
+    "PatientClass[EncounterStatus]",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +92,7 @@ class Overrides:
     defaults: tuple[tuple[When, Position, str], ...] = ()
     filters: tuple[tuple[When, str], ...] = ()
     added: tuple[str, ...] = ()  # tables that the makers do not know: of Z-segments
+    codes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # maps with local codes
     tables: TableSet = field(default_factory=shipped_tables)
 
     @property
@@ -102,11 +115,11 @@ def parse_overrides(text: str, *, where: str) -> Overrides:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{where} is no TOML: {error}") from None
-    _check_keys(content, {*KEYS, "codes"}, where)
     try:
-        codes = _codes(content.get("codes", {}))
-        rows = [_row(entry, codes) for entry in _entries(content, "row")]
+        _check_keys(content, {*KEYS, "codes"}, "the file")
         base = shipped_tables()
+        codes = _codes(content.get("codes", {}), base)
+        rows = [_row(entry, base, codes) for entry in _entries(content, "row")]
         local = _localised(base, codes)
         tables = extended(local, rows, source=text.encode())
         return Overrides(
@@ -120,6 +133,7 @@ def parse_overrides(text: str, *, where: str) -> Overrides:
             ),
             filters=tuple((_when(e), str(e["reason"])) for e in _entries(content, "filter")),
             added=tuple(dict.fromkeys(name for name, _ in rows if name not in base.tables)),
+            codes={name: {**code_map(name), **local} for name, local in codes.items()},
             tables=tables,
         )
     except KeyError as error:
@@ -158,7 +172,18 @@ def _move(message: Message, origin: Position, target: Position) -> None:
     for source, destination in zip(origins, targets, strict=False):
         text = _raw_at(source, origin, message)
         if text:
-            _write(destination, target, text, message)
+            _write(destination, target, _fitted(text, origin, target, message), message)
+
+
+def _fitted(text: str, origin: Position, target: Position, message: Message) -> str:
+    """What a field holds can become a component and the other way round: the delimiters inside
+    follow, so that a value never spills into its neighbours."""
+    marks = message.separators
+    if origin.component and not target.component:
+        return text.replace(marks.subcomponent, marks.component)
+    if target.component and not origin.component:
+        text = text.split(marks.repetition)[0].replace(marks.component, marks.subcomponent)
+    return text.split(marks.subcomponent)[0] if target.subcomponent else text
 
 
 def _raw_at(segment: Segment, position: Position, message: Message) -> str:
@@ -188,16 +213,22 @@ def _fill(segment: Segment, position: Position, value: str, message: Message) ->
         return
     repetitions = [
         text
-        if _component(text, position, marks.component)
+        if _is_valued(text, position, message)
         else _with_component(text, position, value, message)
         for text in held.split(marks.repetition)
     ]
     _put_field(segment, position.field, marks.repetition.join(repetitions))
 
 
-def _component(text: str, position: Position, mark: str) -> str:
-    parts = text.split(mark)
-    return parts[position.component - 1] if position.component <= len(parts) else ""
+def _is_valued(text: str, position: Position, message: Message) -> bool:
+    """Whether one repetition has the component, or sub-component, that a rule names."""
+    marks = message.separators
+    parts = text.split(marks.component)
+    found = parts[position.component - 1] if position.component <= len(parts) else ""
+    if position.subcomponent:
+        parts = found.split(marks.subcomponent)
+        found = parts[position.subcomponent - 1] if position.subcomponent <= len(parts) else ""
+    return bool(found)
 
 
 def _write(segment: Segment, position: Position, text: str, message: Message) -> None:
@@ -227,31 +258,65 @@ def _put_field(segment: Segment, number: int, text: str) -> None:
 
 
 def _when(entry: Mapping[str, Any]) -> When:
-    condition = entry.get("if", "")
-    return When(
-        sender=entry.get("sender", ""),
-        trigger=entry.get("trigger", ""),
-        holds=parse_condition(condition) if condition else None,
-    )
+    condition, sender = entry.get("if", ""), entry.get("sender", "")
+    trigger = entry.get("trigger", "")
+    if sender and not SENDER.fullmatch(sender):
+        raise ValueError(f"sender {sender!r} is not MSH-3|MSH-4, e.g. 'ADT1|NORTH'")
+    if trigger and not TRIGGER.fullmatch(trigger):
+        raise ValueError(f"trigger {trigger!r} is not of the form 'ADT^A08'")
+    holds = parse_condition(condition) if condition else None
+    return When(sender=sender, trigger=trigger, holds=holds)
 
 
-def _row(entry: Mapping[str, Any], codes: Mapping[str, Any]) -> tuple[str, Row]:
-    name = ".".join(str(entry["table"]).split())
+def _row(entry: Mapping[str, Any], base: TableSet, codes: Mapping[str, Any]) -> tuple[str, Row]:
+    name = ".".join(entry["table"].split())
     if name.count(".") != 1:
         raise ValueError(f"{entry['table']!r} names no table; e.g. 'ZPI Patient'")
-    row = parse_row(str(entry["row"]), table=name, lets={}, local_codes=codes)
-    if isinstance(row, Row):
-        return name, row
-    raise ValueError("a site's row needs a target; to leave messages out, use [[filter]]")
+    resource_type = name.partition(".")[2]
+    if name not in base.tables and not r4.is_resource_type(resource_type):
+        near = get_close_matches(name, base.tables, 1)
+        hint = f"; did you mean '{near[0].replace('.', ' ')}'?" if near else ""
+        raise ValueError(f"{resource_type!r} is no resource type of R4{hint}")
+    row = parse_row(entry["row"], table=name, lets={}, local_codes=codes)
+    if isinstance(row, Remark):
+        sentence = "a site's row needs a target; to leave messages out, use [[filter]]"
+        raise ValueError(sentence)  # noqa: TRY004
+    known = r4.elements(resource_type) if r4.is_resource_type(resource_type) else {}
+    element = row.path[0].removeprefix("_")
+    if known and element not in known:
+        near = get_close_matches(element, known, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ValueError(f"{resource_type} has no element {element}{hint}")
+    return name, row
 
 
-def _codes(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    for name in content:
-        if name not in map_names():
-            near = get_close_matches(name, map_names(), 1)
+def _codes(content: Any, base: TableSet) -> dict[str, dict[str, Any]]:
+    """Local codes by map. Only maps that a row or a maker names can have any: those that data
+    types go by mean the same everywhere."""
+    if not isinstance(content, dict):
+        raise ValueError("[codes] must be tables, e.g. [codes.AdministrativeSex]")  # noqa: TRY004
+    in_rows = {row.map for table in base.tables.values() for row in table.rows if row.map}
+    known = in_rows | set(MAPS_IN_CODE)
+    for name, codes in content.items():
+        if name not in known:
+            near = get_close_matches(name, known, 1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            raise ValueError(f"[codes.{name}]: there is no such code map{hint}")
-    return {name: dict(codes) for name, codes in content.items()}
+            fixed = name in map_names()
+            why = "the map of a data type, which no site changes" if fixed else "no code map"
+            raise ValueError(f"[codes.{name}]: {name} is {why}{hint}")
+        if not isinstance(codes, dict) or not all(map(_is_code, codes.values())):
+            raise ValueError(
+                f"[codes.{name}]: each line is a local code = a text, or a table of system, code "
+                "and display"
+            )
+    return content
+
+
+def _is_code(value: Any) -> bool:
+    if isinstance(value, dict):
+        keys = value.keys() <= {"system", "code", "display"} and "code" in value
+        return keys and all(isinstance(text, str) for text in value.values())
+    return isinstance(value, str)
 
 
 def _localised(base: TableSet, codes: Mapping[str, Mapping[str, Any]]) -> TableSet:
@@ -273,11 +338,13 @@ def _localised(base: TableSet, codes: Mapping[str, Mapping[str, Any]]) -> TableS
 
 def _entries(content: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     entries: list[dict[str, Any]] = content.get(name, [])
-    if not all(isinstance(entry, dict) for entry in entries) or isinstance(entries, dict):
-        message = f"[{name}] must be written [[{name}]]"
-        raise ConfigError(message)
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ValueError(f"[{name}] must be written [[{name}]]")
     for entry in entries:
         _check_keys(entry, KEYS[name], f"[[{name}]]")
+        for key, value in entry.items():
+            if not isinstance(value, str):
+                raise ValueError(f"[[{name}]] {key} must be a text in quotes")  # noqa: TRY004
     return entries
 
 
@@ -286,4 +353,4 @@ def _check_keys(content: Mapping[str, Any], known: set[str], where: str) -> None
         if key not in known:
             near = get_close_matches(key, known, 1)
             hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}"
-            raise ConfigError(f"{where} has the unknown key {key!r}; {hint}")
+            raise ValueError(f"{where} has the unknown key {key!r}; {hint}")

@@ -4,7 +4,7 @@ A cancel is a change of state: a cancelled admission stays, as cancelled; a canc
 opens the visit again.
 """
 
-from chartgate.transform.hl7v2.code_maps import TERMINOLOGY, code_map
+from chartgate.transform.hl7v2.code_maps import TERMINOLOGY
 from chartgate.transform.hl7v2.datatypes import Unmappable
 from chartgate.transform.hl7v2.engine import Draft
 from chartgate.transform.hl7v2.identity import Identity, identity
@@ -58,7 +58,7 @@ def _put_status(work: Work, encounter: Draft, patient_class: str) -> None:
     kind, _, trigger = work.message.message_type.partition("^")
     trigger = trigger if kind == "ADT" else ""
     said = STATUS_BY_TRIGGER.get(trigger)
-    by_class = code_map("PatientClass[EncounterStatus]").get(patient_class, "in-progress")
+    by_class = work.codes("PatientClass[EncounterStatus]").get(patient_class, "in-progress")
     if said is not None:
         encounter.put("status", said)
         if trigger == "A13":

@@ -1,10 +1,12 @@
 """One transformation under way: the message, its settings, and the drafts made so far."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from chartgate.formats.hl7v2 import Message, Segment
 from chartgate.transform.hl7v2 import engine
+from chartgate.transform.hl7v2.code_maps import code_map
 from chartgate.transform.hl7v2.datatypes import Context
 from chartgate.transform.hl7v2.engine import Draft
 from chartgate.transform.hl7v2.identity import Identity, resource_id
@@ -54,6 +56,10 @@ class Work:
         """As `apply`, for each of several segments."""
         for segment in segments:
             self.apply(table, segment, draft)
+
+    def codes(self, name: str) -> Mapping[str, Any]:
+        """A code map, with the site's own codes over the official ones."""
+        return self.settings.overrides.codes.get(name) or code_map(name)
 
     def segment(self, name: str) -> Segment | None:
         """The first segment of that name."""
