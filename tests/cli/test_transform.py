@@ -182,7 +182,8 @@ def test_moves_are_applied_once(at_site: Cli, folder: Path) -> None:
     references = {made["reference"] for made in done.json["explanation"]["made"]}
     entries = [entry["resource"] for entry in done.json["bundle"]["entry"]]
     assert "Patient/q7" in references
-    assert "q7" in {e["id"] for e in entries if e["resourceType"] == "Patient"}
+    [account] = [entry for entry in entries if entry["resourceType"] == "Account"]
+    assert account["identifier"][0]["value"] == "p1"
 
 
 @pytest.mark.parametrize(
