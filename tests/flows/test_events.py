@@ -4,12 +4,15 @@ import asyncio
 import json
 import random
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import orjson
 import pytest
 
+from chartgate.errors import Unavailable
 from chartgate.flows import events, intake
 from chartgate.formats.hl7v2 import parse
 from chartgate.gate import Gate
@@ -21,6 +24,7 @@ from chartgate.store.record import RecordStore
 from chartgate.testing.clock import FakeClock
 from chartgate.testing.messages import adt, header, merge, message, patient, siu
 from chartgate.transform.hl7v2 import messages as transforms
+from tests.flows.clinics import Killed
 from tests.flows.feeds import FEED, feed_gate
 
 CORPUS = Path(__file__).parents[3] / "shared" / "corpora" / "hl7v2"
@@ -38,8 +42,8 @@ async def accept(gate: Gate, *raws: bytes, flaw: str = "") -> list[str]:
     return [parse(answer).value("MSA", 1) or "" if answer else "" for answer in answers]
 
 
-async def process_all(gate: Gate) -> None:
-    while await events.process_next(gate):
+async def process_all(gate: Gate, worker: str = "worker") -> None:
+    while await events.process_next(gate, worker):
         pass
 
 
@@ -124,6 +128,111 @@ async def test_message_that_the_store_refuses_is_quarantined_alone(
     await process_all(gate)
     assert await InboxStore(gate.database).counts() == {"delivered": 2, "quarantined": 1}
     assert await RecordStore(gate.database).current(FEED, "Patient/bad") is None
+
+
+@dataclass
+class Deadly:
+    """Ends the worker that writes about one patient, as a kill does: nothing of it commits."""
+
+    patient: str
+    error: BaseException
+    deaths: int = 0
+
+    def arm(self, patch: pytest.MonkeyPatch) -> None:
+        keep = RecordStore.keep_in
+
+        async def deadly(store: Any, transaction: Any, connection: str, copies: Any) -> None:
+            if any(copy.reference == self.patient for copy in copies):
+                self.deaths += 1
+                raise self.error
+            await keep(store, transaction, connection, copies)
+
+        patch.setattr(RecordStore, "keep_in", deadly)
+
+
+async def ended(database: Database) -> list[tuple[str, str]]:
+    """Control id and status, in the order in which the messages ended."""
+    query = """SELECT control_id, status FROM inbox
+               WHERE tenant = $1 AND status <> 'queued' ORDER BY ended_at, id"""
+    return [tuple(row) for row in await database.fetch(query)]
+
+
+async def test_message_that_ends_its_workers_is_set_aside_and_all_others_arrive(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three workers end with it in hand; the fourth sets it aside. Nothing overtakes."""
+    killer = Deadly("Patient/bad", Killed())
+    killer.arm(monkeypatch)
+    raws = [adt("A08", f"{n}", mrn=mrn) for n, mrn in enumerate(("p1", "bad", "p1", "p2", "bad"))]
+    raws[4] = siu("S12", "4", mrn="p1")
+    await accept(gate, *raws)
+    for worker in ("w1", "w2", "w3"):
+        with pytest.raises(Killed):
+            await process_all(gate, worker)
+    assert killer.deaths == 3
+    assert await ended(gate.database) == [("0", "delivered")]  # what stood before it
+    await process_all(gate, "w4")
+    assert killer.deaths == 3
+    assert await ended(gate.database) == [
+        ("0", "delivered"), ("1", "quarantined"), ("2", "delivered"), ("3", "delivered"),
+        ("4", "delivered"),
+    ]  # fmt: skip
+    assert await quarantine(gate) == [("internal", "", 1)]
+    [row] = await gate.database.fetch("SELECT reason FROM quarantine WHERE tenant = $1")
+    assert row["reason"] == "3 workers ended while they had this message in hand"
+    counts = await actions(gate.database)
+    assert (counts["message.process"], counts["message.quarantine"]) == (4, 1)
+
+
+async def test_what_a_worker_that_ended_had_in_hand_is_taken_one_by_one(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only so can the next worker tell which of them it was; then batches are whole again."""
+    await accept(gate, *(adt("A08", f"{n}", mrn=f"p{n}") for n in range(4)))
+    with monkeypatch.context() as patch:
+        Deadly("Patient/p2", Killed()).arm(patch)
+        with pytest.raises(Killed):
+            await events.process_next(gate, "w1")
+    await accept(gate, *(adt("A08", f"{n}", mrn=f"p{n}") for n in range(4, 7)))
+    taken = []
+    while count := await events.process_next(gate, "w2"):
+        taken.append(count)
+    assert taken == [1, 1, 1, 1, 3]
+    assert await InboxStore(gate.database).counts() == {"delivered": 7}
+
+
+async def test_outage_of_the_store_does_not_count_against_the_message_in_hand(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker lives, so no message of its batch is a suspect, however often it happens."""
+    await accept(gate, *(adt("A08", f"{n}", mrn=f"p{n}") for n in range(3)))
+    with monkeypatch.context() as patch:
+        outage = Deadly("Patient/p1", asyncpg.ConnectionDoesNotExistError("gone"))
+        outage.arm(patch)
+        for _ in range(events.ENDED_WORKERS_MAX + 2):
+            with pytest.raises(Unavailable):
+                await events.process_next(gate, "w1")
+        assert outage.deaths == events.ENDED_WORKERS_MAX + 2
+    assert await events.process_next(gate, "w1") == 3
+    assert await InboxStore(gate.database).counts() == {"delivered": 3}
+
+
+async def test_notes_of_workers_that_ended_go_once_their_messages_are_done(gate: Gate) -> None:
+    await accept(gate, adt())
+    await events.process_next(gate, "w1")
+    await events.forget_workers(gate, "w2")
+    assert await gate.database.fetch("SELECT * FROM inbox_batch WHERE tenant = $1") == []
+
+
+async def test_patient_with_thousands_of_messages_does_not_hold_up_another(gate: Gate) -> None:
+    many = [adt("A08", f"many {n}", mrn="many") for n in range(1_000)]
+    for first in range(0, len(many), 500):
+        await accept(gate, *many[first : first + 500])
+    await accept(gate, adt("A08", "other", mrn="other"))
+    await events.process_next(gate)
+    done = await ended(gate.database)
+    assert ("other", "delivered") in done
+    assert [one for one, _ in done if one != "other"] == [f"many {n}" for n in range(len(done) - 1)]
 
 
 async def test_merge_waits_for_both_patients_and_they_for_it(gate: Gate) -> None:
