@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from chartgate.adapters.loader import load_feeds
-from chartgate.cli.session import gate_on, run_async, running_store_url
+from chartgate.cli.session import gate_on, running_store_url, serve_async
 from chartgate.cli.watching import watch_gate
 from chartgate.config import Config, load_config
 from chartgate.errors import ConfigError
@@ -32,7 +32,7 @@ def run_listen(arguments: argparse.Namespace) -> int:
     """Listens until SIGTERM or SIGINT."""
     config = load_config(arguments.config)
     start_logs("listener")
-    run_async(_listen(config, running_store_url(config)))
+    serve_async(_listen(config, running_store_url(config)))
     return 0
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import uvicorn
 
 from chartgate.cli.address import bind, cannot_listen
-from chartgate.cli.session import gate_on, run_async, running_store_url
+from chartgate.cli.session import gate_on, running_store_url, serve_async
 from chartgate.cli.watching import watch_gate
 from chartgate.config import Config, load_config
 from chartgate.observe.logs import start_logs
@@ -33,7 +33,7 @@ def run_serve(arguments: argparse.Namespace) -> int:
     """Serves until SIGTERM or SIGINT, then drains."""
     config = load_config(arguments.config)
     start_logs("gateway")
-    run_async(_serve(config, running_store_url(config), bind(config.web)))
+    serve_async(_serve(config, running_store_url(config), bind(config.web)))
     return 0
 
 

@@ -5,7 +5,7 @@ import signal
 from asyncio import Event
 from typing import Any
 
-from chartgate.cli.session import gate_on, run_async, running_store_url
+from chartgate.cli.session import gate_on, running_store_url, serve_async
 from chartgate.cli.watching import watch_gate
 from chartgate.cli.worker import run_loops
 from chartgate.config import Config, load_config
@@ -28,7 +28,7 @@ def run_work(arguments: argparse.Namespace) -> int:
     """Works until SIGTERM or SIGINT; what is under way is finished or left to be resumed."""
     config = load_config(arguments.config)
     start_logs("worker")
-    run_async(_work(config, running_store_url(config)))
+    serve_async(_work(config, running_store_url(config)))
     return 0
 
 

@@ -213,8 +213,11 @@ class Message:
     @property
     def message_type(self) -> str:
         """ "ADT^A01", as it was sent; for old senders it may be "ADT" alone."""
-        parts = self.header.raw(9).split(self.separators.component)
-        return "^".join(part for part in parts[:2] if part)
+        text = self.header.raw(9)
+        mark = self.separators.component
+        if mark == "^" and text.count("^") == 1 and text[0] != "^" and text[-1] != "^":
+            return text
+        return "^".join(part for part in text.split(mark)[:2] if part)
 
     def _split(self) -> dict[str, list[Segment]]:
         field = self.separators.field

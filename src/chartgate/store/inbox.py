@@ -18,7 +18,7 @@ QUERIES = load_queries("inbox.sql")
 UNKNOWN = {"count": "@count@", "digests": "@digests@", "first": "@first@", "last": "@last@"}
 NO_TIME = datetime.max.replace(tzinfo=UTC)  # stands for `recorded`, which differs each time
 NO_TIME_TEXT = NO_TIME.isoformat(timespec="microseconds").encode()
-LOOKAHEAD = 8  # times the batch: how far to look for lanes that no other worker holds
+LOOKAHEAD = 4  # times the batch: how far to look for lanes that no other worker holds
 LANE_SHARE = 10  # messages of one lane in a batch: a patient with thousands delays nobody else
 
 
