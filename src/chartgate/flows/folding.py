@@ -10,6 +10,7 @@ has said yet, changes nothing else, and is flagged.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import orjson
 import structlog
@@ -81,6 +82,7 @@ class Held:
     resources: dict[str, Resource] = field(default_factory=dict)  # by reference
     digests: dict[str, bytes] = field(default_factory=dict)  # of their canonical bytes
     stamps: dict[str, dict[str, float]] = field(default_factory=dict)  # MSH-7 by sender
+    as_of: dict[str, datetime] = field(default_factory=dict)  # when it was last said
 
 
 def read(
@@ -149,13 +151,16 @@ def fold(queued: Queued, reading: Reading, held: Held) -> Folded | Refusal:
         known = held.digests.get(reference) == found
         held.resources[reference], held.digests[reference] = resource, found
         _stamp(held, reference, said)
+        # A replayed message came before what is held: laid over it, it is still the newest.
+        as_of = max(queued.received_at, held.as_of.get(reference, queued.received_at))
+        held.as_of[reference] = as_of
         copies.append(
             Copy(
                 reference=reference,
                 version="",
                 digest=found,
                 body=body,
-                as_of=queued.received_at,
+                as_of=as_of,
                 stamps=stamps_text(held.stamps.get(reference)),
                 message=queued.id,
                 trace="" if known else f"{reading.revision} {rows_text(draft)}",
@@ -192,6 +197,7 @@ def held_of(copies: Iterable[Copy]) -> Held:
     for copy in copies:
         held.resources[copy.reference] = orjson.loads(copy.body)
         held.digests[copy.reference] = copy.digest
+        held.as_of[copy.reference] = copy.as_of
         if copy.stamps:
             held.stamps[copy.reference] = orjson.loads(copy.stamps)
     return held

@@ -4,44 +4,75 @@ VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT DO NOTHING RETURNING connection;
 
 -- name: select_rebuild
-SELECT connection, revision, overrides, cursor, folded, refused, examples, started_by, started_at
+SELECT connection, revision, overrides, cursor, folded, filtered, refused, examples, started_by,
+       started_at
 FROM rebuild WHERE tenant = $1 AND connection = $2;
 
 -- name: select_rebuilds
-SELECT connection, revision, overrides, cursor, folded, refused, examples, started_by, started_at
+SELECT connection, revision, overrides, cursor, folded, filtered, refused, examples, started_by,
+       started_at
 FROM rebuild WHERE tenant = $1 ORDER BY connection;
 
+-- name: lock_rebuild
+-- Two that continue one rebuild take turns.
+SELECT connection, revision, overrides, cursor, folded, filtered, refused, examples, started_by,
+       started_at
+FROM rebuild WHERE tenant = $1 AND connection = $2 FOR UPDATE;
+
 -- name: advance
-UPDATE rebuild SET cursor = $3, folded = folded + $4, refused = refused + $5,
-                   examples = (examples || $6::bigint[])[1:20]
-WHERE tenant = $1 AND connection = $2 AND cursor < $3;
+WITH taken AS (
+  INSERT INTO rebuild_message (tenant, connection, id)
+  SELECT $1, $2, unnest($3::bigint[])
+)
+UPDATE rebuild SET cursor = greatest(cursor, $4), folded = folded + $5, filtered = filtered + $6,
+                   refused = refused + cardinality($7::bigint[]),
+                   examples = (examples || $7::bigint[])[1:20]
+WHERE tenant = $1 AND connection = $2;
 
 -- name: delete_rebuild
 DELETE FROM rebuild WHERE tenant = $1 AND connection = $2;
 
 -- name: select_delivered
+-- Up to the first that still waits, so that a patient's messages never overtake one another.
 SELECT id, connection, message_type, raw, received_at, application_ack FROM inbox
 WHERE tenant = $1 AND id > $3 AND connection = $2 AND status = 'delivered'
+  AND ($5 OR id < ALL (SELECT w.id FROM inbox w
+                       WHERE w.tenant = $1 AND w.status = 'queued' AND w.id > $3
+                         AND w.connection = $2
+                       ORDER BY w.id LIMIT 1))
 ORDER BY id LIMIT $4;
 
+-- name: select_behind
+-- Delivered after the rebuild had come past them.
+SELECT i.id, i.connection, i.message_type, i.raw, i.received_at, i.application_ack FROM inbox i
+WHERE i.tenant = $1 AND i.id <= $3 AND i.connection = $2 AND i.status = 'delivered'
+  AND NOT EXISTS (SELECT FROM rebuild_message t
+                  WHERE t.tenant = $1 AND t.connection = $2 AND t.id = i.id)
+ORDER BY i.id LIMIT $4;
+
+-- name: select_messages
+SELECT id, connection, message_type, raw, received_at, application_ack FROM inbox
+WHERE tenant = $1 AND id = ANY($2::bigint[]) ORDER BY id;
+
 -- name: count_delivered
-SELECT count(*) FROM inbox
-WHERE tenant = $1 AND connection = $2 AND id > $3 AND status = 'delivered';
+SELECT count(*) FROM inbox WHERE tenant = $1 AND connection = $2 AND status = 'delivered';
 
 -- name: hold_processing
 -- Until the transaction ends no batch is under way, and none begins.
 SELECT pg_advisory_xact_lock(hashtext('chartgate.inbox.switch.' || $1));
 
 -- name: select_differences
--- Of what the two records hold: where one lacks it, or says otherwise.
+-- Where one of the two records lacks a resource, or says otherwise.
 SELECT coalesce(a.resource_type, b.resource_type) AS resource_type, coalesce(a.id, b.id) AS id,
-       a.digest AS before, b.digest AS after
-FROM (SELECT resource_type, id, digest FROM record WHERE tenant = $1 AND connection = $2) a
-FULL JOIN (SELECT resource_type, id, digest FROM record WHERE tenant = $1 AND connection = $3) b
+       va.body AS before, vb.body AS after
+FROM (SELECT * FROM record WHERE tenant = $1 AND connection = $2) a
+FULL JOIN (SELECT * FROM record WHERE tenant = $1 AND connection = $3) b
   USING (resource_type, id)
-WHERE a.digest IS DISTINCT FROM b.digest
-  AND (coalesce(a.resource_type, b.resource_type), coalesce(a.id, b.id)) > ($4, $5)
-ORDER BY 1, 2 LIMIT $6;
+LEFT JOIN record_version va ON va.tenant = $1 AND va.connection = $2
+  AND va.resource_type = a.resource_type AND va.id = a.id AND va.digest = a.digest
+LEFT JOIN record_version vb ON vb.tenant = $1 AND vb.connection = $3
+  AND vb.resource_type = b.resource_type AND vb.id = b.id AND vb.digest = b.digest
+WHERE a.digest IS DISTINCT FROM b.digest;
 
 -- name: copy_versions
 INSERT INTO record_version

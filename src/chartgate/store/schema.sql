@@ -217,14 +217,25 @@ CREATE TABLE rebuild (
   tenant text NOT NULL,
   connection text NOT NULL,
   revision text NOT NULL,  -- of the tables that it goes by
-  overrides text NOT NULL,  -- the site's file as it was; empty: the running one
-  cursor bigint NOT NULL DEFAULT 0,  -- the last message of the inbox that is in it
-  folded bigint NOT NULL DEFAULT 0,
-  refused bigint NOT NULL DEFAULT 0,
+  overrides text,  -- the site's file as it was; null: the running one
+  cursor bigint NOT NULL DEFAULT 0,  -- how far into the inbox it has come
+  folded bigint NOT NULL DEFAULT 0,  -- messages that are in it
+  filtered bigint NOT NULL DEFAULT 0,  -- that these tables leave out
+  refused bigint NOT NULL DEFAULT 0,  -- that these tables cannot take
   examples bigint[] NOT NULL DEFAULT '{}',  -- of those refused, the first
   started_by text NOT NULL,
   started_at timestamptz NOT NULL,
   PRIMARY KEY (tenant, connection)
+);
+
+-- Messages that a rebuild has looked at: one that was delivered behind its cursor, because it was
+-- replayed or became visible late, is found by not standing here.
+CREATE TABLE rebuild_message (
+  tenant text NOT NULL,
+  connection text NOT NULL,
+  id bigint NOT NULL,  -- of the inbox
+  PRIMARY KEY (tenant, connection, id),
+  FOREIGN KEY (tenant, connection) REFERENCES rebuild ON DELETE CASCADE
 );
 
 -- What each worker has in hand: a message that ends its worker is found by it.

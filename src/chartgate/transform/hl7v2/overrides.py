@@ -2,7 +2,7 @@
 
 A TOML file beside chartgate.toml, named by the option `overrides` of a feed:
 
-    [[move]]                       # a field that stands somewhere else
+    [[move]]                       # a field that stands in the wrong place; from MSH: a copy
     from = "ZPV-4"
     to = "PV1-10"
     if = "PV1-10 empty"            # optional, as are sender and trigger
@@ -123,10 +123,7 @@ def parse_overrides(text: str, *, where: str) -> Overrides:
         local = _localised(base, codes)
         tables = extended(local, rows, source=text.encode())
         return Overrides(
-            moves=tuple(
-                (_when(e), parse_position(e["from"]), parse_position(e["to"]))
-                for e in _entries(content, "move")
-            ),
+            moves=tuple(map(_moved, _entries(content, "move"))),
             defaults=tuple(
                 (_when(e), parse_position(e["field"]), str(e["value"]))
                 for e in _entries(content, "default")
@@ -172,6 +169,8 @@ def _move(message: Message, origin: Position, target: Position) -> None:
     for source, destination in zip(origins, targets, strict=False):
         text = _raw_at(source, origin, message)
         if text:
+            if origin.segment != "MSH":  # what is in the header names the message, too
+                _write(source, origin, "", message)
             _write(destination, target, _fitted(text, origin, target, message), message)
 
 
@@ -266,6 +265,16 @@ def _when(entry: Mapping[str, Any]) -> When:
         raise ValueError(f"trigger {trigger!r} is not of the form 'ADT^A08'")
     holds = parse_condition(condition) if condition else None
     return When(sender=sender, trigger=trigger, holds=holds)
+
+
+def _moved(entry: Mapping[str, Any]) -> tuple[When, Position, Position]:
+    origin, target = parse_position(entry["from"]), parse_position(entry["to"])
+    for position in (origin, target):
+        if not position.field:
+            raise ValueError(f"[[move]] moves fields, and {position} is a segment")
+    if origin == target:
+        raise ValueError(f"[[move]] moves {origin} to itself")
+    return _when(entry), origin, target
 
 
 def _row(entry: Mapping[str, Any], base: TableSet, codes: Mapping[str, Any]) -> tuple[str, Row]:
