@@ -49,32 +49,28 @@ MSH = "MSH"
 class Composite:
     """One repetition of one field."""
 
-    __slots__ = ("_parts", "_separators", "charset", "text")
+    __slots__ = ("charset", "parts", "separators", "text")
 
     def __init__(self, text: str, separators: Separators, charset: str) -> None:
         self.text = text
         self.charset = charset
-        self._separators = separators
-        self._parts: list[str] | None = None
+        self.separators = separators
+        self.parts = text.split(separators.component)  # the components as they were sent
 
     def part(self, component: int) -> str:
         """A component as it was sent, escapes and all; empty if it is not there."""
-        parts = self._parts
-        if parts is None:
-            parts = self._parts = self.text.split(self._separators.component)
+        parts = self.parts
         return parts[component - 1] if component <= len(parts) else ""
 
     def value(self, component: int = 1, subcomponent: int = 1) -> str | None:
         """What stands there with its escapes undone; None if it is empty or not there."""
-        parts = self._parts
-        if parts is None:
-            parts = self._parts = self.text.split(self._separators.component)
+        parts = self.parts
         if component > len(parts):
             return None
         text = parts[component - 1]
         if not text:
             return None
-        marks = self._separators
+        marks = self.separators
         if marks.subcomponent in text:
             inner = text.split(marks.subcomponent)
             if subcomponent > len(inner):
@@ -141,6 +137,11 @@ class Segment:
         if not raw:
             return None
         return Composite(raw, marks, self.charset).value(component, subcomponent)
+
+    def said(self, field: int, component: int = 1, subcomponent: int = 1) -> str | None:
+        """As `value`; None for the explicit null as well."""
+        found = self.value(field, component, subcomponent)
+        return None if found == NULL else found
 
 
 class Message:

@@ -130,10 +130,10 @@ def make_procedure(work: Work, pr1: Segment) -> Draft | None:
     _put_period(procedure, pr1)
     if pr1.value(20) == DELETED:
         procedure.put("status", ENTERED_IN_ERROR)
-    elif pr1.value(20):
-        procedure.put("status", "completed" if pr1.value(5) else "unknown")
+    elif pr1.said(20):
+        procedure.put("status", "completed" if pr1.said(5) else "unknown")
     else:
-        procedure.defaults["status"] = "completed" if pr1.value(5) else "unknown"
+        procedure.defaults["status"] = "completed" if pr1.said(5) else "unknown"
     return procedure
 
 

@@ -47,9 +47,18 @@ NO_CODES: Codes = {}
 
 def valued(cx: Composite, component: int = 1, subcomponent: int = 1) -> str | None:
     """A value that is there and not the explicit null, fit for a FHIR string."""
-    value = cx.value(component, subcomponent)
-    if value is None or value == NULL:
+    parts = cx.parts
+    if component > len(parts):
         return None
+    value = parts[component - 1]
+    if not value or value == NULL:
+        return None
+    marks = cx.separators
+    if subcomponent > 1 or marks.subcomponent in value or marks.escape in value:
+        found = cx.value(component, subcomponent)
+        if found is None or found == NULL:
+            return None
+        value = found
     if not value.isprintable():
         value = CONTROL.sub("", value)
     return value.strip() or None

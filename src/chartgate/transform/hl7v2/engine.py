@@ -6,7 +6,7 @@ carries the id of the field that it came from ("PID-13.1"), so that a later mess
 items of the fields that it values, and no others.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -21,6 +21,7 @@ from chartgate.transform.hl7v2.rows import Finder, Row, Table
 
 Path = tuple[str, ...]
 Trace = tuple[Segment, Row]
+Named = dict[tuple[Path, str, int], Any]  # items that several rows fill, by list, name, number
 
 
 @dataclass(kw_only=True, slots=True)
@@ -115,46 +116,55 @@ def apply(
     count = len(fields)
     marks = message.separators
     near = around or message
-    named: dict[tuple[Path, str, int], Any] = {}
+    named: Named = {}
     for row in table.rows:
         number = row.source.field
         if number >= count:
             continue
         raw = fields[number]
-        if not raw:
-            continue
-        if row.holds is not None and not row.holds(segment, near):
+        if not raw or (row.holds is not None and not row.holds(segment, near)):
             continue
         if raw == NULL:
             if not row.tail or not row.item:
                 draft.cleared.add((row.path, row.prefix if row.listed else ""))
             continue
-        values = _values(row, raw, segment, marks, context) if row.kind else ((1, row.constant),)
-        said = False
-        for nth, value in values:
+        if row.kind is None:
+            _place(row, 1, row.constant, draft, named)
+        elif marks.repetition not in raw:
+            value = _value(row, raw, segment, marks, context)
+            if value is None:
+                continue
+            _place(row, 1, value, draft, named)
+        elif not _place_all(row, raw, segment, marks, draft, context, named):
+            continue
+        draft.trace.append((segment, row))
+
+
+def _place_all(
+    row: Row,
+    raw: str,
+    segment: Segment,
+    marks: Separators,
+    draft: Draft,
+    context: Context,
+    named: Named,
+) -> bool:
+    """Places what the repetitions of a field say; whether any said something."""
+    said = False
+    for nth, text in enumerate(raw.split(marks.repetition), 1):
+        value = _value(row, text, segment, marks, context) if text else None
+        if value is not None:
             _place(row, nth, value, draft, named)
             said = True
             if row.once or not row.listed:
                 break
-        if said:
-            draft.trace.append((segment, row))
+    return said
 
 
 def _content(item: Any) -> bytes:
     """An item without its id, as bytes that are equal where it is."""
     said = {**item, "id": ""} if isinstance(item, dict) else item
     return orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
-
-
-def _values(
-    row: Row, raw: str, segment: Segment, marks: Separators, context: Context
-) -> Iterator[tuple[int, Any]]:
-    """What the repetitions of a field say, each with its number."""
-    repetitions = raw.split(marks.repetition) if marks.repetition in raw else (raw,)
-    for nth, text in enumerate(repetitions, 1):
-        value = _value(row, text, segment, marks, context) if text else None
-        if value is not None:
-            yield nth, value
 
 
 def merged(before: Resource | None, draft: Draft, *, late: bool = False) -> Resource:
@@ -197,7 +207,7 @@ def choice_rivals(resource_type: str, name: str) -> tuple[str, ...]:
 def _value(row: Row, text: str, segment: Segment, marks: Separators, context: Context) -> Any:
     composite = Composite(text, marks, segment.charset)
     source = row.source
-    if source.component:
+    if source.component:  # the field taken apart: a component reads as a field of its own
         part = composite.part(source.component)
         if not part:
             return None
@@ -213,9 +223,7 @@ def _value(row: Row, text: str, segment: Segment, marks: Separators, context: Co
         raise Unmappable(f"{source} {error}", position=str(source)) from None
 
 
-def _place(
-    row: Row, nth: int, value: Any, draft: Draft, named: dict[tuple[Path, str, int], Any]
-) -> None:
+def _place(row: Row, nth: int, value: Any, draft: Draft, named: Named) -> None:
     if not row.listed:
         draft.puts[row.path] = value
         return

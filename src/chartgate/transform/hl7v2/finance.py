@@ -40,7 +40,7 @@ def make_coverage(work: Work, in1: Segment) -> Draft | None:
 
 def make_case_manager(work: Work, in3: Segment) -> None:
     """IN3-21: a member of the care team."""
-    if in3.value(21):
+    if in3.said(21):
         work.apply("IN3.CareTeam", in3, care_team(work))
 
 
@@ -62,7 +62,7 @@ def make_account(work: Work, pid: Segment) -> Draft | None:
 def make_history(work: Work, pv1: Segment) -> Draft | None:
     """Basic of PV1-43: a place where the patient was for a time; None where it is empty."""
     encounter = work.encounter
-    if encounter is None or not pv1.value(43):
+    if encounter is None or not pv1.said(43):
         return None
     history = work.draft("Basic", Identity(f"{encounter.reference} history", "history"))
     history.put("code", HISTORY)

@@ -63,9 +63,7 @@ def merged_identity(segment: Segment | None) -> Identity | None:
     return first_identity(segment, 1, 4)
 
 
-def lanes_of(
-    message: Message, connection: str, *, changed: bool = False
-) -> tuple[int, int | None]:
+def lanes_of(message: Message, connection: str, *, changed: bool = False) -> tuple[int, int | None]:
     """The lane of the message, and that of the patient merged away by it, or of a second one.
 
     Messages that share a lane are processed in the order in which they came, so each patient's

@@ -30,14 +30,14 @@ def make_relative(work: Work, nk1: Segment) -> None:
     """A contact of the patient, and of a person the RelatedPerson."""
     patient = work.patient
     assert patient is not None, "the walk has one"
-    said = [nk1.value(n) for n in (2, 13, 30)]
+    said = [nk1.said(n) for n in (2, 13, 30)]
     if not any(said):
         return
     work.apply("NK1.Patient", nk1, patient)
     if not said[0] or nk1.value(3) in ORGANISATIONS:
         return
     found = first_identity(nk1, 33, 12)
-    name = f"{said[0]}^{nk1.value(2, 2) or ''}|{nk1.value(3) or ''}"
+    name = f"{said[0]}^{nk1.said(2, 2) or ''}|{nk1.said(3) or ''}"
     key = f"{patient.reference} {found.key if found else name}"
     relative = work.draft("RelatedPerson", Identity(key, "NK1"))
     relative.refer("patient", patient)
@@ -54,14 +54,14 @@ def make_role_of_patient(work: Work, rol: Segment) -> None:
     elif is_gp:
         work.apply("ROL.Patient-GeneralPractitioner", rol, patient)
         _put_practitioner(patient, "ROL-1", "ROL-4")
-    elif rol.value(4) or rol.value(10) or rol.value(14):
+    elif rol.said(4) or rol.said(10) or rol.said(14):
         work.apply("ROL.CareTeam", rol, care_team(work))
 
 
 def make_role_of_visit(work: Work, rol: Segment) -> None:
     """ROL after a PV1: who takes part in the visit."""
     encounter = work.encounter
-    if encounter is None or not rol.value(4):
+    if encounter is None or not rol.said(4):
         return
     if rol.raw(2) in ROLE_ENDED:
         encounter.cleared.add((("participant",), "ROL-3"))
