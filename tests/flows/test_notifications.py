@@ -251,6 +251,48 @@ async def test_destination_when_slow_delays_no_other(
     assert one.numbers == [1]
 
 
+async def test_worker_when_one_destination_hangs_goes_on_with_the_others(
+    gate: Gate, http: aiohttp.ClientSession, destinations: tuple[Destination, Destination]
+) -> None:
+    """One worker, one loop: it may not wait for the one that hangs."""
+    one, other = destinations
+    one.delay_s = 5
+    async with notifications.open_deliveries(gate, http) as deliveries:
+        for number in range(1, 6):
+            await happen(gate, siu("S12", f"{number}", appointment=f"A{number}"))
+            await deliveries.start_due()
+            async with asyncio.timeout(gate.config.worker.notify_timeout_s / 2):
+                while len(other.bodies) < number:
+                    await asyncio.sleep(0.005)
+    assert other.numbers == [1, 2, 3, 4, 5]
+    assert set(one.numbers) == {1}
+
+
+async def test_worker_takes_up_by_itself_what_came_while_it_was_sending(
+    gate: Gate,
+    http: aiohttp.ClientSession,
+    destinations: tuple[Destination, Destination],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever woke it meanwhile found the destinations taken."""
+    go_on, send = asyncio.Event(), notifications._send
+
+    async def held_up(*arguments: Any) -> str:
+        await go_on.wait()
+        return await send(*arguments)
+
+    monkeypatch.setattr(notifications, "_send", held_up)
+    async with notifications.open_deliveries(gate, http) as deliveries:
+        await happen(gate, siu("S12", "1"))
+        assert await deliveries.start_due() == 2
+        await happen(gate, siu("S12", "2", appointment="A2"))
+        assert await deliveries.start_due() == 0
+        go_on.set()
+        async with asyncio.timeout(5):
+            while any(destination.numbers != [1, 2] for destination in destinations):
+                await asyncio.sleep(0.005)
+
+
 async def test_lease_when_its_holder_died_runs_out(
     gate: Gate,
     clock: FakeClock,

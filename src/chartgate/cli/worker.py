@@ -59,10 +59,11 @@ async def run_loops(
     async with (
         aiohttp.ClientSession(timeout=timeout, trust_env=False) as http,
         lanes.open_lanes(gate) as outgoing,
+        notifications.open_deliveries(gate, http) as deliveries,
     ):
         loops = [
             asyncio.create_task(_loop(name, step, gate, wakeups, stopping), name=name)
-            for name, step in _steps(gate, http, outgoing, worker).items()
+            for name, step in _steps(gate, deliveries, outgoing, worker).items()
         ]
         listening = asyncio.create_task(listen_for_work(gate.database, wakeups), name="wakeups")
         told = asyncio.create_task(stopping.wait(), name="told")
@@ -79,7 +80,7 @@ async def run_loops(
 
 
 def _steps(
-    gate: Gate, http: aiohttp.ClientSession, outgoing: lanes.Lanes, worker: str
+    gate: Gate, deliveries: notifications.Deliveries, outgoing: lanes.Lanes, worker: str
 ) -> Mapping[str, Step]:
     watch = drift.DriftWatch(gate)
     settings = gate.config.ledger
@@ -91,7 +92,7 @@ def _steps(
         "drift": watch.settle_next,
         "messages": lambda: events.process_next(gate, worker, watch),
         "counts": feed_status.Folding(gate).fold_next,
-        "notifications": lambda: notifications.deliver_next(gate, http),
+        "notifications": deliveries.start_due,
         "outgoing": outgoing.start_due,
         "commits": lambda: commits.commit_next(gate, worker),
         "verifications": lambda: commits.verify_next(gate, worker),

@@ -8,7 +8,8 @@ of types that the charter reads.
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid5
@@ -16,7 +17,7 @@ from uuid import UUID, uuid5
 import aiohttp
 import structlog
 
-from chartgate.errors import ConfigError
+from chartgate.errors import ChartgateError, ConfigError
 from chartgate.formats.canonical import canonical_bytes
 from chartgate.formats.webhooks import parse_secret, signed_headers
 from chartgate.gate import Gate
@@ -29,6 +30,8 @@ AGENT = "process:worker"
 IDS = UUID("5d0d2f0e-8f43-5e2b-8c3a-6a0f0a4b8f11")  # the namespace of subscription ids
 PROFILES = "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition"
 IN_A_ROW_MAX = 50  # to one destination before the others are looked at again
+DESTINATIONS_MAX = 100  # under way at once; a hospital has a handful
+DRAIN_S = 5.0  # for sends under way when the worker ends
 LEASE_S = 5.0  # beyond one time-out; no send begins that could outlast it
 
 
@@ -44,17 +47,70 @@ def subscribers_of(gate: Gate, *, site: str, kind: str) -> tuple[Subscription, .
     return tuple(sorted(found))
 
 
-async def deliver_next(gate: Gate, http: aiohttp.ClientSession) -> int:
-    """Sends what is due, to all destinations at once; how many were delivered.
+class Deliveries:
+    """What this worker sends at the moment: each destination has a task of its own, so that one
+    that hangs holds up no other. Opened by `open_deliveries`."""
 
-    Run several of these loops: each leases what it sends, so a slow destination holds up one of
-    them and no other destination. Raises Unavailable.
-    """
-    now = gate.clock()
-    lease_until = now + timedelta(seconds=gate.config.worker.notify_timeout_s + LEASE_S)
-    claimed = await OutboxStore(gate.database).claim(
-        at=now, lease_until=lease_until, count_max=IN_A_ROW_MAX
-    )
+    def __init__(self, gate: Gate, http: aiohttp.ClientSession) -> None:
+        self._gate = gate
+        self._http = http
+        self._tasks: set[asyncio.Task[int]] = set()
+        self._stopping = False
+
+    async def start_due(self) -> int:
+        """Takes up destinations for which something is due that nobody sends; how many. Raises
+        Unavailable."""
+        if self._stopping or len(self._tasks) >= DESTINATIONS_MAX:
+            return 0
+        claimed, lease_until = await _claim(self._gate)
+        for some in claimed:
+            task = asyncio.create_task(self._work_off(some, lease_until), name="notifications")
+            self._tasks.add(task)
+            task.add_done_callback(self._ended)
+        return len(claimed)
+
+    async def close(self) -> None:
+        """Lets sends under way end, but not for long: what is cut off is sent again later."""
+        self._stopping = True
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=DRAIN_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    async def _work_off(self, claimed: Sequence[Notification], lease_until: datetime) -> int:
+        sent = await _deliver_in_a_row(self._gate, self._http, claimed, lease_until)
+        if sent == len(claimed):
+            await self.start_due()  # what was added behind them meanwhile woke nobody
+        return sent
+
+    def _ended(self, task: asyncio.Task[int]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, ChartgateError):
+            LOG.warning(
+                "notifications.interrupted",
+                error=type(error).__name__,
+                detail=error.operator_detail,
+            )
+        elif error is not None:
+            LOG.error("notifications.own_fault", error=type(error).__name__)
+
+
+@asynccontextmanager
+async def open_deliveries(gate: Gate, http: aiohttp.ClientSession) -> AsyncIterator[Deliveries]:
+    """For one worker; what is under way when it ends has a moment to be finished."""
+    deliveries = Deliveries(gate, http)
+    try:
+        yield deliveries
+    finally:
+        await deliveries.close()
+
+
+async def deliver_next(gate: Gate, http: aiohttp.ClientSession) -> int:
+    """Sends what is due, to all destinations at once, and waits for all of them; how many were
+    delivered. Raises Unavailable."""
+    claimed, lease_until = await _claim(gate)
     sent = await asyncio.gather(
         *(_deliver_in_a_row(gate, http, some, lease_until) for some in claimed),
         return_exceptions=True,
@@ -63,6 +119,15 @@ async def deliver_next(gate: Gate, http: aiohttp.ClientSession) -> int:
         if isinstance(result, BaseException):
             raise result  # after all the others have ended
     return sum(result for result in sent if isinstance(result, int))
+
+
+async def _claim(gate: Gate) -> tuple[Sequence[Sequence[Notification]], datetime]:
+    now = gate.clock()
+    lease_until = now + timedelta(seconds=gate.config.worker.notify_timeout_s + LEASE_S)
+    claimed = await OutboxStore(gate.database).claim(
+        at=now, lease_until=lease_until, count_max=IN_A_ROW_MAX
+    )
+    return claimed, lease_until
 
 
 async def _deliver_in_a_row(
