@@ -85,6 +85,18 @@ class Held:
     as_of: dict[str, datetime] = field(default_factory=dict)  # when it was last said
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Version:
+    resource: Resource
+    body: bytes
+    digest: bytes
+    known: bool  # it is the one that is held
+
+
+class _NotFhir(Exception):
+    """What a resource lacks; names elements, never values."""
+
+
 def read(
     queued: Queued, settings: FeedSettings, *, parsed: list[tuple[Queued, Message]] | None = None
 ) -> Reading | Filtered | Refusal:
@@ -130,26 +142,18 @@ def fold(queued: Queued, reading: Reading, held: Held) -> Folded | Refusal:
     said = reading.said
     try:
         late = {draft.reference for draft in said.drafts if _is_late(draft, said, held)}
-        resources = [
-            merged(held.resources.get(d.reference), d, late=d.reference in late)
-            for d in said.drafts
-        ]
-        for resource in resources:
-            check_whole(resource)
-            if not is_well_formed(resource):
-                reason = next(iter(structure_findings(resource)), "a resource is not valid FHIR R4")
-                return Refusal(reason_class="fhir", reason=reason)
-        bodies = [canonical_bytes(resource) for resource in resources]
+        versions = [_version(draft, held, late=draft.reference in late) for draft in said.drafts]
     except Unmappable as error:
         return Refusal(reason_class="content", reason=str(error), position=error.position)
+    except _NotFhir as error:
+        return Refusal(reason_class="fhir", reason=str(error))
     except Exception as error:  # noqa: BLE001  as in read
         return own_fault(queued, error)
     copies = []
-    for draft, resource, body in zip(said.drafts, resources, bodies, strict=True):
+    for draft, version in zip(said.drafts, versions, strict=True):
         reference = draft.reference
-        found = digest(body)
-        known = held.digests.get(reference) == found
-        held.resources[reference], held.digests[reference] = resource, found
+        held.resources[reference] = version.resource
+        held.digests[reference] = version.digest
         _stamp(held, reference, said)
         # A replayed message came before what is held: laid over it, it is still the newest.
         as_of = max(queued.received_at, held.as_of.get(reference, queued.received_at))
@@ -158,16 +162,28 @@ def fold(queued: Queued, reading: Reading, held: Held) -> Folded | Refusal:
             Copy(
                 reference=reference,
                 version="",
-                digest=found,
-                body=body,
+                digest=version.digest,
+                body=version.body,
                 as_of=as_of,
                 stamps=stamps_text(held.stamps.get(reference)),
                 message=queued.id,
-                trace="" if known else f"{reading.revision} {rows_text(draft)}",
-                known=known,
+                trace="" if version.known else f"{reading.revision} {rows_text(draft)}",
+                known=version.known,
             )
         )
     return Folded(copies=tuple(copies), flags=(*reading.flags, *([LATE] if late else [])))
+
+
+def _version(draft: Draft, held: Held, *, late: bool) -> _Version:
+    """The draft over what is held; what the record knows already has been checked before."""
+    resource = merged(held.resources.get(draft.reference), draft, late=late)
+    check_whole(resource)
+    body = canonical_bytes(resource)
+    found = digest(body)
+    known = held.digests.get(draft.reference) == found
+    if not known and not is_well_formed(resource):
+        raise _NotFhir(next(iter(structure_findings(resource)), "a resource is not valid FHIR R4"))
+    return _Version(resource=resource, body=body, digest=found, known=known)
 
 
 def wanted(readings: Iterable[Reading | Filtered | Refusal]) -> set[str]:

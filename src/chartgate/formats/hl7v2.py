@@ -110,7 +110,7 @@ class Segment:
 
     def raw(self, field: int) -> str:
         """The field as it was sent, escapes and all; empty if it is not there."""
-        fields = self.fields
+        fields = self._fields or self.fields
         return fields[field] if field < len(fields) else ""
 
     def repetitions(self, field: int) -> tuple[Composite, ...]:
