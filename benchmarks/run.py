@@ -16,7 +16,9 @@ BENCHMARKS = (
     "bench_codec",
     "bench_reads",
     "bench_intake",
+    "bench_transform",
     "bench_record",
+    "bench_isolation",
     "bench_commits",
     "bench_ledger",
 )
