@@ -17,7 +17,7 @@ from chartgate.store.quarantine import Selection
 from chartgate.store.rebuilds import Rebuild, RebuildStore
 from chartgate.store.record import RecordStore
 from chartgate.testing.clock import FakeClock
-from chartgate.testing.messages import adt, header, message, patient, siu
+from chartgate.testing.messages import adt, header, message, patient, siu, visit
 from tests.flows.feeds import FEED, feed_gate
 from tests.flows.test_events import accept, actions, process_all
 
@@ -396,14 +396,15 @@ async def test_switch_amid_processing_loses_nothing(
 
     async def send() -> None:
         number = 0
-        while not switched.is_set() or number < 120:
+        while not switched.is_set() or number < 40:
             number += 1
             await accept(
                 gate,
                 *(
                     message(
                         header("ADT^A08", f"{number}-{who}"),
-                        f"PID|1||p{who}^^^NORTH^MR||Name{number}^X|||||||||555-{number}",
+                        patient(f"p{who}"),
+                        visit(f"V{number}-{who}"),
                     )
                     for who in range(6)
                 ),
@@ -426,4 +427,7 @@ async def test_switch_amid_processing_loses_nothing(
             tasks.create_task(each)
     await process_all(gate)
     assert (await rebuilt(gate)).changes == ()
-    assert {f"Patient/p{who}" for who in range(6)} <= set(await record(gate))
+    known = await record(gate)
+    assert {f"Encounter/V{number}-{who}" for number in range(1, 41) for who in range(6)} <= set(
+        known
+    )
