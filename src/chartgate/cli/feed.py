@@ -6,6 +6,7 @@ from chartgate.cli import (
     feed_drift,
     feed_origin,
     feed_quarantine,
+    feed_rebuild,
     feed_replay,
     feed_sequence,
     feed_status,
@@ -30,3 +31,4 @@ def add_parser(commands: Any) -> None:
     feed_drift.add_parser(verbs)
     feed_origin.add_parser(verbs)
     feed_sequence.add_parser(verbs)
+    feed_rebuild.add_parser(verbs)

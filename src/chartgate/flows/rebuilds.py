@@ -145,8 +145,7 @@ async def switch(gate: Gate, operator: Operator, connection: str, *, progress: P
     """The rebuilt record takes the running one's place. Raises VersionConflict where the feed
     goes by other tables than the rebuild did."""
     store = RebuildStore(gate.database)
-    rebuild = await get(gate, connection)
-    _check_alike(gate, rebuild)
+    rebuild = await check_switch(gate, connection)
     settings = _settings(gate, rebuild)
     # What takes long is done before all batches have to wait.
     await run(gate, connection, progress=progress)
@@ -161,6 +160,13 @@ async def switch(gate: Gate, operator: Operator, connection: str, *, progress: P
                 break
         await store.switch_in(transaction, rebuild)
         events.append(_event(gate, operator, rebuild, "switch"))
+    return rebuild
+
+
+async def check_switch(gate: Gate, connection: str) -> Rebuild:
+    """What would be switched. Raises VersionConflict as `switch` does."""
+    rebuild = await get(gate, connection)
+    _check_alike(gate, rebuild)
     return rebuild
 
 
@@ -180,6 +186,11 @@ async def get(gate: Gate, connection: str) -> Rebuild:
     if found is None:
         raise _none(connection)
     return found
+
+
+async def remaining(gate: Gate, rebuild: Rebuild) -> int:
+    """How many delivered messages it has not looked at yet."""
+    return await RebuildStore(gate.database).remaining(rebuild)
 
 
 async def under_way(gate: Gate) -> tuple[tuple[Rebuild, int], ...]:
