@@ -171,7 +171,7 @@ def _section(name: str, some: Sequence[Verdict]) -> Iterator[str]:
         yield "|---|---|---|---|"
         for one in targeted:
             by = one.by.replace("|", "\\|")
-            target = one.row.target.replace("|", "\\|")
+            target = one.row.target.replace("|", "\\|").replace("](", "] (")  # no link
             yield f"| {one.row.position} | `{target}` | {one.outcome} | {by} |"
         yield ""
     without = dict.fromkeys(one.row.position for one in some if one.outcome == NO_TARGET)

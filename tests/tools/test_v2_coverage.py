@@ -67,7 +67,7 @@ def test_map_counts_where_a_supported_message_names_it_or_a_table_has_its_name(
 ) -> None:
     (tmp_path / "messages").mkdir()
     (tmp_path / "segments").mkdir()
-    for message, name in (("ADT_A01", "EVN[Provenance]"), ("ADT_A17", "NPU[Location]")):
+    for message, name in (("ADT_A01", "EVN[Provenance]"), ("BAR_P01", "NPU[Location]")):
         text = f"{HEAD}1,{message}.X,X,,,,,,,,{name},\n"
         (tmp_path / "messages" / f"HL7 Message - FHIR R4_ {message} - Sheet1.csv").write_text(text)
     for name in ("EVN[Provenance]", "NPU[Location]", "IAM[AllergyIntolerance]"):
