@@ -33,6 +33,9 @@ from chartgate.config import Config, ConnectionConfig
 from chartgate.demo.hl7v2_stream import messages_of, renumbered
 from chartgate.errors import ConfigError
 from chartgate.flows import events, intake
+from chartgate.flows.feeds import settings_for
+from chartgate.formats.canonical import canonical_bytes
+from chartgate.formats.hl7v2 import parse
 from chartgate.formats.r4_structure import structure_findings
 from chartgate.gate import Gate, Running
 from chartgate.model.message import Received
@@ -41,6 +44,7 @@ from chartgate.store.audit import AuditWriter
 from chartgate.store.database import Database, open_database
 from chartgate.store.embedded import start_embedded
 from chartgate.store.migrate import migrate
+from chartgate.transform.hl7v2.bundle import message_bundle
 from chartgate.transform.hl7v2.messages import SUPPORTED
 
 SOURCES = ("linuxforhealth", "ms-fhir-converter", "cdc-phdi", "simhospital")
@@ -84,7 +88,7 @@ class Result:
     transformed: int  # of those
     resources: Mapping[str, int]  # versions by type
     invalid: tuple[str, ...]  # findings
-    digest: str  # over all versions
+    digest: str  # over all versions, and all messages as Bundles
 
     @property
     def share(self) -> float:
@@ -150,7 +154,7 @@ async def run_once(url: str, corpora: Path) -> Result:
         await _flow(gate, renumbered(messages))
         without = [m for m in messages if _lacks_control_id(m)]
         await _flow(gate, [_given_control_id(m, n) for n, m in enumerate(without, 1)])
-        return await _result(database, len(messages), empty)
+        return await _result(gate, len(messages), empty)
     finally:
         await database.close()
 
@@ -177,7 +181,7 @@ def shown(result: Result) -> list[str]:
         "",
         f"well-formed, of supported types: {result.well_formed}",
         f"of these transformed: {result.transformed} ({result.share:.1%})",
-        f"digest over all versions: {result.digest}",
+        f"digest over all versions, and all messages as Bundles: {result.digest}",
     ]
     return lines
 
@@ -201,7 +205,8 @@ async def _flow(gate: Gate, messages: Sequence[bytes]) -> None:
         pass
 
 
-async def _result(database: Database, messages: int, empty: tuple[str, ...]) -> Result:
+async def _result(gate: Gate, messages: int, empty: tuple[str, ...]) -> Result:
+    database = gate.database
     query = (
         "SELECT message_type, status, count(*) AS n FROM inbox WHERE tenant = $1 "
         "GROUP BY message_type, status ORDER BY message_type, status"
@@ -210,8 +215,9 @@ async def _result(database: Database, messages: int, empty: tuple[str, ...]) -> 
     for row in await database.fetch(query):
         by_type.setdefault(row["message_type"], {})[row["status"]] = row["n"]
     reasons = await _reasons(database)
-    query = "SELECT raw FROM inbox WHERE tenant = $1 AND status = 'delivered'"
-    transformed = sum(is_well_formed(row["raw"]) for row in await database.fetch(query))
+    query = "SELECT raw FROM inbox WHERE tenant = $1 AND status = 'delivered' ORDER BY control_id"
+    delivered = [row["raw"] for row in await database.fetch(query)]
+    transformed = sum(map(is_well_formed, delivered))
     stopped = sum(reason.well_formed for reason in reasons)
     resources: Counter[str] = Counter()
     invalid: set[str] = set()
@@ -224,6 +230,13 @@ async def _result(database: Database, messages: int, empty: tuple[str, ...]) -> 
         resources[row["resource_type"]] += 1
         whole.update(row["body"] + b"\n")
         invalid.update(structure_findings(orjson.loads(row["body"])))
+    settings = settings_for(gate, FEED)
+    for raw in delivered:
+        # With the header and the Provenance, which no record holds.
+        bundle = message_bundle(parse(raw), settings)
+        whole.update(canonical_bytes(bundle) + b"\n")
+        for entry in bundle["entry"]:
+            invalid.update(structure_findings(entry["resource"]))
     return Result(
         messages=messages,
         empty_sources=empty,

@@ -40,10 +40,13 @@ EXPLAINED: Mapping[str, str] = {
     r"header MSH-9 names no message type": "the template of a test, which fills in MSH-9 later",
     r"header MSH-2 does not hold .*": "the text of a test's source: MSH-2 has its backslash twice",
     r"filtered trigger not supported": "a type that is not taken, kept with its reason",
-    r"content PID-3 holds no identifier": "nobody may be guessed to be the patient",
+    r"content PID-3 holds no identifier": "nobody may be guessed to be the patient; an order without any has no place",
     rf"content {WRONG_TYPE.pattern}": "not of the field's data type; to drop it could mislead",
     r"content there is no TXA segment": "HL7 requires TXA, which names the document",
     r"content there is no RXO, RXE or RXD segment": "an order of a medication that names none",
+    r"content one merge in a message is taken, .*": (
+        "order is kept in the lanes of two patients; several merges would need more, or there is no MRG"
+    ),
     r"content RXA-5 names no vaccine": "HL7 requires RXA-5; a vaccination with nothing misleads",
 }
 

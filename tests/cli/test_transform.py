@@ -203,3 +203,20 @@ def test_file_of_overrides_that_is_broken_is_said_to_be(
     done = at_site(written(folder, adt()), *SITE)
     assert done.code == 2
     assert words in done.err
+
+
+def test_header_that_is_not_of_its_type_is_left_out_and_the_patient_is_not(
+    at_site: Cli, folder: Path
+) -> None:
+    """Such a message is delivered; what it says of itself must not stop those who look at it."""
+    file = written(folder, adt().replace(b"20240102030405||ADT", b"yesterday||ADT"))
+    done = at_site(file, *SITE)
+    assert done.code == 0
+    [provenance] = [
+        entry["resource"]
+        for entry in done.json["entry"]
+        if entry["resource"]["resourceType"] == "Provenance"
+    ]
+    assert "occurredDateTime" not in provenance
+    assert provenance["agent"][0]["who"]
+    assert "birthDate" in at_site(file, *SITE, "--explain").out

@@ -40,7 +40,7 @@ def message_bundle(message: Message, settings: FeedSettings) -> Resource:
     work = Work(message=message, settings=settings, context=context)
     identity = Identity(hashlib.sha256(message.raw).hexdigest(), "message")
     bundle = work.draft("Bundle", identity)
-    work.apply("MSH.Bundle", message.header, bundle)
+    work.apply_what_fits("MSH.Bundle", message.header, bundle)
     bundle.put("type", "message")
     resources = [_header(work, identity, said), *(merged(None, draft) for draft in said.drafts)]
     entries = [{"fullUrl": _url(resource), "resource": resource} for resource in resources]
@@ -51,13 +51,13 @@ def _header(work: Work, identity: Identity, said: Transformed) -> Resource:
     """MessageHeader of MSH, MSA and SFT; its focus is what the message tells of."""
     message = work.message
     header = work.draft("MessageHeader", identity)
-    work.apply("MSH.MessageHeader", message.header, header)
+    work.apply_what_fits("MSH.MessageHeader", message.header, header)
     # What came last stood nearest to the source.
     for sft in reversed(work.segments("SFT")):
-        work.apply("SFT.MessageHeader", sft, header)
+        work.apply_what_fits("SFT.MessageHeader", sft, header)
     msa = work.segment("MSA")
     if msa is not None and msa.value(1) and msa.value(2):
-        work.apply("MSA.MessageHeader", msa, header)
+        work.apply_what_fits("MSA.MessageHeader", msa, header)
     if header.get("eventCoding") is None:
         kind = next((code_of(cx) for cx in message.header.repetitions(9)), None)
         header.put("eventCoding", {"system": EVENTS, "code": kind or "unknown"})

@@ -81,7 +81,7 @@ def _add_software(work: Work, found: Draft) -> None:
     """SFT: the programs that a message came through, each as a contained Device."""
     for nth, sft in enumerate(work.segments("SFT"), 1):
         software = Draft(resource_type="Device", id=f"SFT-1.{nth}")
-        work.apply("SFT.Device", sft, software)
+        work.apply_what_fits("SFT.Device", sft, software)
         found.trace += software.trace
         found.lists.setdefault((("contained",), "SFT-1"), []).append(merged(None, software))
         what = {"reference": f"#{software.id}", "type": "Device"}
@@ -92,12 +92,12 @@ def _add_said(work: Work, found: Draft) -> None:
     """What segments say of where the message comes from. Each of several orders names the same
     people again: they are agents once."""
     message = work.message
-    work.apply("MSH.Provenance-Source", message.header, found)
+    work.apply_what_fits("MSH.Provenance-Source", message.header, found)
     for name, table in (("PID", "PID.Provenance-Patient"), ("EVN", "EVN.Provenance")):
-        work.apply(table, work.segment(name), found)
+        work.apply_what_fits(table, work.segment(name), found)
     done: dict[str, None] = {}
     for table, segment in work.provenance:
-        work.apply(table, segment, found)
+        work.apply_what_fits(table, segment, found)
         if segment.name == "ORC":
             done[OPERATIONS.get(segment.value(1) or "", "UPDATE")] = None
     for key, items in found.lists.items():

@@ -1,13 +1,13 @@
 """One transformation under way: the message, its settings, and the drafts made so far."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from chartgate.formats.hl7v2 import Message, Segment
 from chartgate.transform.hl7v2 import engine
 from chartgate.transform.hl7v2.code_maps import code_map
-from chartgate.transform.hl7v2.datatypes import Context
+from chartgate.transform.hl7v2.datatypes import Context, Unmappable
 from chartgate.transform.hl7v2.engine import Draft
 from chartgate.transform.hl7v2.identity import Identity, resource_id
 from chartgate.transform.hl7v2.rows import Finder, coded_row
@@ -51,6 +51,24 @@ class Work:
         """Notes which fields code took for which element: `took(d, s, "PID.X", name="PID-5")`."""
         for element, position in elements.items():
             draft.trace.append((segment, coded_row(table, position, element)))
+
+    def apply_what_fits(self, table: str, segment: Segment | None, draft: Draft) -> None:
+        """As `apply`, without the rows whose fields hold what is none of their type: for what a
+        message says of itself, which nothing of a patient hangs on."""
+        if segment is None:
+            return
+        found = self.settings.tables.table(table)
+        while True:
+            tried = Draft(resource_type=draft.resource_type, id=draft.id)
+            try:
+                engine.apply(found, segment, self.message, tried, self.context)
+            except Unmappable as error:
+                rows = tuple(row for row in found.rows if str(row.source) != error.position)
+                assert len(rows) < len(found.rows), "a row says where it read"
+                found = replace(found, rows=rows)
+            else:
+                break
+        engine.apply(found, segment, self.message, draft, self.context)
 
     def apply_all(self, table: str, segments: Iterable[Segment], draft: Draft) -> None:
         """As `apply`, for each of several segments."""
