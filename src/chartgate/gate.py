@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -58,6 +59,11 @@ class Gate:
     @cached_property
     def feeds(self) -> dict[str, tuple[object, FeedSettings]]:
         """Settings of feeds by connection, with what their files looked like when read."""
+        return {}
+
+    @cached_property
+    def doubtful_lanes(self) -> dict[int, datetime]:
+        """Lanes of patients whose messages the store refused, until when they are written apart."""
         return {}
 
     @cached_property

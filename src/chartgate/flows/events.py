@@ -9,6 +9,7 @@ the reason. Deliveries are in `notifications.py`.
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 import asyncpg
 import structlog
@@ -51,7 +52,9 @@ REFUSALS = (
     asyncpg.DataError,
     asyncpg.IntegrityConstraintViolationError,
     asyncpg.ProgramLimitExceededError,
+    asyncpg.InterfaceError,  # a value that cannot even be sent
 )
+DOUBTFUL_FOR = timedelta(minutes=1)
 Read = Reading | Filtered | Refusal
 
 
@@ -140,28 +143,41 @@ async def _kept(
     claimed: Sequence[Queued],
     parsed: list[tuple[Queued, Message]],
 ) -> list[_Outcome]:
-    """Writes what the messages say: all at once, or where the store refuses something, one by
-    one, so that only the message that caused it goes to the quarantine."""
+    """Writes what the messages say: all at once, those of patients whose messages the store has
+    refused of late by themselves. What it refuses now goes to the quarantine alone."""
+    now = gate.clock()
     readings = [(message, _read(gate, message, parsed)) for message in claimed]
+    usual: list[tuple[Queued, Read]] = []
+    doubtful: list[tuple[Queued, Read]] = []
+    for message, reading in readings:
+        until = gate.doubtful_lanes.get(message.lane)
+        if until is not None and until < now:
+            del gate.doubtful_lanes[message.lane]
+        (doubtful if until is not None and until >= now else usual).append((message, reading))
+    outcomes = await _halved(gate, transaction, usual) if usual else []
+    for one in doubtful:
+        outcomes += await _halved(gate, transaction, [one])
+    return outcomes
+
+
+async def _halved(
+    gate: Gate, transaction: Connection, readings: Sequence[tuple[Queued, Read]]
+) -> list[_Outcome]:
+    """All of them, or where the store refuses something, each half of them by itself."""
     try:
         async with transaction.transaction():
             return await _written(gate, transaction, readings)
     except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        if isinstance(error, asyncpg.PostgresConnectionError | asyncpg.OperatorInterventionError):
+        if transaction.is_closed() or not isinstance(error, REFUSALS):
             raise
-        LOG.warning("events.batch_refused", messages=len(claimed), error=type(error).__name__)
-    outcomes: list[_Outcome] = []
-    for message, reading in readings:
-        try:
-            async with transaction.transaction():
-                outcomes += await _written(gate, transaction, [(message, reading)])
-        except REFUSALS as error:
-            outcomes.append(_refused(gate, message, own_fault(message, error)))
-        except asyncpg.InterfaceError as error:
-            if transaction.is_closed():
-                raise
-            outcomes.append(_refused(gate, message, own_fault(message, error)))
-    return outcomes
+        message = readings[0][0]
+        if len(readings) == 1:
+            gate.doubtful_lanes[message.lane] = gate.clock() + DOUBTFUL_FOR
+            return [_refused(gate, message, own_fault(message, error))]
+        LOG.warning("events.batch_refused", messages=len(readings), error=type(error).__name__)
+    middle = len(readings) // 2
+    first = await _halved(gate, transaction, readings[:middle])
+    return first + await _halved(gate, transaction, readings[middle:])
 
 
 def _read(gate: Gate, message: Queued, parsed: list[tuple[Queued, Message]]) -> Read:

@@ -17,7 +17,7 @@ from chartgate.formats.canonical import digest
 from chartgate.gate import Gate
 from chartgate.model.audit import AuditEvent, Outcome
 from chartgate.model.message import Arrival, Expected, Received, SequenceMark, Stored
-from chartgate.model.ports import Feed
+from chartgate.model.ports import Feed, NotTaken
 from chartgate.store.inbox import InboxStore
 from chartgate.store.quarantine import QuarantineStore
 from chartgate.store.sequences import SequenceStore
@@ -86,8 +86,8 @@ class MessageIntake:
 
     async def commit(self, batch: Sequence[Admitted | AdmittedBatch]) -> list[bytes | None]:
         """A positive answer only for what is committed, or was before; b"" where there is nobody
-        to answer, None where no answer is asked for. Where the store is gone every answer is
-        that: send it again later."""
+        to answer, None where no answer is asked for. Raises NotTaken where the store is gone: every
+        answer is then to send it again later."""
         at = self._gate.clock()
         messages = [
             message
@@ -103,12 +103,13 @@ class MessageIntake:
                 )
         except Unavailable:
             LOG.error("intake.storage_unavailable", messages=len(messages))
-            return [
+            answers_now = [
                 batch_unavailable(one, at)
                 if isinstance(one, AdmittedBatch)
                 else storage_unavailable(one[0], at)
                 for one in batch
             ]
+            raise NotTaken(answers_now) from None
         answers = iter([one.answer if isinstance(one, Refused) else one for one in settled])
         return [
             answer_batch(one, answers, at) if isinstance(one, AdmittedBatch) else next(answers)
@@ -141,7 +142,10 @@ class MessageIntake:
 async def accept(gate: Gate, batch: Sequence[Received]) -> list[bytes | None]:
     """Both steps of `MessageIntake` at once: durable, then the answers, in order."""
     intake = MessageIntake(gate)
-    return await intake.commit([intake.admit(received) for received in batch])
+    try:
+        return await intake.commit([intake.admit(received) for received in batch])
+    except NotTaken as refused:
+        return list(refused.answers)
 
 
 def _answered(

@@ -80,6 +80,7 @@ class Queued:
     raw: bytes
     received_at: datetime
     application_ack: str = ""  # as in Arrival
+    lane: int = 0  # the patient's
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -90,6 +90,15 @@ class Probe(Protocol):
 Admitted = Any  # what `Intake.admit` gives; nobody but the intake looks inside
 
 
+class NotTaken(Exception):
+    """Nothing of a batch could be made durable. What to answer; then each line ends, so that
+    nothing that was sent behind these messages can overtake them."""
+
+    def __init__(self, answers: Sequence[bytes]) -> None:
+        super().__init__("nothing of the batch was taken")
+        self.answers = answers
+
+
 class Intake(Protocol):
     """Takes what a feed brings in, in two steps, so that one batch is read while the one before
     it is written."""
@@ -100,7 +109,8 @@ class Intake(Protocol):
 
     async def commit(self, batch: Sequence[Admitted]) -> Sequence[bytes | None]:
         """Makes them durable and gives the answers in the same order, when they may be sent; an
-        empty one says: close without an answer, and None: no answer was asked for."""
+        empty one says: close without an answer, and None: no answer was asked for. Raises
+        NotTaken."""
         ...
 
 

@@ -53,7 +53,7 @@ WHERE pg_try_advisory_xact_lock(hashtext('chartgate.inbox.' || $1), lane)
 LIMIT $3;
 
 -- name: select_messages
-SELECT id, connection, message_type, raw, received_at, application_ack FROM inbox
+SELECT id, connection, message_type, raw, received_at, application_ack, lane FROM inbox
 WHERE tenant = $1 AND id = ANY($2::bigint[])
 ORDER BY id;
 

@@ -14,6 +14,7 @@ from chartgate.config import MllpConfig
 from chartgate.errors import ConfigError
 from chartgate.formats.mllp import frame
 from chartgate.model.message import Received
+from chartgate.model.ports import NotTaken
 
 Decide = Callable[[Received], bytes | None]
 
@@ -29,6 +30,7 @@ class Store:
     decide: Decide = echo
     batches: list[list[Received]] = field(default_factory=list)
     open: asyncio.Event = field(default_factory=asyncio.Event)
+    gone: bool = False
 
     def admit(self, received: Received) -> Received:
         return received
@@ -36,6 +38,8 @@ class Store:
     async def commit(self, batch: Sequence[Received]) -> list[bytes | None]:
         self.batches.append(list(batch))
         await self.open.wait()
+        if self.gone:
+            raise NotTaken([b"later:" + received.raw for received in batch])
         return [self.decide(received) for received in batch]
 
     @property
@@ -228,6 +232,30 @@ async def test_store_when_it_fails_closes_and_answers_nothing(
         writer.close()
         store.decide = echo
         assert await exchange(port, frame(b"MSH|2"), answers=1) == [frame(b"re:MSH|2")]
+
+
+async def test_line_whose_messages_are_not_taken_ends_and_what_came_behind_is_not_taken(
+    store: Store,
+) -> None:
+    """Else a sender that does not wait would be overtaken by its own later messages."""
+    store.open.clear()
+    store.gone = True
+    async with listening(store) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(frame(b"one") + frame(b"two"))
+        await until(lambda: bool(store.batches))
+        assert [received.raw for received in store.received] == [b"one", b"two"]
+        writer.write(frame(b"three"))
+        _, other = await asyncio.open_connection("127.0.0.1", port)
+        other.write(frame(b"other"))
+        await writer.drain()
+        await asyncio.sleep(0.1)  # for both to be queued: nothing outside shows it
+        store.open.set()
+        assert await reader.read() == frame(b"later:one") + frame(b"later:two")
+        await until(lambda: len(store.received) > 2)
+        assert [received.raw for received in store.received] == [b"one", b"two", b"other"]
+        writer.close()
+        other.close()
 
 
 async def test_sender_when_it_is_gone_disturbs_no_other(store: Store) -> None:

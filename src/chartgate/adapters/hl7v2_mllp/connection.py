@@ -106,6 +106,10 @@ class MllpProtocol(asyncio.Protocol):
         elif closes or answer == b"" or (self._deframer.broken and self.in_flight == 0):
             self.close()
 
+    def take_no_more(self) -> None:
+        """What still comes is not looked at; the line ends with an answer that is on its way."""
+        self._deframer.broken = True
+
     def close(self) -> None:
         """Closes once what was written has left."""
         self._deframer.broken = True

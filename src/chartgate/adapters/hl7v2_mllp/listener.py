@@ -21,7 +21,7 @@ from chartgate.adapters.hl7v2_mllp.tls import ExpiryAlarm, Loaded, ServerTls
 from chartgate.errors import ConfigError
 from chartgate.formats.mllp import Frame
 from chartgate.model.message import Received
-from chartgate.model.ports import Admitted, Intake, ListenLimits
+from chartgate.model.ports import Admitted, Intake, ListenLimits, NotTaken
 
 LOG = structlog.get_logger()
 BACKLOG = 1024
@@ -230,20 +230,54 @@ class Listener:
         return ""
 
     async def _hand_over(self) -> None:
+        """One batch is with the store at a time; the answers of the one before are written while
+        it is, so that neither waits for the other."""
+        done: tuple[list[_Waiting], Sequence[bytes | None]] | None = None
         while self._queue or not self._stopping:
+            if done is not None and not self._queue:
+                self._answer(*done)
+                done = None
             await self._wake.wait()
             await asyncio.sleep(0)  # lets the other sockets that are ready be read first
             batch = self._next_batch()
-            answers: Sequence[bytes | None]
-            try:
-                answers = await self._intake.commit([waiting.admitted for waiting in batch])
-            except Exception as error:  # noqa: BLE001  the top of the loop: one fault must not end it
-                self._failed(error)
-                answers = [b""] * len(batch)
-                await asyncio.sleep(RETRY_S)
-            for waiting, answer in zip(batch, answers, strict=True):
-                waiting.protocol.answered(answer, closes=waiting.closes)
-            self._resume(batch)
+            committing = asyncio.create_task(self._committed(batch))
+            if done is not None:
+                await asyncio.sleep(0)  # the batch is on its way
+                self._answer(*done)
+            done = (batch, await committing)
+        if done is not None:
+            self._answer(*done)
+
+    async def _committed(self, batch: list[_Waiting]) -> Sequence[bytes | None]:
+        try:
+            return await self._intake.commit([waiting.admitted for waiting in batch])
+        except NotTaken as refused:
+            self._end_lines(batch)
+            return refused.answers
+        except Exception as error:  # noqa: BLE001  the top of the loop: one fault must not end it
+            self._failed(error)
+            self._end_lines(batch)
+            await asyncio.sleep(RETRY_S)
+            return [b""] * len(batch)
+
+    def _end_lines(self, batch: list[_Waiting]) -> None:
+        """These lines end with these answers, and what they sent behind is not taken: it would
+        overtake what they will send again."""
+        ending = {waiting.protocol: waiting for waiting in batch}  # the last of each
+        for protocol, waiting in ending.items():
+            waiting.closes = True
+            protocol.take_no_more()
+        dropped = [waiting for waiting in self._queue if waiting.protocol in ending]
+        for waiting in dropped:
+            self._queue.remove(waiting)
+            self._queued_bytes -= waiting.size_bytes
+        if not self._queue:
+            self._wake.clear()
+
+    def _answer(self, batch: list[_Waiting], answers: Sequence[bytes | None]) -> None:
+        for waiting, answer in zip(batch, answers, strict=True):
+            waiting.protocol.answered(answer, closes=waiting.closes)
+        self._resume(batch)
 
     def _next_batch(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
