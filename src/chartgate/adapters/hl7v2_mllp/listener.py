@@ -230,23 +230,14 @@ class Listener:
         return ""
 
     async def _hand_over(self) -> None:
-        """One batch is with the store at a time; the answers of the one before are written while
-        it is, so that neither waits for the other."""
-        done: tuple[list[_Waiting], Sequence[bytes | None]] | None = None
         while self._queue or not self._stopping:
-            if done is not None and not self._queue:
-                self._answer(*done)
-                done = None
             await self._wake.wait()
             await asyncio.sleep(0)  # lets the other sockets that are ready be read first
             batch = self._next_batch()
-            committing = asyncio.create_task(self._committed(batch))
-            if done is not None:
-                await asyncio.sleep(0)  # the batch is on its way
-                self._answer(*done)
-            done = (batch, await committing)
-        if done is not None:
-            self._answer(*done)
+            answers = await self._committed(batch)
+            for waiting, answer in zip(batch, answers, strict=True):
+                waiting.protocol.answered(answer, closes=waiting.closes)
+            self._resume(batch)
 
     async def _committed(self, batch: list[_Waiting]) -> Sequence[bytes | None]:
         try:
@@ -273,11 +264,6 @@ class Listener:
             self._queued_bytes -= waiting.size_bytes
         if not self._queue:
             self._wake.clear()
-
-    def _answer(self, batch: list[_Waiting], answers: Sequence[bytes | None]) -> None:
-        for waiting, answer in zip(batch, answers, strict=True):
-            waiting.protocol.answered(answer, closes=waiting.closes)
-        self._resume(batch)
 
     def _next_batch(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
