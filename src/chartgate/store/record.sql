@@ -37,12 +37,19 @@ JOIN unnest($3::text[], $4::text[], $5::bytea[]) AS wanted (resource_type, id, d
 WHERE v.tenant = $1 AND v.connection = $2;
 
 -- name: select_bodies
-SELECT r.resource_type || '/' || r.id AS reference, r.version, r.digest, v.body, r.as_of, r.stamps
+-- Each by its key: a plan for freshly filled tables would else read all of them, every time.
+SELECT wanted.resource_type || '/' || wanted.id AS reference, r.version, r.digest, r.body,
+       r.as_of, r.stamps
 FROM unnest($3::text[], $4::text[]) AS wanted (resource_type, id)
-JOIN record r ON r.tenant = $1 AND r.connection = $2
-  AND r.resource_type = wanted.resource_type AND r.id = wanted.id
-JOIN record_version v ON v.tenant = r.tenant AND v.connection = r.connection
-  AND v.resource_type = r.resource_type AND v.id = r.id AND v.digest = r.digest;
+CROSS JOIN LATERAL (
+  SELECT c.version, c.digest, c.as_of, c.stamps,
+         (SELECT v.body FROM record_version v
+          WHERE v.tenant = $1 AND v.connection = $2 AND v.resource_type = wanted.resource_type
+            AND v.id = wanted.id AND v.digest = c.digest) AS body
+  FROM record c
+  WHERE c.tenant = $1 AND c.connection = $2 AND c.resource_type = wanted.resource_type
+    AND c.id = wanted.id
+  LIMIT 1) AS r;
 
 -- name: select_origin
 SELECT message, trace FROM record_version
