@@ -19,6 +19,7 @@ VALUES = {
     "integer": "1",
     "smallint": "1",
     "bigint": "1",
+    "bigint[]": "'{1}'",
     "boolean": "true",
     "double precision": "0.5",
     "bytea": "'\\x00'::bytea",

@@ -33,9 +33,15 @@ def add_parser(verbs: Any) -> None:
         description="Sets the number that is awaited of a sender; without --expect the next one "
         "is taken, whichever it is.",
     )
-    resetting.add_argument("connection")
+    resetting.add_argument("connection", help="the feed, as `feed sequence list` shows it")
     resetting.add_argument("sender", help="MSH-3|MSH-4, as `feed sequence list` shows it")
-    resetting.add_argument("--expect", type=int, default=ANY, metavar="N")
+    resetting.add_argument(
+        "--expect",
+        type=int,
+        default=ANY,
+        metavar="N",
+        help="the number that is awaited; default: whichever comes next",
+    )
     add_json_flag(resetting)
     resetting.set_defaults(run=run_reset)
 

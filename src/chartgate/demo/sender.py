@@ -34,6 +34,8 @@ from chartgate.errors import ChartgateError
 VT, END = b"\x0b", b"\x1c\r"
 ACCEPTED = ("AA", "CA")
 REFUSED = b"AR"
+NONE_ASKED = "none asked"  # in the counts, beside the codes of answers
+CONTROL_ID, ACCEPT_ACK, APPLICATION_ACK = 10, 15, 16  # of MSH
 RECONNECT_S = (0.05, 0.1, 0.2, 0.5)  # then the last one again and again
 
 
@@ -170,6 +172,7 @@ class Line(asyncio.Protocol):
         self.exhausted = False
         self.closed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._answers = 0
+        self._unawaited: set[bytes] = set()
         self._refused = False  # what comes behind an answer AR is not listened to
         self._buffer = b""
         self._transport: asyncio.Transport | None = None
@@ -220,13 +223,22 @@ class Line(asyncio.Protocol):
                 message = following
                 sending.report.sent += 1
             written.append(VT + message + END)
-            self.under_way.append((message, time.perf_counter()))
+            if asks_for_an_answer(message):
+                self.under_way.append((message, time.perf_counter()))
+            else:
+                self._not_awaited(message)
             if sending.pause_s:
                 break
         if written:
             self._transport.write(b"".join(written))
         elif self.exhausted and not self.under_way:
             self._transport.close()
+
+    def _not_awaited(self, message: bytes) -> None:
+        """Its sender asks for no answer, or only for a bad one: it is not waited for."""
+        self._unawaited.add(_field(message, CONTROL_ID))
+        self.sending.heard_at = time.perf_counter()
+        self.sending.report.codes[NONE_ASKED] += 1
 
     def _is_time(self) -> bool:
         """Whether the rate allows a message now; wakes up again when it does."""
@@ -248,9 +260,15 @@ class Line(asyncio.Protocol):
         now = time.perf_counter()
         at = frame.find(b"\rMSA")
         fields = frame[at + 4 : frame.find(b"\r", at + 1)].split(frame[at + 4 : at + 5] or b"|")
-        if at < 0 or len(fields) < 3 or not self.under_way:
+        if at < 0 or len(fields) < 3:
             return  # no acknowledgement: the time-out will tell
         code, control_id = fields[1], fields[2]
+        if control_id in self._unawaited:
+            self.sending.report.codes[NONE_ASKED] -= 1
+            self.sending.report.codes[code.decode("ascii", "replace")] += 1
+            return
+        if not self.under_way:
+            return
         message, sent_at = self.under_way.popleft()
         report = self.sending.report
         if code == REFUSED and self.sending.insist:
@@ -279,6 +297,19 @@ class Line(asyncio.Protocol):
             self._transport.abort()
             return
         self._watch = asyncio.get_running_loop().call_later(timeout_s / 4, self._look)
+
+
+def asks_for_an_answer(message: bytes) -> bool:
+    """Whether an answer will come in any case: original mode, or enhanced with MSH-15 AL.
+    Source: HL7 v2.9 section 2.9.3."""
+    accept, application = _field(message, ACCEPT_ACK), _field(message, APPLICATION_ACK)
+    return accept == b"AL" or not (accept or application)
+
+
+def _field(message: bytes, number: int) -> bytes:
+    """MSH-`number` of a message, as it stands there."""
+    fields = message.lstrip().partition(b"\r")[0].split(message.lstrip()[3:4] or b"|")
+    return fields[number - 1] if number <= len(fields) else b""
 
 
 @contextmanager
