@@ -165,12 +165,21 @@ def _process(campaign: Campaign, victim: str) -> psutil.Process | None:
     return None
 
 
+# asyncpg says the last two where the server is killed between its steps.
+STORE_AWAY = (
+    asyncpg.PostgresError,
+    OSError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+
+
 async def settle(campaign: Campaign) -> None:
     """Until nothing is queued and all is counted, or the time for that is over."""
     deadline = time.monotonic() + SETTLE_WITHIN_S
     query = "SELECT EXISTS (SELECT FROM inbox WHERE status = 'queued') AS n"
     while time.monotonic() < deadline:
-        with suppress(AssertionError, asyncpg.PostgresError, OSError):
+        with suppress(AssertionError, *STORE_AWAY):
             if not (await fetch(campaign, query))[0]["n"]:
                 return
         await asyncio.sleep(0.5)
