@@ -15,6 +15,7 @@ from chartgate.model.audit import AuditEvent, Outcome, leaf_bytes
 from chartgate.model.interaction import Interaction, Seen
 from chartgate.store.audit import AuditWriter
 from chartgate.store.database import Database, open_database
+from chartgate.store.governance import bump_epoch
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 INTERACTION = Interaction(
@@ -122,8 +123,8 @@ async def test_record_of_an_event_that_postgresql_refuses_fails_alone(
     bad = replace(READ, patient="Patient/\0")
     calls = [READ, bad, replace(READ, reason="third")]
     results = await asyncio.gather(*map(writer.record, calls), return_exceptions=True)
-    assert results[0] is None
-    assert results[2] is None
+    assert results[0] == 0
+    assert results[2] == 0
     assert isinstance(results[1], Unavailable)
     assert "Patient" not in str(results[1]) + results[1].operator_detail
     assert len(await bodies(database)) == 2
@@ -206,5 +207,14 @@ async def test_close_commits_what_is_queued(database: Database) -> None:
     calls = [asyncio.create_task(writer.record(READ)) for _ in range(20)]
     await asyncio.sleep(0)
     await writer.close()
-    assert await asyncio.gather(*calls) == [None] * 20
+    assert await asyncio.gather(*calls) == [0] * 20
     assert len(await bodies(database)) == 20
+
+
+async def test_record_gives_the_epoch_that_holds_when_it_is_durable(
+    writer: AuditWriter, database: Database
+) -> None:
+    assert await writer.record(READ) == 0
+    async with database.bookkeeping() as transaction:
+        await bump_epoch(transaction, database.tenant)
+    assert await writer.record(READ) == 1

@@ -9,6 +9,7 @@ from chartgate.errors import Unavailable
 from chartgate.formats.canonical import digest
 from chartgate.model.resource import Copy
 from chartgate.store.database import Database
+from chartgate.store.governance import bump_epoch, current_epoch
 from chartgate.store.lookups import AT_ONCE_MAX, Lookups
 from chartgate.store.record import RecordStore
 from chartgate.testing.clock import FakeClock
@@ -26,7 +27,7 @@ async def test_each_gets_its_own_however_many_ask(database: Database, clock: Fak
     await RecordStore(database).keep("ehr", [copy(n, clock()) for n in range(count)])
     lookups = Lookups(database)
     found = await asyncio.gather(*(lookups.current("ehr", "Slot", str(n)) for n in range(count)))
-    for number, current in enumerate(found):
+    for number, (current, _) in enumerate(found):
         assert current is not None
         assert current.body == copy(number, clock()).body
         assert current.as_of == clock()
@@ -35,9 +36,9 @@ async def test_each_gets_its_own_however_many_ask(database: Database, clock: Fak
 async def test_what_is_not_there_or_elsewhere_is_none(database: Database, clock: FakeClock) -> None:
     await RecordStore(database).keep("ehr", [copy(1, clock())])
     lookups = Lookups(database)
-    assert await lookups.current("ehr", "Slot", "2") is None
-    assert await lookups.current("other", "Slot", "1") is None
-    assert await lookups.current("ehr", "Patient", "1") is None
+    assert (await lookups.current("ehr", "Slot", "2")).current is None
+    assert (await lookups.current("other", "Slot", "1")).current is None
+    assert (await lookups.current("ehr", "Patient", "1")).current is None
 
 
 async def test_body_is_left_out_only_while_its_digest_is_the_known_one(
@@ -47,12 +48,12 @@ async def test_body_is_left_out_only_while_its_digest_is_the_known_one(
     first = copy(1, clock())
     await record.keep("ehr", [first])
     lookups = Lookups(database)
-    same = await lookups.current("ehr", "Slot", "1", known=first.digest)
+    same, _ = await lookups.current("ehr", "Slot", "1", known=first.digest)
     assert same is not None
     assert same.body is None
     second = copy(1, clock.advance(1), version="2")
     await record.keep("ehr", [second])
-    changed = await lookups.current("ehr", "Slot", "1", known=first.digest)
+    changed, _ = await lookups.current("ehr", "Slot", "1", known=first.digest)
     assert changed is not None
     assert (changed.body, changed.version) == (second.body, "2")
 
@@ -66,7 +67,7 @@ async def test_one_resource_asked_for_twice_at_once_is_found_twice(
         lookups.current("ehr", "Slot", "1"), lookups.current("ehr", "Slot", "1", known=b"x" * 32)
     )
     assert one == two
-    assert one is not None
+    assert one.current is not None
 
 
 async def test_look_ups_come_through_however_they_interleave(
@@ -78,7 +79,7 @@ async def test_look_ups_come_through_however_they_interleave(
 
     async def ask(times: int) -> None:
         for turn in range(times):
-            assert await lookups.current("ehr", "Slot", "1")
+            assert (await lookups.current("ehr", "Slot", "1")).current
             for _ in range(turn % 7):
                 await asyncio.sleep(0)
 
@@ -93,7 +94,7 @@ async def test_asker_that_left_hinders_nobody(database: Database, clock: FakeClo
     stays = asyncio.create_task(lookups.current("ehr", "Slot", "1"))
     await asyncio.sleep(0)
     gone.cancel()
-    assert await stays
+    assert (await stays).current
 
 
 async def test_store_that_is_gone_fails_all_who_wait(database: Database) -> None:
@@ -111,7 +112,7 @@ async def test_query_that_is_refused_leaves_nobody_waiting(database: Database) -
     lookups = Lookups(database)
     with pytest.raises(Unavailable):
         await lookups.current("ehr", "Slot", "\x00")
-    assert await lookups.current("ehr", "Slot", "1") is None
+    assert (await lookups.current("ehr", "Slot", "1")).current is None
 
 
 async def test_note_that_a_copy_is_current_holds_at_once_and_is_written_down(
@@ -122,7 +123,7 @@ async def test_note_that_a_copy_is_current_holds_at_once_and_is_written_down(
     later = clock.advance(60)
     lookups.note_current("ehr", "Slot", "1", version="1", as_of=later)
     lookups.note_current("ehr", "Slot", "2", version="0", as_of=later)
-    first, second = [await lookups.current("ehr", "Slot", n) for n in ("1", "2")]
+    first, second = [(await lookups.current("ehr", "Slot", n)).current for n in ("1", "2")]
     assert first is not None
     assert first.as_of == later
     assert second is not None
@@ -137,3 +138,15 @@ async def stored(record: RecordStore, reference: str) -> Copy:
     found = await record.current("ehr", reference)
     assert found is not None
     return found
+
+
+async def test_epoch_comes_with_each_look_up_found_or_not(
+    database: Database, clock: FakeClock
+) -> None:
+    lookups = Lookups(database)
+    assert (await lookups.current("ehr", "Slot", "1")).epoch == 0
+    for expected in (1, 2):
+        async with database.bookkeeping() as transaction:
+            await bump_epoch(transaction, database.tenant)
+        assert (await lookups.current("ehr", "Slot", "1")).epoch == expected
+        assert await current_epoch(database) == expected

@@ -121,7 +121,7 @@ async def read(
     walk = await _enter(gate, client, site, "read", resource_type, interaction)
     key = (walk.connection, f"{resource_type}/{id_}", walk.charter.digest)
     kept = gate.caches.minimised.get(key)
-    current = await gate.lookups.current(
+    current, epoch = await gate.lookups.current(
         walk.connection, resource_type, id_, known=kept.digest if kept else None
     )
     fresh_since = walk.at - timedelta(seconds=walk.rule.fresh_s)

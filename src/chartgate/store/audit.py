@@ -44,7 +44,7 @@ class _Entry:
     leaf: bytes
     seen: Sequence[Seen]
     opened: Interaction | None
-    committed: asyncio.Future[None]
+    committed: asyncio.Future[int]
 
 
 class AuditWriter:
@@ -101,8 +101,9 @@ class AuditWriter:
         *,
         seen: Sequence[Seen] = (),
         opened: Interaction | None = None,
-    ) -> None:
-        """Returns once the event, its read set and the new interaction are committed.
+    ) -> int:
+        """Returns once the event, its read set and the new interaction are committed: the epoch
+        (see governance.py) at which they were.
 
         Raises Unavailable if they are not known to be. They may then still be in the ledger:
         it says that we were about to answer, which is the safe way to be wrong.
@@ -113,12 +114,12 @@ class AuditWriter:
         if len(self._queue) >= self._queue_max:
             raise Unavailable(SAY_FULL)
         leaf = leaf_bytes(event, tenant=self._database.tenant)
-        committed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        committed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._queue.append(_Entry(event, leaf, seen, opened, committed))
         self._queued.set()
         try:
             async with asyncio.timeout(self._wait_max_s):
-                await committed
+                return await committed
         except TimeoutError:
             raise Unavailable(SAY_LOST, operator_detail="audit: commit took too long") from None
 
@@ -143,7 +144,7 @@ class AuditWriter:
         """Commits one batch and tells its callers. Raises what means that the connection is
         of no use any more."""
         try:
-            await self._insert(connection, batch)
+            epoch = await self._insert(connection, batch)
         except Exception as error:
             if isinstance(error, LOSSES) or connection.is_closed():
                 _fail(batch, _lost(error))
@@ -156,7 +157,7 @@ class AuditWriter:
         else:
             for entry in batch:
                 if not entry.committed.done():
-                    entry.committed.set_result(None)
+                    entry.committed.set_result(epoch)
 
     async def _commit_singly(
         self, connection: Connection, batch: Sequence[_Entry], error: Exception
@@ -169,10 +170,10 @@ class AuditWriter:
         for entry in batch:
             await self._commit(connection, [entry])
 
-    async def _insert(self, connection: Connection, batch: Sequence[_Entry]) -> None:
-        """One round trip, one commit."""
+    async def _insert(self, connection: Connection, batch: Sequence[_Entry]) -> int:
+        """One round trip, one commit. The epoch."""
         events = [entry.event for entry in batch]
-        await connection.execute(
+        epoch: int = await connection.fetchval(
             QUERIES["record_reads"],
             self._database.tenant,
             [e.recorded for e in events],
@@ -185,6 +186,7 @@ class AuditWriter:
             *_interaction_columns(batch),
             timeout=self._wait_max_s,
         )
+        return epoch
 
     def _take(self, count_max: int) -> list[_Entry]:
         queue = self._queue

@@ -5,7 +5,8 @@ SELECT $1, * FROM unnest($2::timestamptz[], $3::text[], $4::text[], $5::text[], 
                          $7::bytea[]);
 
 -- name: record_reads
--- All of a batch of reads in one statement, so in one round trip and one commit.
+-- All of a batch of reads in one statement, so in one round trip and one commit. Gives the epoch:
+-- a right that was taken away before this is seen by it.
 WITH read_set_rows AS (
   INSERT INTO read_set (tenant, interaction, reference, version, digest, as_of, search)
   SELECT $1, * FROM unnest($8::uuid[], $9::text[], $10::text[], $11::bytea[],
@@ -15,7 +16,9 @@ WITH read_set_rows AS (
   SELECT $1, * FROM unnest($14::uuid[], $15::text[], $16::text[], $17::text[],
                            $18::timestamptz[])
   ON CONFLICT DO NOTHING
+), event_rows AS (
+  INSERT INTO audit_event (tenant, recorded, action, agent, patient, outcome, body)
+  SELECT $1, * FROM unnest($2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::text[],
+                           $7::bytea[])
 )
-INSERT INTO audit_event (tenant, recorded, action, agent, patient, outcome, body)
-SELECT $1, * FROM unnest($2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::text[],
-                         $7::bytea[]);
+SELECT coalesce((SELECT epoch FROM governance WHERE tenant = $1), 0);

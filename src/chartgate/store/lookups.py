@@ -31,9 +31,16 @@ class Current(NamedTuple):
     body: bytes | None  # None: the caller said that it holds this digest
 
 
+class Looked(NamedTuple):
+    """What a look-up found, and the epoch (see governance.py) at which it looked."""
+
+    current: Current | None
+    epoch: int
+
+
 Key = tuple[str, str, str]  # connection, type, id
 Wanted = tuple[str, str, str, bytes | None]  # connection, type, id, known digest
-Waiting = tuple[Wanted, "asyncio.Future[Current | None]"]
+Waiting = tuple[Wanted, "asyncio.Future[Looked]"]
 
 
 class Lookups:
@@ -49,18 +56,18 @@ class Lookups:
 
     async def current(
         self, connection: str, resource_type: str, id_: str, *, known: bytes | None = None
-    ) -> Current | None:
+    ) -> Looked:
         """The current copy, without its body if its digest is `known`. Raises Unavailable."""
-        future: asyncio.Future[Current | None] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Looked] = asyncio.get_running_loop().create_future()
         self._waiting.append(((connection, resource_type, id_, known), future))
         self._arrived.set()
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._answer_waiting())
-        current = await future
-        noted = self._noted.get((connection, resource_type, id_))
+        looked = await future
+        current, noted = looked.current, self._noted.get((connection, resource_type, id_))
         if current and noted and noted[0] == current.version and noted[1] > current.as_of:
-            return current._replace(as_of=noted[1])
-        return current
+            return Looked(current._replace(as_of=noted[1]), looked.epoch)
+        return looked
 
     def note_current(
         self, connection: str, resource_type: str, id_: str, *, version: str, as_of: datetime
@@ -130,8 +137,9 @@ class Lookups:
         found = {row[0]: row for row in rows}
         for position, (_, future) in enumerate(batch):
             if not future.done():
-                row = found.get(position)
-                future.set_result(row and Current(row[1], row[2], row[3], row[4]))
+                row = found[position]
+                current = Current(*row[1:5]) if row[2] is not None else None
+                future.set_result(Looked(current, row[5]))
 
 
 def _fail(batch: Sequence[Waiting], error: Exception) -> None:

@@ -1,9 +1,11 @@
 -- name: select_current_many
 -- The body comes along only where the caller does not hold that very version already.
-SELECT w.position, r.version, r.digest, r.as_of, v.body
+-- The epoch comes with each row, and a row with each question.
+SELECT w.position, r.version, r.digest, r.as_of, v.body,
+       coalesce((SELECT epoch FROM governance WHERE tenant = $1), 0)
 FROM unnest($2::integer[], $3::text[], $4::text[], $5::text[], $6::bytea[])
        AS w (position, connection, resource_type, id, known)
-JOIN record r ON r.tenant = $1 AND r.connection = w.connection
+LEFT JOIN record r ON r.tenant = $1 AND r.connection = w.connection
        AND r.resource_type = w.resource_type AND r.id = w.id
 LEFT JOIN record_version v ON v.tenant = $1 AND v.connection = w.connection
        AND v.resource_type = w.resource_type AND v.id = w.id AND v.digest = r.digest

@@ -536,6 +536,13 @@ CREATE UNIQUE INDEX drift_finding_open ON drift_finding
   (tenant, connection, sender, message_type, position, kind, detail)
   WHERE acknowledged_at IS NULL;
 
+-- Moves whenever a right is taken away (a token, a consent, a person …): what was decided before
+-- is then decided anew before anything leaves.
+CREATE TABLE governance (
+  tenant text NOT NULL PRIMARY KEY,
+  epoch bigint NOT NULL
+);
+
 -- Tenants never meet, whoever owns the tables.
 DO $$
 DECLARE name text;
