@@ -21,6 +21,7 @@ TYPES: Mapping[str, tuple[type, ...]] = {
     "float": (int, float),
     "bool": (bool,),
     "table": (dict,),  # of texts; its adapter looks inside
+    "tuple": (list,),  # of texts
 }
 BOUNDS: Mapping[str, tuple[float, float]] = {  # least and most; else from 0 on
     "store.connections_max": (4, 10_000),  # the audit and the wake-ups keep one each
@@ -129,6 +130,14 @@ class LedgerConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EgressConfig:
+    """[egress]: which addresses Chartgate may connect to."""
+
+    private: tuple[str, ...] = ()  # networks beside public ones; empty: none, but own when testing
+    crl_file: str = ""  # revoked certificates, in PEM; with it each chain is looked up there
+
+
+@dataclass(frozen=True, kw_only=True)
 class ConnectionConfig:
     """[connections.NAME]: a configured system. `options` are the adapter's own, checked by it."""
 
@@ -153,6 +162,7 @@ class Config:
     """The whole file."""
 
     folder: Path  # of chartgate.toml
+    production: bool = False  # true: the strict rules bind; `chartgate config check` lists them
     tenant: str = "main"  # whose data this is; one database may hold several
     data_dir: Path = Path("var")  # our own PostgreSQL keeps its files here
     charters_dir: Path = Path("charters")  # one YAML file for each AI use
@@ -162,6 +172,7 @@ class Config:
     worker: WorkerConfig = WorkerConfig()
     drift: DriftConfig = DriftConfig()
     ledger: LedgerConfig = LedgerConfig()
+    egress: EgressConfig = EgressConfig()
     connections: Mapping[str, ConnectionConfig] = field(default_factory=dict)
     clients: Mapping[str, ClientConfig] = field(default_factory=dict)
 
@@ -177,6 +188,7 @@ SECTIONS: Mapping[str, type[Any]] = {
     "worker": WorkerConfig,
     "drift": DriftConfig,
     "ledger": LedgerConfig,
+    "egress": EgressConfig,
 }
 
 
@@ -199,10 +211,11 @@ def load_config(path: Path | None = None) -> Config:
 
 def parse_config(table: Mapping[str, Any], *, folder: Path) -> Config:
     """The records of a parsed chartgate.toml. Raises ConfigError."""
-    plain = {"tenant", "data_dir", "charters_dir"}
+    plain = {"production", "tenant", "data_dir", "charters_dir"}
     check_keys(table, {*plain, *SECTIONS, "connections", "clients"}, "chartgate.toml")
     return Config(
         folder=folder,
+        production=_switch(table, "production"),
         tenant=_text(table, "tenant", "main"),
         data_dir=folder / _text(table, "data_dir", "var"),
         charters_dir=folder / _text(table, "charters_dir", "charters"),
@@ -232,7 +245,9 @@ def parse_section(section: type[Section], name: str, table: Mapping[str, Any]) -
             )
         if isinstance(value, int | float) and not isinstance(value, bool):
             _check_bounds(name, key, value)
-    return section(**table)
+        if isinstance(value, list) and not all(isinstance(one, str) for one in value):
+            raise ConfigError(f"[{name}] {key} must be a list of texts, not {value!r}")
+    return section(**{k: tuple(v) if isinstance(v, list) else v for k, v in table.items()})
 
 
 def _check_bounds(name: str, key: str, value: float) -> None:
@@ -264,6 +279,13 @@ def _text(table: Mapping[str, Any], key: str, default: str) -> str:
     value = table.get(key, default)
     if not isinstance(value, str) or not (value or key == "site"):
         raise ConfigError(f"{key} must be a text, not {value!r}")
+    return value
+
+
+def _switch(table: Mapping[str, Any], key: str) -> bool:
+    value = table.get(key, False)
+    if not isinstance(value, bool):
+        raise ConfigError(f"{key} must be true or false, not {value!r}")
     return value
 
 
