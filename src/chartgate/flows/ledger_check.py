@@ -219,6 +219,8 @@ def _columns_agree(row: Row, body: bytes, tenant: str) -> bool:
             and record["agent"] == row["agent"]
             and record["outcome"] == row["outcome"]
             and record.get("patient") == row["patient"]
+            and record.get("site") == row["site"]
+            and record.get("patients") == row["patients"]
             and datetime.fromisoformat(record["recorded"]) == row["recorded"]
         )
     except (ValueError, KeyError, TypeError, AttributeError):

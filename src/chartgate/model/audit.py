@@ -18,6 +18,12 @@ SPARSE_FIELDS = (
     "rule",
     "decision",
     "reason",
+    "network",
+    "request",
+    "consent",
+    "disclosed",
+    "labels",
+    "patients",
 )
 
 
@@ -80,7 +86,7 @@ ACTIONS: Mapping[str, str] = {
     "quarantine.fix": "an operator queued an edited copy of what was set aside",
     "quarantine.show": "an operator looks at what was set aside, with all that it says",
     "token.issue": "an AI client got an access token, or was refused one",
-    "web.refuse": "a request without a sound credential was refused",
+    "web.refuse": "a request was refused at the edge: it was not sound, or had no credential",
 }
 
 
@@ -111,6 +117,12 @@ class AuditEvent:
     decision: str | None = None  # Decision.id
     reason: str | None = None  # a code or a sentence without patient data
     details: tuple[tuple[str, str], ...] = field(default=())  # few, small, no free text of a chart
+    network: str | None = None  # address that the request came from; the store fills it in
+    request: str | None = None  # X-Request-Id of the answer; the store fills it in
+    consent: str | None = None  # hex digest of mode and consents that were looked at
+    disclosed: str | None = None  # hex digest of what left
+    labels: tuple[str, ...] | None = None  # security labels of what left, e.g. ("R", "PSY")
+    patients: tuple[str, ...] | None = None  # where it is about more than one, instead of `patient`
 
     def __post_init__(self) -> None:
         assert self.action in ACTIONS, f"{self.action} is no action: add it to ACTIONS"

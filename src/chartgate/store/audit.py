@@ -15,9 +15,10 @@ from dataclasses import dataclass
 import asyncpg
 
 from chartgate.errors import Unavailable
-from chartgate.model.audit import AuditEvent, leaf_bytes
+from chartgate.model.audit import AuditEvent
 from chartgate.model.interaction import Interaction, Seen
 from chartgate.store.database import Connection, Database
+from chartgate.store.origin import leaf_of, spaced
 from chartgate.store.queries import load_queries
 
 QUERIES = load_queries("audit.sql")
@@ -113,7 +114,7 @@ class AuditWriter:
             raise Unavailable(SAY_CLOSED)
         if len(self._queue) >= self._queue_max:
             raise Unavailable(SAY_FULL)
-        leaf = leaf_bytes(event, tenant=self._database.tenant)
+        leaf = leaf_of(event, tenant=self._database.tenant)
         committed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._queue.append(_Entry(event, leaf, seen, opened, committed))
         self._queued.set()
@@ -184,6 +185,8 @@ class AuditWriter:
             [entry.leaf for entry in batch],
             *_read_set_columns(batch),
             *_interaction_columns(batch),
+            [e.site for e in events],
+            [spaced(e.patients) for e in events],
             timeout=self._wait_max_s,
         )
         return epoch

@@ -13,7 +13,8 @@ from typing import Any
 import asyncpg
 
 from chartgate.errors import Unavailable, VersionConflict, mapped
-from chartgate.model.audit import AuditEvent, leaf_bytes
+from chartgate.model.audit import AuditEvent
+from chartgate.store.origin import leaf_of, spaced
 from chartgate.store.queries import chained, load_queries
 
 QUERIES = load_queries("audit.sql")
@@ -181,7 +182,9 @@ def _audit_columns(tenant: str, events: Sequence[AuditEvent]) -> list[Any]:
         [e.agent for e in events],
         [e.patient for e in events],
         [e.outcome.value for e in events],
-        [leaf_bytes(e, tenant=tenant) for e in events],
+        [leaf_of(e, tenant=tenant) for e in events],
+        [e.site for e in events],
+        [spaced(e.patients) for e in events],
     ]
 
 

@@ -79,7 +79,8 @@ INSERT INTO ledger_head (tenant, tree_size, root, signed_at, checkpoint)
 VALUES ($1, $2, $3, $4, $5);
 
 -- name: read_leaves
-SELECT l.seq, l.hash, e.body, e.recorded, e.action, e.agent, e.patient, e.outcome
+SELECT l.seq, l.hash, e.body, e.recorded, e.action, e.agent, e.patient, e.outcome, e.site,
+       e.patients
 FROM ledger_leaf l LEFT JOIN LATERAL (
   SELECT * FROM audit_event WHERE tenant = $1 AND id = l.event_id LIMIT 1
 ) AS e ON true

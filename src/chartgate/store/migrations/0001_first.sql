@@ -11,9 +11,21 @@ CREATE TABLE audit_event (
   patient text,
   outcome text NOT NULL CHECK (outcome IN ('success', 'denied', 'failed')),
   body bytea NOT NULL,  -- the leaf: canonical JSON
+  site text,
+  patients text[],  -- where it is about more than one
   PRIMARY KEY (tenant, id)
 );
 CREATE INDEX audit_event_settled ON audit_event (tenant, xid, id);
+-- One for each question that the audit is asked, newest first.
+CREATE INDEX audit_event_recorded ON audit_event (tenant, recorded, id);
+CREATE INDEX audit_event_patient ON audit_event (tenant, patient, recorded)
+  WHERE patient IS NOT NULL;
+CREATE INDEX audit_event_patients ON audit_event (tenant, recorded) WHERE patients IS NOT NULL;
+CREATE INDEX audit_event_agent ON audit_event (tenant, agent, recorded);
+CREATE INDEX audit_event_action ON audit_event (tenant, action, recorded);
+CREATE INDEX audit_event_site ON audit_event (tenant, site, recorded) WHERE site IS NOT NULL;
+CREATE INDEX audit_event_refused ON audit_event (tenant, outcome, recorded)
+  WHERE outcome <> 'success';
 
 CREATE TABLE ledger_leaf (
   tenant text NOT NULL,
@@ -108,27 +120,88 @@ CREATE TABLE assertion_seen (
   PRIMARY KEY (tenant, client, jti)
 );
 
+-- Removed people stay, so that nobody else gets their name. Of a sealed account password_hash is the
+-- hash of its one-time secret; it is null once that was used.
 CREATE TABLE person (
   tenant text NOT NULL,
   name text NOT NULL,
-  password_hash text NOT NULL,  -- argon2id
+  password_hash text,  -- argon2id
   roles text[] NOT NULL,
   sites text[] NOT NULL,
   failures integer NOT NULL DEFAULT 0,
   locked_until timestamptz,
-  PRIMARY KEY (tenant, name)
+  issuer text,  -- who vouches for them, and
+  subject text,  -- what it knows them by; both null for those of our own
+  sealed boolean NOT NULL DEFAULT false,
+  opened_at timestamptz,  -- when the seal was broken
+  removed_at timestamptz,
+  PRIMARY KEY (tenant, name),
+  UNIQUE (tenant, issuer, subject),
+  CHECK ((issuer IS NULL) = (subject IS NULL)),
+  CHECK (issuer IS NULL OR password_hash IS NULL),
+  CHECK (removed_at IS NULL OR password_hash IS NULL)
 );
 
+-- Roles and sites as they were when it was opened; taking one away ends it.
 CREATE TABLE person_session (
   tenant text NOT NULL,
   session_hash bytea NOT NULL CHECK (length(session_hash) = 32),
   person text NOT NULL,
   csrf text NOT NULL,
+  roles text[] NOT NULL,
+  sites text[] NOT NULL,
+  mfa boolean NOT NULL,
+  sealed boolean NOT NULL,
+  patient text,  -- of an EHR launch
   seen_at timestamptz NOT NULL,
   expires_at timestamptz NOT NULL,
   PRIMARY KEY (tenant, session_hash),
   FOREIGN KEY (tenant, person) REFERENCES person ON DELETE CASCADE
 );
+
+-- Sign-ins that have gone to a provider and are not back yet. No secret stands here.
+CREATE TABLE sign_in_attempt (
+  tenant text NOT NULL,
+  state_hash bytea NOT NULL CHECK (length(state_hash) = 32),
+  browser_hash bytea NOT NULL CHECK (length(browser_hash) = 32),  -- of its cookie
+  way text NOT NULL,  -- "oidc", or "launch:NAME"
+  then_path text NOT NULL,
+  session_hash bytea,  -- of the session that this one replaces
+  expires_at timestamptz NOT NULL,
+  PRIMARY KEY (tenant, state_hash)
+);
+
+CREATE TABLE break_glass (
+  tenant text NOT NULL,
+  id uuid NOT NULL,
+  person text NOT NULL,
+  site text NOT NULL,
+  patient text NOT NULL,
+  code text NOT NULL CHECK (code IN ('BTG', 'ETREAT')),
+  words text NOT NULL,
+  sealed boolean NOT NULL,
+  opened_at timestamptz NOT NULL,
+  ends_at timestamptz NOT NULL,
+  ended_at timestamptz,
+  ended_by text,
+  review_due_at timestamptz NOT NULL,
+  overdue_at timestamptz,  -- when it was found that nobody had looked in time
+  reviewed_at timestamptz,
+  reviewed_by text,
+  finding text CHECK (finding IN ('justified', 'not-justified')),
+  remark text,
+  PRIMARY KEY (tenant, id),
+  CHECK (ends_at > opened_at AND ends_at <= opened_at + interval '60 minutes'),
+  CHECK (review_due_at <= opened_at + interval '72 hours'),
+  CHECK ((ended_at IS NULL) = (ended_by IS NULL)),
+  CHECK ((reviewed_at IS NULL) = (reviewed_by IS NULL)),
+  CHECK ((reviewed_at IS NULL) = (finding IS NULL)),
+  CHECK (reviewed_by IS NULL OR reviewed_by <> 'person:' || person),
+  CHECK (reviewed_at IS NULL OR ended_at IS NOT NULL)
+);
+CREATE INDEX break_glass_of ON break_glass (tenant, person, opened_at);
+CREATE INDEX break_glass_to_review ON break_glass (tenant, review_due_at)
+  WHERE reviewed_at IS NULL;
 
 CREATE TABLE interaction (
   tenant text NOT NULL,
