@@ -125,6 +125,11 @@ class Unavailable(ChartgateError):
     status = 503
 
 
+class Moved(Unavailable):
+    """A right was taken away, or other charters run, since this was begun: what was decided may
+    not hold any more. Whoever began it begins anew, with the credential; nothing was shown."""
+
+
 class LedgerRewound(ChartgateError):
     """The ledger in the store is not how the one that was signed began: cut, rewritten, or
     restored from an older copy. No head is signed until a person has settled it."""

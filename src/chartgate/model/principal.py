@@ -1,7 +1,7 @@
 """Who acts. Agents, people and our own processes are different types, so that an agent's
 credential can never hold a person's power (invariant 13)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -11,6 +11,8 @@ class Client:
     id: str
     charter: str  # the one charter this token acts under
     scopes: tuple[str, ...] = ()
+    # The epoch (store/governance.py) at which the credential was found good; None: not by one.
+    epoch: int | None = field(default=None, compare=False, repr=False)
 
     @property
     def agent(self) -> str:
@@ -24,6 +26,9 @@ class Person:
     id: str
     roles: tuple[str, ...]  # e.g. "scheduler", "clinician", "operator"
     sites: tuple[str, ...]
+    mfa: bool = False  # signed in with a second factor
+    sealed: bool = False  # by a sealed account, which is for break-glass and nothing else
+    patient: str | None = None  # "Patient/7": an EHR opened this session for this one only
 
     @property
     def agent(self) -> str:
