@@ -67,6 +67,7 @@ class WebConfig:
     sign_in_lock_s: float = 900.0  # how long it stays locked
     in_flight_max: int = 256  # requests at once; more are told to come back
     body_timeout_s: float = 10.0  # for a request's body to arrive whole
+    trusted_proxies: tuple[str, ...] = ()  # addresses whose X-Forwarded-For is believed
 
     @property
     def url(self) -> str:
@@ -127,6 +128,7 @@ class LedgerConfig:
     interval_s: float = 0.25  # merge delay at most, and between signed heads
     signing_key_file: str = "keys/ledger.pem"  # Ed25519, made by `chartgate init`
     witness_file: str = "ledger-witness.txt"  # outside the database; better on another disk
+    unsigned_max_s: float = 60.0  # without a signed head for so long, nothing is answered
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,10 @@ from starlette.responses import Response
 
 from chartgate.errors import ChartgateError, Unavailable
 from chartgate.gate import Gate
+from chartgate.store import origin
+from chartgate.store.origin import Origin
 from chartgate.web import api, auth, console, errors, fhir, health, limits
+from chartgate.web.network import address_of, parse_networks
 from chartgate.web.routes import Call, Route
 from chartgate.web.table import Table
 
@@ -51,6 +54,7 @@ class App:
         self._gate = gate
         self._table = table
         self._in_flight = 0
+        self._proxies = parse_networks(gate.config.web.trusted_proxies)
         https = gate.config.web.url.startswith("https://")
         self._headers = SECURITY_HEADERS + ((STRICT_TRANSPORT,) if https else ())
 
@@ -60,6 +64,7 @@ class App:
             return
         started = perf_counter()
         request_id = secrets.token_hex(8)
+        came = origin.enter(Origin(network=address_of(scope, self._proxies), request=request_id))
         self._in_flight += 1
         try:
             response, name = await self._answer(scope, receive, request_id)
@@ -68,6 +73,7 @@ class App:
             await response(scope, receive, self._with_headers(send, request_id))
         finally:
             self._in_flight -= 1
+            origin.leave(came)
 
     async def _answer(
         self, scope: Scope, receive: Receive, request_id: str
