@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chartgate.formats.depth import deeper_than
+from chartgate.formats.depth import deeper_than, more_parts_than
 
 VALUES = st.recursive(
     st.none() | st.text(alphabet='[]{}"\\ab', max_size=8) | st.integers(),
@@ -53,3 +53,18 @@ def test_two_megabytes_of_anything_are_measured_quickly(text: bytes) -> None:
     started = time.process_time()
     deeper_than(text, 64)
     assert time.process_time() - started < 1.0
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        (b"[]", 0),
+        (b'{"a":1}', 1),
+        (b'{"a":1,"b":[1,2,3]}', 5),
+        (b'{"a:,:,":":,:"}', 1),
+        (rb'{"a\":,":1}', 1),
+    ],
+)
+def test_parts_are_counted_outside_strings(text: bytes, parts: int) -> None:
+    assert not more_parts_than(text, parts)
+    assert parts == 0 or more_parts_than(text, parts - 1)

@@ -83,6 +83,7 @@ async def serve(opened: TestGate) -> AsyncIterator[Served]:
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,
             date_header=False,
         )
     )

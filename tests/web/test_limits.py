@@ -156,3 +156,15 @@ async def test_more_requests_than_can_be_held_are_told_to_come_back(served: Serv
 async def _status(http: aiohttp.ClientSession, url: str) -> tuple[int, str]:
     async with http.get(url) as answer:
         return answer.status, await answer.text()
+
+
+async def test_body_of_more_parts_than_any_of_ours_is_refused_before_authentication(
+    served: Served,
+) -> None:
+    many = b"[" + b"1," * 4000 + b"1]"
+    object.__setattr__(served.gate.config.web, "json_parts_max", 3999)
+    answer = await served.raw(post(many, length=len(many)))
+    assert status(answer) == 413
+    assert "3999 keys and items" in outcome(answer)
+    object.__setattr__(served.gate.config.web, "json_parts_max", 4000)
+    assert status(await served.raw(post(many, length=len(many)))) == 401

@@ -1,7 +1,7 @@
-"""How deep a JSON text nests, found without parsing it.
+"""How deep a JSON text nests and how many parts it has, found without parsing it.
 
-A parser that recurses can be killed by depth alone, so this stands before every parse of what a
-stranger sent. Source: RFC 8259, section 9 (a parser may set limits on nesting).
+A parser that recurses can be killed by depth alone, and one that makes an object of each part by
+their number, so this stands before every parse of what a stranger sent. Source: RFC 8259, section 9 (a parser may set limits on nesting).
 """
 
 import re
@@ -25,3 +25,11 @@ def deeper_than(text: bytes, depth_max: int) -> bool:
             break
         brackets = left
     return bool(brackets)
+
+
+def more_parts_than(text: bytes, parts_max: int) -> bool:
+    """True if `text` has more keys and items than that: colons and commas outside its strings."""
+    if text.count(b":") + text.count(b",") <= parts_max:
+        return False
+    bare = STRINGS.sub(b"", text)
+    return bare.count(b":") + bare.count(b",") > parts_max

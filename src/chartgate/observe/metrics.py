@@ -1,12 +1,14 @@
 """What a process counts, in the text form of Prometheus. Labels name routes, connections and
 outcomes, never a patient, a resource or a person."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.metrics_core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 BREAKER_STATES = ("closed", "half-open", "open")
@@ -21,6 +23,24 @@ class QuarantineFigures:
     rows: int
     last_hour: int  # rows seen within it
     oldest_s: float
+
+
+class RefusalsShown(Collector):
+    """Refusals by action and reason, as the store's tally has them."""
+
+    def __init__(self) -> None:
+        self.counts: Mapping[tuple[str, str], int] = {}
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """One family."""
+        family = CounterMetricFamily(
+            "chartgate_refusals",
+            "Audit events of what was denied or failed, by action and reason",
+            labels=("action", "reason"),
+        )
+        for labels, count in sorted(self.counts.items()):
+            family.add_metric(labels, count)
+        yield family
 
 
 class Metrics:
@@ -59,6 +79,8 @@ class Metrics:
         self.kept_bytes = Gauge(
             "chartgate_minimised_kept_bytes", "Memory of minimised resources", registry=registry
         )
+        self._refusals = RefusalsShown()
+        registry.register(self._refusals)
         self.quarantine_shown_at: datetime | None = None
         by_class = ("connection", "reason_class")
         self.quarantine_open = Gauge(
@@ -81,6 +103,10 @@ class Metrics:
         """Counts one answered request."""
         self.requests.labels(route, str(status)).inc()
         self.request_seconds.labels(route).observe(seconds)
+
+    def show_refusals(self, counts: Mapping[tuple[str, str], int]) -> None:
+        """Sets the refusals so far, by action and reason."""
+        self._refusals.counts = counts
 
     def show_breakers(self, states: Mapping[str, str]) -> None:
         """Sets the states of the circuit breakers, by connection."""

@@ -16,6 +16,7 @@ from chartgate.errors import Unavailable, VersionConflict, mapped
 from chartgate.model.audit import AuditEvent
 from chartgate.store.origin import leaf_of, spaced
 from chartgate.store.queries import chained, load_queries
+from chartgate.store.refusals import Refusals
 
 QUERIES = load_queries("audit.sql")
 
@@ -49,6 +50,7 @@ class Database:
 
     def __init__(self, pool: Any, *, tenant: str, acquire_timeout_s: float) -> None:
         self.tenant = tenant
+        self.refusals = Refusals()
         self._pool = pool
         self._acquire_timeout_s = acquire_timeout_s
         self._standing: Connection | None = None
@@ -75,6 +77,7 @@ class Database:
         async with self.bookkeeping() as connection:
             yield connection
             await append_audit_events(connection, self.tenant, events)
+        self.refusals.note(events)
 
     @asynccontextmanager
     async def change_found(self) -> AsyncIterator[tuple[Connection, list[AuditEvent]]]:
@@ -92,6 +95,7 @@ class Database:
                 await transaction.rollback()
                 raise
             await (transaction.commit() if events else transaction.rollback())
+        self.refusals.note(events)
 
     async def change_at_once(
         self, event: AuditEvent, *steps: tuple[str, Sequence[Any]], otherwise: str
@@ -104,7 +108,9 @@ class Database:
         parameters += _audit_columns(self.tenant, [event])
         async with self.connection() as connection:
             with mapped({asyncpg.DivisionByZeroError: VersionConflict}, otherwise):
-                return await connection.fetchval(query, self.tenant, *parameters, column=1)
+                value = await connection.fetchval(query, self.tenant, *parameters, column=1)
+        self.refusals.note([event])
+        return value
 
     @asynccontextmanager
     async def bookkeeping(self) -> AsyncIterator[Connection]:

@@ -2,6 +2,7 @@
 
 head limits → route → body limits → guard → endpoint → answer. The order matters: nothing is
 parsed before it is measured, and nothing is asked of the store before the request is sound.
+Whatever is refused leaves one audit event: the walk's own, or else one of the edge.
 """
 
 import secrets
@@ -12,10 +13,12 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from chartgate.errors import ChartgateError, Unavailable
+from chartgate.errors import ChartgateError, Invalid, SourceUnreachable, Unavailable
 from chartgate.gate import Gate
+from chartgate.model.audit import AuditEvent, Outcome
 from chartgate.store import origin
 from chartgate.store.origin import Origin
+from chartgate.store.refusals import Noted, watching
 from chartgate.web import api, auth, console, errors, fhir, health, limits
 from chartgate.web.network import address_of, parse_networks
 from chartgate.web.routes import Call, Route
@@ -30,6 +33,7 @@ Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 NO_ROUTE = "none"  # stands for the route in metrics and logs where none was found
+SAY_UNREADABLE = "this is no request of HTTP/1.1 that can be read in one way only"
 FORM = "application/x-www-form-urlencoded"
 SECURITY_HEADERS = (
     (b"cache-control", b"no-store"),
@@ -75,24 +79,38 @@ class App:
             self._in_flight -= 1
             origin.leave(came)
 
+    async def refuse_unreadable(self) -> Response:
+        """The answer to bytes that are no request, or that could be read as two."""
+        request_id = secrets.token_hex(8)
+        with watching() as noted:
+            error = await self._noted(None, Invalid(SAY_UNREADABLE), noted)
+        response = errors.outcome_page(Request({"type": "http"}), error, request_id)
+        self._gate.metrics.answered(NO_ROUTE, response.status_code, 0.0)
+        response.raw_headers += [*self._headers, (b"x-request-id", request_id.encode())]
+        return response
+
     async def _answer(
         self, scope: Scope, receive: Receive, request_id: str
     ) -> tuple[Response, str]:
         """The response, and the name of the route for the metrics."""
         route: Route | None = None
-        try:
-            single = limits.check_head(scope)
-            route, parameters = self._table.find(scope["method"], scope["raw_path"])
-            self._check_load(route)
-            return await self._call(route, parameters, single, scope, receive, request_id)
-        except ChartgateError as error:
-            return self._error(route, scope, error, request_id)
-        except Exception as fault:  # noqa: BLE001  the top of a request
-            name = route.name if route else NO_ROUTE
-            unexpected = errors.unexpected(fault, route=name, request_id=request_id)
-            return self._error(route, scope, unexpected, request_id)
+        with watching() as noted:
+            try:
+                single = limits.check_head(scope)
+                route, parameters = self._table.find(scope["method"], scope["raw_path"])
+                self._check_load(route)
+                call = await self._admit(route, parameters, single, scope, receive, request_id)
+                noted.agent = call.principal.agent if call.principal else noted.agent
+                return await route.endpoint(call), route.name
+            except ChartgateError as error:
+                refused = error
+            except Exception as fault:  # noqa: BLE001  the top of a request
+                name = route.name if route else NO_ROUTE
+                refused = errors.unexpected(fault, route=name, request_id=request_id)
+            refused = await self._noted(route, refused, noted)
+        return self._error(route, scope, refused, request_id)
 
-    async def _call(
+    async def _admit(
         self,
         route: Route,
         parameters: dict[str, str],
@@ -100,7 +118,8 @@ class App:
         scope: Scope,
         receive: Receive,
         request_id: str,
-    ) -> tuple[Response, str]:
+    ) -> Call:
+        """The request as its endpoint takes it, once it is sound and passed the guard."""
         gate = self._gate
         body = await limits.read_body(
             gate.config.web, single, scope["headers"], receive, media_types=route.body_types
@@ -113,7 +132,7 @@ class App:
             is_form=single.get(b"content-type", b"").startswith(FORM.encode()),
         )
         admitted = await auth.admit(gate, route, knock)
-        call = Call(
+        return Call(
             gate=gate,
             request=Request(scope),
             parameters=parameters,
@@ -122,7 +141,28 @@ class App:
             principal=admitted.principal,
             signed_in=admitted.signed_in,
         )
-        return await route.endpoint(call), route.name
+
+    async def _noted(
+        self, route: Route | None, error: ChartgateError, noted: Noted
+    ) -> ChartgateError:
+        """What to answer once the refusal has its audit event, unless the walk left one. Where
+        we cannot serve at all there is none: the audit trail may be what is missing."""
+        if noted.events or isinstance(error, Unavailable | SourceUnreachable):
+            return error
+        ours = errors.status_of(error) >= 500
+        event = AuditEvent(
+            recorded=self._gate.clock(),
+            action="web.refuse",
+            agent=noted.agent,
+            outcome=Outcome.FAILED if ours else Outcome.DENIED,
+            reason=error.issue,
+            details=(("route", route.name if route else NO_ROUTE),),
+        )
+        try:
+            await self._gate.audit.record(event)
+        except ChartgateError as unwritten:
+            return unwritten
+        return error
 
     def _check_load(self, route: Route) -> None:
         """More requests than we can hold are told to come back; whether we live is answered."""

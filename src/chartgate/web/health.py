@@ -36,6 +36,7 @@ async def metrics(call: Call) -> Response:
         if connections
         else {}
     )
+    gate.metrics.show_refusals(gate.database.refusals.counts)
     gate.metrics.audit_queued.set(gate.audit.queued)
     gate.metrics.kept_bytes.set(gate.caches.minimised.size)
     await _show_quarantine(gate)

@@ -7,7 +7,7 @@ from typing import Any
 
 from chartgate.config import WebConfig
 from chartgate.errors import Invalid, NotAllowed, TooLarge, UnsupportedMedia
-from chartgate.formats.depth import deeper_than
+from chartgate.formats.depth import deeper_than, more_parts_than
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Headers = Sequence[tuple[bytes, bytes]]
@@ -72,7 +72,7 @@ async def read_body(
     *,
     media_types: Sequence[str],
 ) -> bytes:
-    """The whole body, of a known media type, within its limits of size, time and JSON depth.
+    """The whole body, of a known media type, within its limits of size, time and JSON shape.
 
     Raises TooLarge, UnsupportedMedia, Invalid.
     """
@@ -92,9 +92,16 @@ async def read_body(
     body = await _receive_all(web, receive)
     if declared is not None and len(body) != int(declared):
         raise Invalid("the body is not as long as content-length says")
-    if media_type.endswith("json") and deeper_than(body, web.json_depth_max):
-        raise Invalid(f"JSON may nest {web.json_depth_max} deep, and its brackets must match")
+    if media_type.endswith("json"):
+        _check_json(web, body)
     return body
+
+
+def _check_json(web: WebConfig, body: bytes) -> None:
+    if deeper_than(body, web.json_depth_max):
+        raise Invalid(f"JSON may nest {web.json_depth_max} deep, and its brackets must match")
+    if more_parts_than(body, web.json_parts_max):
+        raise TooLarge(f"JSON may have {web.json_parts_max} keys and items")
 
 
 async def _receive_all(web: WebConfig, receive: Receive) -> bytes:

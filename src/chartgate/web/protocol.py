@@ -1,11 +1,13 @@
 """The HTTP/1.1 protocol of the server, with limits on a request's head.
 
 uvicorn's own has none: a header that never ends would be collected for ever, and a connection
-that never sends one would stay open for ever.
+that never sends one would stay open for ever. What cannot be read is refused by the application,
+so that it looks like every other refusal and leaves an audit event as they do.
 """
 
 import asyncio
-from typing import Any
+from http import HTTPStatus
+from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -19,6 +21,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
+        self._is_refused = False
         super().connection_made(transport)
         self._await_head()
 
@@ -27,12 +30,36 @@ class LimitedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._is_refused:
+            return
         in_head = self._head_timer is not None
         super().data_received(data)
         if in_head and self._head_timer is not None:
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES_MAX and not self.transport.is_closing():
                 self.send_400_response("The head of this request is too large.")
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuses what cannot be read, and all that follows it on this connection."""
+        if self._is_refused or self.transport.is_closing():
+            return
+        self._is_refused = True
+        self._head_arrived()
+        if self.cycle is not None and not self.cycle.response_complete:
+            # A body went wrong midway: the request that waits for it refuses itself.
+            super().send_400_response(msg)
+            return
+        task = self.loop.create_task(self._refuse())
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def _refuse(self) -> None:
+        response = await cast(Any, self.app).refuse_unreadable()
+        head = [f"HTTP/1.1 {response.status_code} {HTTPStatus(response.status_code).phrase}"]
+        fields = [*response.raw_headers, (b"connection", b"close")]
+        head += [f"{name.decode()}: {value.decode()}" for name, value in fields]
+        self.transport.write("\r\n".join([*head, "", ""]).encode() + response.body)
+        self.transport.close()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
