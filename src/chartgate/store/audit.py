@@ -120,9 +120,11 @@ class AuditWriter:
         self._queued.set()
         try:
             async with asyncio.timeout(self._wait_max_s):
-                return await committed
+                epoch = await committed
         except TimeoutError:
             raise Unavailable(SAY_LOST, operator_detail="audit: commit took too long") from None
+        self._database.refusals.note((event,))
+        return epoch
 
     async def _run(self) -> None:
         while await self._something_queued():
