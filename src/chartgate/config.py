@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from chartgate.errors import ConfigError
+from chartgate.formats.web_address import origin_of
 
 TYPES: Mapping[str, tuple[type, ...]] = {
     "str": (str,),
@@ -22,6 +23,7 @@ TYPES: Mapping[str, tuple[type, ...]] = {
     "bool": (bool,),
     "table": (dict,),  # of texts; its adapter looks inside
     "tuple": (list,),  # of texts
+    "Mapping": (dict,),  # of texts to texts
 }
 BOUNDS: Mapping[str, tuple[float, float]] = {  # least and most; else from 0 on
     "store.connections_max": (4, 10_000),  # the audit and the wake-ups keep one each
@@ -33,7 +35,11 @@ BOUNDS: Mapping[str, tuple[float, float]] = {  # least and most; else from 0 on
     "mllp.in_flight_max": (1, 1_000_000),
     "worker.poll_interval_s": (0.01, 3600),  # 0 would never rest
     "worker.lanes_max": (1, 1_000),
+    "people.break_glass_per_day": (1, 1_000),
+    "people.break_glass_minutes_max": (1, 60),
+    "people.break_glass_review_within_h": (1, 72),
 }
+SESSION_IDLE_MAX_S = 900.0  # in production: a screen that nobody sits at closes itself
 CONFIG_VARIABLE = "CHARTGATE_CONFIG"
 CONFIG_DEFAULT = "chartgate.toml"
 
@@ -59,6 +65,7 @@ class WebConfig:
     public_url: str = ""  # what clients call it by; empty: http://host:port
     body_bytes_max: int = 2_000_000  # a proposal with a long note is some 100 kB
     json_depth_max: int = 64  # FHIR nests under 20 deep
+    json_parts_max: int = 50_000  # keys and items of a body; a long proposal has some hundred
     search_count_max: int = 200  # matches a search may return
     token_lifetime_s: float = 300.0  # SMART Backend Services: 300 s is the recommended limit
     session_idle_s: float = 900.0  # signed out after so long without a request
@@ -132,11 +139,69 @@ class LedgerConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class VaultConfig:
+    """[vault]"""
+
+    master_key_file: str = "keys/vault.key"  # made by `chartgate init`; back it up apart
+    scrub_every_h: float = 24.0  # between looks at everything stored; 0: never
+
+
+@dataclass(frozen=True, kw_only=True)
 class EgressConfig:
     """[egress]: which addresses Chartgate may connect to."""
 
     private: tuple[str, ...] = ()  # networks beside public ones; empty: none, but own when testing
     crl_file: str = ""  # revoked certificates, in PEM; with it each chain is looked up there
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeopleConfig:
+    """[people]: what staff must show, and who may break the glass."""
+
+    mfa: str = "off"  # "required": no decision without a second factor; in production always
+    break_glass_roles: tuple[str, ...] = ()  # that may, beside the role break-glass itself
+    break_glass_minutes_max: int = 60  # how long one lasts at most
+    break_glass_per_day: int = 5  # of one person; one more is refused, and an alarm
+    break_glass_review_within_h: int = 72  # until a privacy officer has looked at it
+
+
+@dataclass(frozen=True, kw_only=True)
+class OidcConfig:
+    """[oidc]: where staff sign in. Without an issuer they have passwords here."""
+
+    issuer: str = ""  # exactly as its tokens say it
+    client_id: str = ""  # under which Chartgate is registered there
+    client_secret_file: str = ""  # the secret it was given, or
+    private_key_file: str = ""  # a key in PEM, to sign for itself with; its public half is there
+    scopes: tuple[str, ...] = ("openid", "profile")  # that are asked for
+    origins: tuple[str, ...] = ()  # beside the issuer's own, that hold its token and key endpoints
+    name_claim: str = "sub"  # what people are called here and in the audit; never reused there
+    roles_claim: str = "groups"  # a text or list; dots lead inwards, e.g. "realm_access.roles"
+    sites_claim: str = "groups"  # the same
+    roles: Mapping[str, str] = field(default_factory=dict)  # from a claim's value to a role
+    sites: Mapping[str, str] = field(default_factory=dict)  # from a claim's value to a site
+    mfa_amr: tuple[str, ...] = ("mfa",)  # values of amr that mean a second factor (RFC 8176)
+    mfa_acr: tuple[str, ...] = ()  # values of acr that do
+    step_up_acr: str = ""  # acr_values to ask for when a second factor is needed
+    keep_passwords: bool = False  # true: people of `chartgate person add` may still sign in
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaunchConfig:
+    """[launch.NAME]: an EHR that may open Chartgate for one patient (SMART App Launch)."""
+
+    name: str
+    iss: str  # the EHR's FHIR address, exactly as it sends it
+    client_id: str  # under which Chartgate is registered there
+    site: str  # whose patients these are
+    roles: tuple[str, ...]  # that whoever may open it there has here
+    client_secret_file: str = ""  # as under [oidc]
+    private_key_file: str = ""  # as under [oidc]
+    scopes: tuple[str, ...] = ("launch", "openid", "fhirUser")  # that are asked for
+    origins: tuple[str, ...] = ()  # beside that of iss, that hold its token and key endpoints
+    name_claim: str = "sub"  # as under [oidc]
+    mfa_amr: tuple[str, ...] = ("mfa",)  # as under [oidc]
+    mfa_acr: tuple[str, ...] = ()  # as under [oidc]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,9 +239,18 @@ class Config:
     worker: WorkerConfig = WorkerConfig()
     drift: DriftConfig = DriftConfig()
     ledger: LedgerConfig = LedgerConfig()
+    vault: VaultConfig = VaultConfig()
     egress: EgressConfig = EgressConfig()
+    people: PeopleConfig = PeopleConfig()
+    oidc: OidcConfig = OidcConfig()
     connections: Mapping[str, ConnectionConfig] = field(default_factory=dict)
     clients: Mapping[str, ClientConfig] = field(default_factory=dict)
+    launch: Mapping[str, LaunchConfig] = field(default_factory=dict)
+
+    @property
+    def mfa_required(self) -> bool:
+        """Whether people decide only with a second factor."""
+        return self.production or self.people.mfa == "required"
 
     def path(self, name: str | Path) -> Path:
         """A path of the file, made absolute by the file's folder."""
@@ -190,7 +264,10 @@ SECTIONS: Mapping[str, type[Any]] = {
     "worker": WorkerConfig,
     "drift": DriftConfig,
     "ledger": LedgerConfig,
+    "vault": VaultConfig,
     "egress": EgressConfig,
+    "people": PeopleConfig,
+    "oidc": OidcConfig,
 }
 
 
@@ -214,8 +291,8 @@ def load_config(path: Path | None = None) -> Config:
 def parse_config(table: Mapping[str, Any], *, folder: Path) -> Config:
     """The records of a parsed chartgate.toml. Raises ConfigError."""
     plain = {"production", "tenant", "data_dir", "charters_dir"}
-    check_keys(table, {*plain, *SECTIONS, "connections", "clients"}, "chartgate.toml")
-    return Config(
+    check_keys(table, {*plain, *SECTIONS, "connections", "clients", "launch"}, "chartgate.toml")
+    config = Config(
         folder=folder,
         production=_switch(table, "production"),
         tenant=_text(table, "tenant", "main"),
@@ -226,8 +303,14 @@ def parse_config(table: Mapping[str, Any], *, folder: Path) -> Config:
             n: parse_section(ClientConfig, f"clients.{n}", {**t, "name": n})
             for n, t in _tables(table, "clients").items()
         },
+        launch={
+            n: parse_section(LaunchConfig, f"launch.{n}", {**t, "name": n})
+            for n, t in _tables(table, "launch").items()
+        },
         **{n: parse_section(s, n, _table(table, n)) for n, s in SECTIONS.items()},
     )
+    _check_people(config)
+    return config
 
 
 def parse_section(section: type[Section], name: str, table: Mapping[str, Any]) -> Section:
@@ -247,9 +330,48 @@ def parse_section(section: type[Section], name: str, table: Mapping[str, Any]) -
             )
         if isinstance(value, int | float) and not isinstance(value, bool):
             _check_bounds(name, key, value)
+        if isinstance(value, dict) and not all(isinstance(one, str) for one in value.values()):
+            raise ConfigError(f"[{name}] {key} must be a table of texts, not {value!r}")
         if isinstance(value, list) and not all(isinstance(one, str) for one in value):
             raise ConfigError(f"[{name}] {key} must be a list of texts, not {value!r}")
     return section(**{k: tuple(v) if isinstance(v, list) else v for k, v in table.items()})
+
+
+def _check_people(config: Config) -> None:
+    """What of people's sign-in could not hold. Raises ConfigError."""
+    if config.people.mfa not in ("off", "required"):
+        raise ConfigError('[people] mfa must be "off" or "required"')
+    if config.production and config.web.session_idle_s > SESSION_IDLE_MAX_S:
+        raise ConfigError(
+            f"[web] session_idle_s must be at most {SESSION_IDLE_MAX_S:g} in production"
+        )
+    oidc = config.oidc
+    if oidc.issuer:
+        _check_provider(config, "[oidc]", "issuer", oidc.issuer, oidc)
+        if not oidc.roles or not oidc.sites:
+            raise ConfigError("[oidc] needs [oidc.roles] and [oidc.sites]: from claims to ours")
+    for name, launch in config.launch.items():
+        _check_provider(config, f"[launch.{name}]", "iss", launch.iss, launch)
+        if not launch.roles or not launch.site:
+            raise ConfigError(f"[launch.{name}] needs at least one of roles, and a site")
+    if len({launch.iss for launch in config.launch.values()}) < len(config.launch):
+        raise ConfigError("two tables under [launch] have the same iss")
+
+
+def _check_provider(
+    config: Config, where: str, key: str, url: str, provider: OidcConfig | LaunchConfig
+) -> None:
+    for each in (url, *provider.origins):
+        try:
+            origin = origin_of(each)
+        except ConfigError as error:
+            raise ConfigError(f"{where} {key}: {error}") from None
+        if origin.scheme != "https" and config.production:
+            raise ConfigError(f"{where} {key} must be https in production")
+    if not provider.client_id or "openid" not in provider.scopes:
+        raise ConfigError(f"{where} needs a client_id, and openid among its scopes")
+    if provider.client_secret_file and provider.private_key_file:
+        raise ConfigError(f"{where} has a client_secret_file and a private_key_file; keep one")
 
 
 def _check_bounds(name: str, key: str, value: float) -> None:

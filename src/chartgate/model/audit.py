@@ -29,6 +29,11 @@ SPARSE_FIELDS = (
 
 # Every action that an audit event may name, and what it says happened.
 ACTIONS: Mapping[str, str] = {
+    "break-glass.alarm": "alarm: somebody wanted to break the glass more often than is allowed",
+    "break-glass.end": "a break-glass ended, by itself or before its time",
+    "break-glass.open": "somebody broke the glass for one patient, or was refused to",
+    "break-glass.overdue": "alarm: nobody reviewed a break-glass in time",
+    "break-glass.review": "a break-glass was reviewed, or somebody was refused to",
     "charter.halt": "new writes under a charter, or all, were stopped",
     "charter.promote": "a charter was moved to another stage of its rollout",
     "charter.reload": "charters were read anew; failed: a broken file left the old ones running",
@@ -61,8 +66,12 @@ ACTIONS: Mapping[str, str] = {
     "outgoing.queue": "a message to be sent was made durable; failed: there is nowhere to send it",
     "outgoing.send": "the intent to send a message was made durable, before anything was sent",
     "person.add": "a person was added, or their password and roles were set",
+    "person.remove": "a person was removed; their sessions and break-glasses ended with it",
+    "person.restore": "a person who was removed may sign in again",
+    "person.seal": "a sealed account was made, or sealed anew",
     "person.sign-in": "somebody signed in, or failed to",
-    "person.sign-out": "somebody signed out",
+    "person.sign-out": "somebody signed out, on one machine or on all",
+    "person.unseal": "alarm: a sealed account was opened with its one-time secret",
     "proposal.close": "closing what was handed off was refused",
     "proposal.commit": "a system of record confirmed a write",
     "proposal.conflict": "a guard did not hold any more, and nothing was written",

@@ -233,7 +233,8 @@ CREATE TABLE record_version (
   id text NOT NULL,
   digest bytea NOT NULL CHECK (length(digest) = 32),
   version text NOT NULL,
-  body bytea NOT NULL,  -- canonical JSON
+  body bytea NOT NULL,  -- canonical JSON, sealed
+  sealed_by bigint,  -- its key in patient_key; null: plain
   seen_at timestamptz NOT NULL,
   message bigint,  -- of the inbox, that made it; null where a system of record said it
   trace text NOT NULL DEFAULT '',  -- the tables' revision, and which rows took what from where
@@ -614,6 +615,112 @@ CREATE UNIQUE INDEX drift_finding_open ON drift_finding
 CREATE TABLE governance (
   tenant text NOT NULL PRIMARY KEY,
   epoch bigint NOT NULL
+);
+
+-- Where a search goes on, and for whom; kept for minutes.
+CREATE TABLE search_cursor (
+  tenant text NOT NULL,
+  cursor_hash bytea NOT NULL CHECK (length(cursor_hash) = 32),
+  client text NOT NULL,
+  charter text NOT NULL,
+  site text NOT NULL,
+  decision text NOT NULL,  -- by which the search was allowed; another one ends it
+  interaction uuid NOT NULL,
+  resource_type text NOT NULL,
+  criteria bytea NOT NULL,  -- JSON
+  page_size integer NOT NULL CHECK (page_size > 0),
+  expires_at timestamptz NOT NULL,
+  position integer NOT NULL CHECK (position > 0),
+  after text NOT NULL,
+  PRIMARY KEY (tenant, cursor_hash)
+);
+CREATE INDEX search_cursor_expired ON search_cursor (tenant, expires_at);
+
+-- Which patients a client, or one interaction, has met: what its budget counts.
+CREATE TABLE patient_met (
+  tenant text NOT NULL,
+  scope text NOT NULL,
+  patient text NOT NULL,  -- connection and reference
+  met_at timestamptz NOT NULL,
+  PRIMARY KEY (tenant, scope, patient)
+);
+CREATE INDEX patient_met_at ON patient_met (tenant, met_at);
+
+-- The vault: one data key for each patient of a connection, wrapped by the master key. To delete a
+-- row is to erase what is sealed by it. patient '' stands for what no one patient can be told of.
+CREATE TABLE patient_key (
+  tenant text NOT NULL,
+  id bigint NOT NULL CHECK (id >= 0),
+  connection text NOT NULL,
+  patient text NOT NULL,
+  wrapped bytea NOT NULL,  -- the master key's name, a nonce, the sealed key
+  made_at timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (tenant, id),
+  UNIQUE (tenant, connection, patient)
+);
+
+-- Which master key new data keys are wrapped by.
+CREATE TABLE vault_master (
+  tenant text NOT NULL PRIMARY KEY,
+  master bytea NOT NULL CHECK (length(master) = 4)
+);
+
+-- What AI clients were shown: each minimised resource once for each key, and one row an answer.
+CREATE TABLE disclosure (
+  tenant text NOT NULL,
+  digest bytea NOT NULL CHECK (length(digest) = 32),  -- of the plain bytes
+  sealed_by bigint NOT NULL,  -- -1: plain
+  body bytea NOT NULL,
+  shown_on date NOT NULL,  -- the last day on which it was
+  PRIMARY KEY (tenant, digest, sealed_by)
+);
+
+CREATE TABLE disclosure_frame (
+  tenant text NOT NULL,
+  event_id bigint NOT NULL,  -- of the read's audit event
+  interaction uuid NOT NULL,
+  recorded timestamptz NOT NULL,
+  digest bytea NOT NULL CHECK (length(digest) = 32),  -- of the answer
+  sealed_by bigint,  -- null: the frame is plain
+  frame bytea NOT NULL,  -- the pieces in order; empty: the answer is the one resource itself
+  resource_key bigint NOT NULL,  -- where the frame is empty: what that resource is sealed by
+  PRIMARY KEY (tenant, event_id)
+);
+CREATE INDEX disclosure_frame_interaction ON disclosure_frame (tenant, interaction);
+CREATE INDEX disclosure_frame_recorded ON disclosure_frame (tenant, recorded);
+
+-- Patients who were, or are being, erased.
+CREATE TABLE erasure (
+  tenant text NOT NULL,
+  id uuid NOT NULL,
+  site text NOT NULL,
+  connections text[] NOT NULL,
+  patient text NOT NULL,
+  keys bigint[] NOT NULL,  -- that were deleted
+  reason text NOT NULL,
+  asked_by text NOT NULL,
+  begun_at timestamptz NOT NULL,
+  counts text NOT NULL DEFAULT '',  -- what was removed, as JSON
+  ended_at timestamptz,
+  PRIMARY KEY (tenant, id)
+);
+CREATE INDEX erasure_open ON erasure (tenant, begun_at) WHERE ended_at IS NULL;
+
+-- What may not be deleted, whatever its age.
+CREATE TABLE legal_hold (
+  tenant text NOT NULL,
+  id uuid NOT NULL,
+  patient text,  -- null: everybody
+  site text,  -- null: all
+  reason text NOT NULL,
+  placed_by text NOT NULL,
+  placed_at timestamptz NOT NULL,
+  lifted_by text,
+  lifted_at timestamptz,
+  lift_reason text,
+  PRIMARY KEY (tenant, id),
+  CHECK ((lifted_by IS NULL) = (lifted_at IS NULL)),
+  CHECK ((lifted_by IS NULL) = (lift_reason IS NULL))
 );
 
 -- Tenants never meet, whoever owns the tables.
