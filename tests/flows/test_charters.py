@@ -147,7 +147,7 @@ def test_book_when_the_site_has_policies_then_only_forbids_are_taken(config: Con
     policies.mkdir()
     forbid = policies / "site.cedar"
     before = load_book(config).digest
-    forbid.write_text('@id("site/1") forbid (principal is Client, action, resource);')
+    forbid.write_text('@id("site/1") @sentence("no") forbid (principal is Client, action, resource);')
     assert load_book(config).digest != before
     forbid.write_text('@id("site/1") permit (principal, action, resource);')
     with pytest.raises(ConfigError, match="may only forbid"):
@@ -235,7 +235,7 @@ async def test_watch_when_only_a_site_policy_changes_then_it_is_recorded(
     await settled(gate)
     policies = config.folder / "policies"
     policies.mkdir()
-    text = '@id("site/1") forbid (principal is Client, action, resource);'
+    text = '@id("site/1") @sentence("no") forbid (principal is Client, action, resource);'
     (policies / "site.cedar").write_text(text)
     assert await settled(gate)
     assert (await reloads(database))[-1]["reason"] == "the site's policies changed"

@@ -2,15 +2,15 @@
 
 import cedarpy
 
-from chartgate.policy.cedar import OWN_FORBIDS, cedar_schema, charter_permits, quoted
+from chartgate.policy.cedar import charter_permits, general_permits, quoted
+from chartgate.policy.forbids import OWN_FORBIDS, cedar_schema
 from tests.policy.test_decide import CHARTERS
 
 
 def test_permits_when_validated_against_the_schema_then_they_fit() -> None:
-    for charter in CHARTERS:
-        for permit in charter_permits(charter):
-            result = cedarpy.validate_policies(permit.text, cedar_schema())
-            assert result.validation_passed, (permit.id, [e.error for e in result.errors])
+    for permit in (*general_permits(), *(p for c in CHARTERS for p in charter_permits(c))):
+        result = cedarpy.validate_policies(permit.text, cedar_schema())
+        assert result.validation_passed, (permit.id, [e.error for e in result.errors])
 
 
 def test_own_forbids_when_parsed_then_they_are_two_forbids() -> None:

@@ -222,7 +222,7 @@ def test_book_when_two_files_describe_one_charter_then_it_is_refused() -> None:
     [
         ("permit (principal, action, resource);", "may only forbid"),
         ("forbid (principal, action, resource", "does not parse"),
-        ('forbid (principal, action == Action::"raed", resource);', "a site policy"),
+        ('forbid (principal, action == Action::"raed", resource);', "a policy: "),
         ("forbid (principal, action, resource) when { context.shoe == 1 };", "shoe"),
         ("forbid (principal == ?principal, action, resource);", "may not be a template"),
     ],
@@ -231,7 +231,7 @@ def test_site_policy_when_it_is_no_fitting_forbid_then_it_is_refused(
     forbid: str, sentence: str
 ) -> None:
     with pytest.raises(ConfigError, match=sentence):
-        compile_book([parsed(BOOKING)], forbids=[f'@id("site/1") {forbid}'])
+        compile_book([parsed(BOOKING)], forbids=[f'@id("site/1") @sentence("no") {forbid}'])
 
 
 def test_site_policy_when_it_has_no_id_of_its_own_then_it_is_refused() -> None:
@@ -239,6 +239,8 @@ def test_site_policy_when_it_has_no_id_of_its_own_then_it_is_refused() -> None:
     forbid = "forbid (principal is Client, action, resource);"
     with pytest.raises(ConfigError, match="needs an id"):
         compile_book([parsed(BOOKING)], forbids=[forbid])
-    named = f'@id("site/1") {forbid}'
-    with pytest.raises(ConfigError, match="two site policies have the id site/1"):
+    with pytest.raises(ConfigError, match="site/1 needs a sentence"):
+        compile_book([parsed(BOOKING)], forbids=[f'@id("site/1") {forbid}'])
+    named = f'@id("site/1") @sentence("no") {forbid}'
+    with pytest.raises(ConfigError, match="two policies have the id site/1"):
         compile_book([parsed(BOOKING)], forbids=[named, named])

@@ -11,12 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chartgate.model.charter import Charter
-from chartgate.model.decision import Decision, Request
+from chartgate.model.decision import Decision, Request, at_release
+from chartgate.model.label import CONFIDENTIALITY, Labels
 from chartgate.model.principal import Client, Person, Principal, Process
 from chartgate.policy import decide as decide_module
-from chartgate.policy.cedar import CLIENT_ACTIONS, PERSON_ACTIONS
+from chartgate.policy.cedar import ADMINISTRATORS, CLIENT_ACTIONS, PERSON_ACTIONS
 from chartgate.policy.charters import CharterBook, compile_book, parse_charter
 from chartgate.policy.decide import DOING, decide
+from chartgate.policy.forbids import ForbidFile
 
 SAMPLES = Path(__file__).parents[2] / "src" / "chartgate" / "cli" / "samples"
 PICKER = Client(id="slot-picker", charter="clinic-booking")
@@ -106,7 +108,12 @@ def test_request_when_the_charter_covers_it_then_it_is_permitted_by_a_named_rule
         (SOFIA, "read", {"resource_type": "Slot"}, "not for person accounts"),
         (SOFIA, "promote", {}, "does not let person:sofia"),
         (SOFIA, "halt", {"charter": "*"}, "only an operator may do this for every charter"),
-        (SOFIA, "review", {"proposes": "file-note", "charter": "visit-note"}, "for a clinician"),
+        (
+            SOFIA,
+            "review",
+            {"proposes": "file-note", "charter": "visit-note", "context": AUTHOR},
+            "for a clinician",
+        ),
         (DESK, "review", {"proposes": "book", "context": AUTHOR}, "is for a scheduler"),
         (OLU, "review", {"proposes": "book", "context": AUTHOR}, "is for a scheduler"),
         (OLU, "take", {"proposes": "book"}, "for a scheduler or front-desk of that site"),
@@ -166,12 +173,91 @@ def test_policy_when_it_cannot_be_evaluated_then_the_answer_is_no() -> None:
     schema_free = compile_book(CHARTERS)
     broken = cedarpy.PolicySet.from_str('@id("p") permit (principal, action, resource);' + forbid)
     rulebook = replace(
-        schema_free.rulebook, slices={("read", "Slot"): broken}, answers={}, digest="x"
+        schema_free.rulebook, permits={("read", "Slot"): broken}, answers={}, digest="x"
     )
     book = replace(schema_free, rulebook=rulebook)
     decision = asked(PICKER, "read", resource_type="Slot", book=book)
     assert not decision.permitted
     assert "could not be evaluated" in decision.sentence
+
+
+PSYCHIATRY = """@id("site/psy") @sentence("notes of psychotherapy stay where they are")
+forbid (principal, action in [Action::"read", Action::"search"], resource)
+when { context has sensitivities && context.sensitivities.contains("PSY") };"""
+
+
+def test_forbid_on_labels_when_asked_before_the_resource_is_at_hand_then_it_waits() -> None:
+    book = compile_book(CHARTERS, forbids=[PSYCHIATRY])
+    early = Request(
+        principal=PICKER,
+        action="read",
+        charter="clinic-booking",
+        site="north-clinic",
+        resource_type="Patient",
+        preliminary=True,
+    )
+    none: frozenset[str] = frozenset()
+    assert decide(book, early).permitted
+    assert decide(book, at_release(early, Labels(), none)).permitted
+    hidden = decide(book, at_release(early, Labels(sensitivities=frozenset({"PSY"})), none))
+    assert (hidden.permitted, hidden.rule) == (False, "site/psy")
+    unread = decide(book, at_release(early, Labels(unknown=True), none))
+    assert (unread.permitted, unread.rule) == (False, "site/psy?")
+    assert "what nobody knows means no" in unread.sentence
+    assert not decide(book, replace(early, preliminary=False)).permitted
+
+
+def test_forbid_of_a_site_when_another_site_is_asked_about_then_it_does_not_exist() -> None:
+    """Whatever a site's file says, it can touch no other site."""
+    everything = '@id("south/all") @sentence("closed") forbid (principal, action, resource);'
+    charter = replace(CHARTERS[0], sites={"north-clinic": "north-ehr", "south": "south-ehr"})
+    book = compile_book([charter], forbids=[ForbidFile(text=everything, site="south")])
+    assert asked(PICKER, "read", resource_type="Slot", book=book).permitted
+    assert asked(SOFIA, "halt", site="", book=book).permitted
+    closed = asked(PICKER, "read", resource_type="Slot", site="south", book=book)
+    assert (closed.permitted, closed.rule) == (False, "south/all")
+
+
+def test_relationship_when_the_charter_asks_for_one_then_only_a_known_one_permits() -> None:
+    rule = replace(CHARTERS[0].reads["Patient"], relationship=("care-team", "encounter"))
+    charter = replace(CHARTERS[0], reads={"Patient": rule})
+    book = compile_book([charter])
+
+    def permitted(**about: Any) -> bool:
+        return asked(PICKER, "read", resource_type="Patient", book=book, **about).permitted
+
+    assert permitted(preliminary=True)
+    assert permitted(relationship=frozenset({"encounter"}))
+    assert not permitted(relationship=frozenset({"appointment"}))
+    assert not permitted(relationship=frozenset())
+    assert not permitted()
+    refused = asked(PICKER, "read", resource_type="Patient", book=book)
+    assert "known by care-team or encounter" in refused.sentence
+
+
+def test_relationship_when_a_review_asks_for_one_then_only_a_known_one_permits() -> None:
+    rule = replace(CHARTERS[0].proposes["book"], review_relationship=("care-team",))
+    book = compile_book([replace(CHARTERS[0], proposes={"book": rule})])
+    about: dict[str, Any] = {"proposes": "book", "context": AUTHOR, "book": book}
+    assert asked(SOFIA, "review", relationship=frozenset({"care-team"}), **about).permitted
+    refused = asked(SOFIA, "review", **about)
+    assert not refused.permitted
+    assert "known by care-team" in refused.sentence
+
+
+def test_administer_when_asked_then_only_two_roles_of_people_may() -> None:
+    about: dict[str, Any] = {"charter": "*", "site": ""}
+    for role in ADMINISTRATORS:
+        person = Person(id="ada", roles=(role,), sites=("north-clinic",))
+        assert asked(person, "administer", **about).rule == f"*/administer/{role}"
+        assert not asked(person, "administer").permitted
+    for other in (OLU, SOFIA, PICKER, Process(id="cli")):
+        assert not asked(other, "administer", **about).permitted
+
+
+def test_unknown_author_when_somebody_reviews_then_it_may_be_their_own() -> None:
+    decision = asked(SOFIA, "review", proposes="book")
+    assert (decision.permitted, decision.rule) == (False, "chartgate/own-proposal?")
 
 
 def test_decision_id_when_the_question_is_the_same_then_it_is_the_same() -> None:
@@ -193,7 +279,8 @@ principals = st.one_of(
         Person,
         id=st.sampled_from(["sofia", "olu", "slot-picker"]),
         roles=st.lists(
-            st.sampled_from(["scheduler", "clinician", "operator", "front-desk"]), max_size=2
+            st.sampled_from(["scheduler", "clinician", "operator", "front-desk", "administrator"]),
+            max_size=2,
         ).map(tuple),
         sites=st.lists(st.sampled_from(["north-clinic", "south"]), max_size=2).map(tuple),
     ),
@@ -208,6 +295,12 @@ requests = st.builds(
     resource_type=st.sampled_from([None, "Slot", "Patient", "Observation"]),
     proposes=st.sampled_from([None, "book", "file-note", "bok"]),
     stage=st.sampled_from([None, "shadow", "full"]),
+    relationship=st.sampled_from([None, frozenset(), frozenset({"care-team"})]),
+    sensitivities=st.sampled_from(
+        [None, frozenset(), frozenset({"PSY"}), frozenset({"ETH", "PSY"})]
+    ),
+    confidentiality=st.sampled_from([None, *CONFIDENTIALITY]),
+    preliminary=st.booleans(),
     context=st.sampled_from([(), AUTHOR, (("author", "person:sofia"),)]),
 )
 FORBIDS = (
@@ -216,8 +309,17 @@ FORBIDS = (
     'forbid (principal is Person, action, resource) when { context.site == Site::"south" };',
     'forbid (principal in Role::"scheduler", action, resource);',
     'forbid (principal, action, resource) when { context has stage && context.stage == "full" };',
+    """forbid (principal, action == Action::"read", resource)
+    when { context has sensitivities && context.sensitivities.contains("PSY") };""",
+    """forbid (principal, action in [Action::"read", Action::"search"], resource)
+    when { context has confidentiality && ["R", "V"].contains(context.confidentiality) };""",
+    """forbid (principal, action == Action::"read", resource)
+    unless { context has relationship && context.relationship.contains("care-team") };""",
+    """forbid (principal, action == Action::"read", resource)
+    unless { context has sensitivities && ["ETH"].containsAll(context.sensitivities) };""",
 )
-FORBIDDING = [compile_book(CHARTERS, forbids=[f'@id("site/x") {text}']) for text in FORBIDS]
+FORBID_TEXTS = [f'@id("site/x") @sentence("no") {text}' for text in FORBIDS]
+FORBIDDING = [compile_book(CHARTERS, forbids=[text]) for text in FORBID_TEXTS]
 
 
 @settings(max_examples=300, deadline=None)
@@ -225,6 +327,69 @@ FORBIDDING = [compile_book(CHARTERS, forbids=[f'@id("site/x") {text}']) for text
 def test_adding_a_forbid_never_permits(request: Request, index: int) -> None:
     before, after = decide(BOOK, request), decide(FORBIDDING[index], request)
     assert before.permitted or not after.permitted
+
+
+def unknown_about(request: Request, names: set[str]) -> Request:
+    """The same question, of which these things are not known."""
+    if "author" in names:
+        request = replace(request, context=())
+    gone: dict[str, Any] = dict.fromkeys(names - {"author"})
+    return replace(request, **gone)
+
+
+MAYBE_UNKNOWN = ["stage", "relationship", "sensitivities", "confidentiality", "author"]
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    request=requests,
+    index=st.integers(0, len(FORBIDS) - 1),
+    names=st.sets(st.sampled_from(MAYBE_UNKNOWN)),
+)
+def test_what_nobody_knows_never_permits(request: Request, index: int, names: set[str]) -> None:
+    whole = decide(FORBIDDING[index], request)
+    assert whole.permitted or not decide(FORBIDDING[index], unknown_about(request, names)).permitted
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    request=requests,
+    index=st.integers(0, len(FORBIDS) - 1),
+    more=st.frozensets(st.sampled_from(["PSY", "ETH", "HIV"])),
+    steps=st.integers(0, 5),
+)
+def test_labels_only_restrict(
+    request: Request, index: int, more: frozenset[str], steps: int
+) -> None:
+    if request.sensitivities is None or request.confidentiality is None:
+        return
+    level = min(CONFIDENTIALITY.index(request.confidentiality) + steps, len(CONFIDENTIALITY) - 1)
+    restricted = replace(
+        request,
+        sensitivities=request.sensitivities | more,
+        confidentiality=CONFIDENTIALITY[level],
+    )
+    book = FORBIDDING[index]
+    assert decide(book, request).permitted or not decide(book, restricted).permitted
+
+
+@settings(max_examples=300, deadline=None)
+@given(request=requests, index=st.integers(0, len(FORBIDS) - 1))
+def test_what_is_released_was_permitted_before(request: Request, index: int) -> None:
+    book = FORBIDDING[index]
+    before = decide(book, replace(request, preliminary=True))
+    assert before.permitted or not decide(book, replace(request, preliminary=False)).permitted
+
+
+@settings(max_examples=100, deadline=None)
+@given(request=requests, index=st.integers(0, len(FORBIDS) - 1))
+def test_same_question_has_the_same_id_and_another_has_another(
+    request: Request, index: int
+) -> None:
+    book = FORBIDDING[index]
+    again = compile_book(CHARTERS, forbids=[FORBID_TEXTS[index]])
+    assert decide(book, request).id == decide(again, request).id
+    assert decide(book, replace(request, site="elsewhere")).id != decide(book, request).id
 
 
 @settings(max_examples=300, deadline=None)
@@ -253,7 +418,7 @@ def test_what_is_unknown_is_never_permitted(request: Request) -> None:
 def test_empty_book_permits_no_client_and_no_review(request: Request) -> None:
     decision = decide(compile_book([]), request)
     if decision.permitted:
-        assert request.action in ("halt", "resume", "promote", "list")
+        assert request.action in ("halt", "resume", "promote", "list", "administer")
         assert request.charter == "*"
 
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 from chartgate.model.write import WriteInteraction
 
+RELATIONSHIPS = ("care-team", "encounter", "appointment")  # of somebody and a patient
 STAGES = ("shadow", "suggest", "pilot", "canary", "full")  # in order of rollout
 
 
@@ -17,6 +18,7 @@ class ReadRule:
     search: tuple[str, ...] = ()  # search parameter names; empty: no search
     fresh_s: float = 0.0  # 0: live, asked of the system of record each time
     when_unreachable: Literal["refuse", "stale"] = "refuse"
+    relationship: tuple[str, ...] = ()  # of RELATIONSHIPS, one of which must hold; empty: none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +61,7 @@ class ActionRule:
     handoff_to: str  # worklist
     handoff_within_s: float
     handoff_below: float  # confidence under this is handed off at once
+    review_relationship: tuple[str, ...] = ()  # as that of a read, between reviewer and patient
 
 
 @dataclass(frozen=True, kw_only=True)

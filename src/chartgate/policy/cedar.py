@@ -1,14 +1,14 @@
 """Charters as Cedar policies, sliced so that a question meets only the few that can matter.
 
-Cedar denies unless something permits, and one forbid outweighs every permit.
+Cedar denies unless something permits, and one forbid outweighs every permit. So permits and forbids
+are kept in sets of their own: permits by what is asked, forbids by action and site. A question is
+put to one set of each, and the answer is Cedar's: permitted, and not forbidden.
 Source: https://docs.cedarpolicy.com/policies/syntax-policy.html
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from importlib import resources
 from typing import Any
 
 import cedarpy
@@ -16,44 +16,58 @@ import cedarpy
 from chartgate.errors import ConfigError
 from chartgate.model.charter import ActionRule, Charter
 from chartgate.model.decision import Decision, Request
+from chartgate.policy.forbids import (
+    ACTIONS,
+    EVERYWHERE,
+    Forbid,
+    ForbidText,
+    forbid_set,
+    guard_id,
+    parse_forbids,
+    unknown_keys,
+)
 
 CLIENT_ACTIONS = frozenset({"read", "search", "submit", "withdraw", "show", "list"})
 REVIEW_ACTIONS = ("review", "edit", "hand-back", "rollback", "take", "close", "show")
 WORKLIST_ACTIONS = ("take", "close", "show")
 OPERATOR_ACTIONS = ("halt", "resume", "promote", "list")
-PERSON_ACTIONS = frozenset({*REVIEW_ACTIONS, *OPERATOR_ACTIONS})
+ADMINISTER = "administer"
+PERSON_ACTIONS = frozenset({*REVIEW_ACTIONS, *OPERATOR_ACTIONS, ADMINISTER})
 PROCESS_ACTIONS = frozenset({"halt", "resume", "promote", "list", "show"})
-READ_ACTIONS = frozenset({"read", "search"})
-CHARTER_ACTIONS = frozenset(OPERATOR_ACTIONS)
+CHARTER_ACTIONS = frozenset({*OPERATOR_ACTIONS, ADMINISTER})
 OPERATOR = "operator"
+ADMINISTRATORS = ("administrator", "privacy-officer")  # roles that approve what weakens a rule
 EVERY_CHARTER = "*"  # of a halt: everything
 
-OWN_FORBIDS = """
-@id("chartgate/own-proposal")
-@sentence("nobody decides on a proposal of their own")
-forbid (principal is Person, action in [Action::"review", Action::"edit", Action::"rollback"], resource)
-when { context has author
-  && (context.author == principal.agent || context.author == principal.client_agent) };
-
-@id("chartgate/clients-never-decide")
-@sentence("an AI client never decides")
-forbid (principal is Client, action in [Action::"review", Action::"edit", Action::"hand-back",
-  Action::"rollback", Action::"take", Action::"close", Action::"halt", Action::"resume",
-  Action::"promote"], resource);
-"""
-
 Key = tuple[str, str]  # action, resource id
+ForbidKey = tuple[str, str, bool]  # action, site or EVERYWHERE, preliminary
+
+
+@dataclass(slots=True)
+class Answered:
+    """An answer that is kept, and how often it was given since that was last written down."""
+
+    decision: Decision
+    count: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rulebook:
-    """Policy sets by what is asked, and the sentences of the forbids."""
+    """Policy sets by what is asked, and the forbids with their sentences."""
 
     charters: Mapping[str, Charter]
-    slices: Mapping[Key, Any]  # PolicySet
+    permits: Mapping[Key, Any]  # PolicySet
+    forbid_sets: Mapping[ForbidKey, Any]  # PolicySet; a key that is missing has none
+    forbids: Mapping[str, Forbid]  # by id
     sentences: Mapping[str, str]  # by forbid's id
     digest: str
-    answers: dict[Request, Decision] = field(default_factory=dict)  # bounded by decide
+    production: bool = False
+    answers: dict[Request, Answered] = field(default_factory=dict)  # bounded by decide
+
+    def forbids_on(self, action: str, site: str, *, preliminary: bool) -> Any | None:
+        """The PolicySet that may forbid the action at the site; None: nothing does."""
+        own = self.forbid_sets.get((action, site, preliminary))
+        return own or self.forbid_sets.get((action, EVERYWHERE, preliminary))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,19 +92,17 @@ class Permit:
 
 
 def compile_rulebook(
-    charters: Mapping[str, Charter], *, forbids: Sequence[str], digest: str
+    charters: Mapping[str, Charter],
+    *,
+    forbids: Sequence[ForbidText],
+    digest: str,
+    production: bool = False,
 ) -> Rulebook:
-    """Raises ConfigError if a site's text is not only forbids that fit the schema."""
-    sentences = dict(_forbid_sentences(OWN_FORBIDS))
-    for text in forbids:
-        for id_, sentence in _forbid_sentences(text):
-            if id_ in sentences:
-                raise ConfigError(f"two site policies have the id {id_}")
-            sentences[id_] = sentence
-        _check_fits_schema(text)
-    base = "\n".join([OWN_FORBIDS, *forbids])
+    """Raises ConfigError if a text is not only forbids that fit the schema."""
+    parsed = parse_forbids(forbids)
     permits = [p for c in charters.values() for p in charter_permits(c)]
-    permits += operator_permits(EVERY_CHARTER)
+    permits += general_permits()
+    _check_apart(parsed, permits)
     by_key: dict[Key, list[str]] = {}
     for permit in permits:
         resource = permit.resource.partition('::"')[2][:-1]
@@ -98,10 +110,43 @@ def compile_rulebook(
             by_key.setdefault((action, resource), []).append(permit.text)
     return Rulebook(
         charters=charters,
-        slices={k: _policy_set("\n".join([base, *texts])) for k, texts in by_key.items()},
-        sentences=sentences,
+        permits={k: _policy_set("\n".join(texts)) for k, texts in by_key.items()},
+        forbid_sets=dict(_forbid_sets(parsed)),
+        forbids={f.id: f for f in parsed},
+        sentences=dict(_sentences(parsed)),
         digest=digest,
+        production=production,
     )
+
+
+def _forbid_sets(forbids: Sequence[Forbid]) -> Iterator[tuple[ForbidKey, Any]]:
+    """A set for each action and each site that has forbids of its own, which are in no other."""
+    for site in sorted({EVERYWHERE, *(f.site for f in forbids)}):
+        here = [f for f in forbids if f.site in (EVERYWHERE, site)]
+        for action in sorted(ACTIONS):
+            for preliminary in (False, True):
+                policies = forbid_set(here, action, preliminary=preliminary)
+                if policies is not None:
+                    yield (action, site, preliminary), policies
+
+
+def _sentences(forbids: Sequence[Forbid]) -> Iterator[tuple[str, str]]:
+    for forbid in forbids:
+        yield forbid.id, forbid.sentence
+        unknown = sorted(set().union(*(unknown_keys(forbid, a) for a in forbid.actions)))
+        if unknown:
+            asked = " and ".join(unknown)
+            yield (
+                guard_id(forbid.id),
+                f"the rule {forbid.id} asks for {asked}, and what nobody knows means no",
+            )
+
+
+def _check_apart(forbids: Sequence[Forbid], permits: Iterable[Permit]) -> None:
+    taken = {p.id for p in permits}
+    for forbid in forbids:
+        if forbid.id in taken:
+            raise ConfigError(f"the policy id {forbid.id} is one of a charter's; name it otherwise")
 
 
 def charter_permits(charter: Charter) -> Iterator[Permit]:
@@ -116,7 +161,7 @@ def charter_permits(charter: Charter) -> Iterator[Permit]:
                 principal=client,
                 actions=[action],
                 resource=f"ResourceType::{quoted(resource_type)}",
-                when=of_charter,
+                when=of_charter + _related(rule.relationship, or_when="context.preliminary || "),
             )
     for rule_ in charter.proposes.values():
         yield from _action_permits(charter, rule_, client=client, when=of_charter)
@@ -146,6 +191,19 @@ def charter_permits(charter: Charter) -> Iterator[Permit]:
             when="principal is Person",
         )
     yield from operator_permits(charter.name)
+
+
+def general_permits() -> Iterator[Permit]:
+    """What no one charter says: operating, and administering, everything."""
+    yield from operator_permits(EVERY_CHARTER)
+    for role in ADMINISTRATORS:
+        yield Permit(
+            id=f"{EVERY_CHARTER}/{ADMINISTER}/{role}",
+            principal=f"in Role::{quoted(role)}",
+            actions=[ADMINISTER],
+            resource=f"Charter::{quoted(EVERY_CHARTER)}",
+            when="principal is Person",
+        )
 
 
 def operator_permits(charter: str) -> Iterator[Permit]:
@@ -180,16 +238,17 @@ def _action_permits(
         resource=resource,
         when=f"principal is Client && {own} && {when}",
     )
-    for id_, role, actions in (
-        ("review", rule.review_by, REVIEW_ACTIONS),
-        ("worklist", rule.handoff_to, WORKLIST_ACTIONS),
+    related = _related(rule.review_relationship)
+    for id_, role, actions, also in (
+        ("review", rule.review_by, REVIEW_ACTIONS, related),
+        ("worklist", rule.handoff_to, WORKLIST_ACTIONS, ""),
     ):
         yield Permit(
             id=f"{name}/{id_}",
             principal=f"in Role::{quoted(role)}",
             actions=actions,
             resource=resource,
-            when=f"{here} && {when}",
+            when=f"{here} && {when}{also}",
         )
     for id_, principal, kind in (
         ("operate", f"in Role::{quoted(OPERATOR)}", "Person"),
@@ -204,39 +263,19 @@ def _action_permits(
         )
 
 
+def _related(kinds: Sequence[str], *, or_when: str = "") -> str:
+    """A further condition: one of these relationships is known to hold. Nothing where none is
+    asked for."""
+    if not kinds:
+        return ""
+    listed = ", ".join(quoted(kind) for kind in kinds)
+    known = f"context has relationship && context.relationship.containsAny([{listed}])"
+    return f" && ({or_when}({known}))"
+
+
 def quoted(text: str) -> str:
     """A Cedar string literal. Names come from patterns without quotes; this makes sure."""
     return json.dumps(text, ensure_ascii=True)
-
-
-@cache
-def cedar_schema() -> str:
-    """The Cedar schema, for a site's forbids."""
-    return (resources.files("chartgate.policy") / "chartgate.cedarschema").read_text("utf-8")
-
-
-def _forbid_sentences(text: str) -> Iterator[tuple[str, str]]:
-    """(id, sentence) of each forbid. Raises ConfigError for anything that is no forbid."""
-    try:
-        parsed = json.loads(cedarpy.policies_to_json_str(text))
-    except ValueError as error:
-        raise ConfigError(f"a site policy does not parse: {error}") from None
-    if parsed.get("templates"):
-        raise ConfigError("a site policy may not be a template")
-    for name, policy in parsed.get("staticPolicies", {}).items():
-        notes = policy.get("annotations", {})
-        id_ = notes.get("id")
-        if not id_:
-            raise ConfigError(f'a site policy needs an id, e.g. @id("site/1"), before {name}')
-        if policy["effect"] != "forbid":
-            raise ConfigError(f"the site policy {id_} permits; a site may only forbid")
-        yield id_, notes.get("sentence") or f"the site's rule {id_} forbids it"
-
-
-def _check_fits_schema(text: str) -> None:
-    result = cedarpy.validate_policies(text, cedar_schema())
-    if not result.validation_passed:
-        raise ConfigError("\n".join(f"a site policy: {e.error}" for e in result.errors))
 
 
 def _policy_set(text: str) -> Any:

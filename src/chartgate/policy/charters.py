@@ -22,6 +22,7 @@ from chartgate.model.write import WriteInteraction
 from chartgate.policy.cedar import Rulebook, compile_rulebook
 from chartgate.policy.charter_checks import WRITE, content_findings
 from chartgate.policy.charter_shape import CHARTER_SCHEMA, shape_findings
+from chartgate.policy.forbids import ForbidText
 from chartgate.policy.minimise import listable_elements
 from chartgate.policy.model_file import ModelFile, parse_model
 
@@ -57,16 +58,23 @@ class CharterBook:
         return tuple(c for c in self.charters.values() if client_id in c.clients)
 
 
-def compile_book(charters: Sequence[Charter], *, forbids: Sequence[str] = ()) -> CharterBook:
-    """Compiles to Cedar once. `forbids` are a site's own texts. Raises ConfigError."""
+def compile_book(
+    charters: Sequence[Charter],
+    *,
+    forbids: Sequence[ForbidText] = (),
+    production: bool = False,
+) -> CharterBook:
+    """Compiles to Cedar once. `forbids` are texts of the tenant and its sites. Raises
+    ConfigError."""
     by_name: dict[str, Charter] = {}
     for charter in charters:
         if charter.name in by_name:
             raise ConfigError(f"two files describe the charter {charter.name}; keep one")
         by_name[charter.name] = charter
     digests = [(n, c.digest, c.model_digest) for n, c in sorted(by_name.items())]
-    digest = hashlib.sha256(canonical_bytes([digests, list(forbids)])).hexdigest()
-    rulebook = compile_rulebook(by_name, forbids=forbids, digest=digest)
+    texts = [f if isinstance(f, str) else [f.site, f.text] for f in forbids]
+    digest = hashlib.sha256(canonical_bytes([digests, texts, production])).hexdigest()
+    rulebook = compile_rulebook(by_name, forbids=forbids, digest=digest, production=production)
     return CharterBook(charters=by_name, digest=digest, rulebook=rulebook)
 
 
@@ -74,7 +82,6 @@ def not_enforced(charter: Charter) -> tuple[str, ...]:
     """Keys that this charter uses and that are read and checked, but have no effect yet."""
     stages = charter.rollout
     used = {
-        "budgets.patients_per_hour": "patients_per_hour" in charter.budgets,
         "halt_when": bool(charter.halt_when),
         "official_process": charter.official_process is not None,
         "rollout[].for": any(s.for_s for s in stages),
@@ -160,6 +167,7 @@ def _read_rule(resource_type: str, rule: Mapping[str, Any]) -> ReadRule:
         search=tuple(rule.get("search", [])),
         fresh_s=duration_s(rule.get("fresh", "live")),
         when_unreachable=when,
+        relationship=tuple(rule.get("relationship", [])),
     )
 
 
@@ -179,6 +187,7 @@ def _action_rule(name: str, action: Mapping[str, Any]) -> ActionRule:
         handoff_to=otherwise["handoff"],
         handoff_within_s=duration_s(otherwise["within"]),
         handoff_below=float(otherwise.get("below", 0.0)),
+        review_relationship=tuple(review.get("relationship", [])),
     )
 
 

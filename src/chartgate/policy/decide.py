@@ -8,32 +8,34 @@ What a Request must carry:
                     Person; proposes; site; context author
   list, halt, resume, promote
                     charter only; a halt of everything asks for charter "*"
+  administer        Person; charter "*"
+A read is asked about twice: first with `preliminary`, and at release with what only the resource
+can tell (model/decision.py, at_release). Both must be permitted.
 Nothing matched, something unknown, or an error while evaluating: all mean no.
 """
 
 import hashlib
-import json
-from dataclasses import asdict
-from typing import Any
-
-import cedarpy
+from collections.abc import Sequence
 
 from chartgate.formats.canonical import canonical_bytes
 from chartgate.model.charter import Charter
 from chartgate.model.decision import Decision, Request
-from chartgate.model.principal import Client, Person, Principal
+from chartgate.model.principal import Client, Person, Process
 from chartgate.policy.cedar import (
+    ADMINISTRATORS,
     CHARTER_ACTIONS,
     CLIENT_ACTIONS,
     EVERY_CHARTER,
     OPERATOR,
     PERSON_ACTIONS,
     PROCESS_ACTIONS,
-    READ_ACTIONS,
     WORKLIST_ACTIONS,
+    Answered,
     Rulebook,
 )
 from chartgate.policy.charters import CharterBook
+from chartgate.policy.forbids import READ_ACTIONS
+from chartgate.policy.questions import evaluate
 
 ANSWERS_MAX = 20_000  # some 20 MB; a hospital's day asks a few hundred different questions
 
@@ -53,32 +55,69 @@ DOING = {
     "halt": "halting it",
     "resume": "resuming it",
     "promote": "changing its stage",
+    "administer": "approving a change that weakens a rule",
 }
+MAYBE = (  # of a question: None where it is not known, or does not matter
+    "resource_type",
+    "proposes",
+    "stage",
+    "workflow",
+    "relationship",
+    "sensitivities",
+    "confidentiality",
+)
+SAY_BROKEN = "the policy could not be evaluated, which means no"
 
 
 def decide(book: CharterBook, request: Request) -> Decision:
     """The answer of the running charters. Same question and book, same answer and id."""
     answers = book.rulebook.answers
-    decision = answers.get(request)
-    if decision is None:
-        decision = _decide(book.rulebook, request)
+    answered = answers.get(request)
+    if answered is None:
+        answered = Answered(decide_anew(book.rulebook, request))
         if len(answers) >= ANSWERS_MAX:
             del answers[next(iter(answers))]
-        answers[request] = decision
-    return decision
+        answers[request] = answered
+    answered.count += 1
+    return answered.decision
 
 
-def _decide(rulebook: Rulebook, request: Request) -> Decision:
+def decide_anew(rulebook: Rulebook, request: Request) -> Decision:
+    """As `decide`, without looking into, or adding to, what was answered before."""
     charter = rulebook.charters.get(request.charter)
     refusal = _refusal_by_kind(request)
     if refusal is None:
-        permitted, rule, errors = _ask_cedar(rulebook, request, charter)
-        if permitted:
-            return _decision(rulebook, request, rule=rule, sentence=_yes(request), permitted=True)
-        if rule is not None:
+        verdict = evaluate(rulebook, request)
+        if verdict.permitted:
+            return _decision(
+                rulebook,
+                request,
+                rule=verdict.permits[0],
+                sentence=_yes(request),
+                permitted=True,
+            )
+        if verdict.forbids and not verdict.broken:
+            rule = verdict.forbids[0]
             return _decision(rulebook, request, rule=rule, sentence=rulebook.sentences[rule])
-        refusal = "the policy could not be evaluated, which means no" if errors else None
+        refusal = SAY_BROKEN if verdict.broken else None
     return _decision(rulebook, request, sentence=refusal or _no(request, charter))
+
+
+def question_of(request: Request) -> dict[str, object]:
+    """What policy looks at, and no more, in a form that is always the same."""
+    holder = request.principal
+    question: dict[str, object] = {
+        "principal": holder.agent,
+        "holder": {
+            name: getattr(holder, name)
+            for name in ("id", "charter", "roles", "sites", "mfa")
+            if hasattr(holder, name)
+        },
+    }
+    for name in ("action", "charter", "site", "context", "break_glass", "preliminary", *MAYBE):
+        value = getattr(request, name)
+        question[name] = sorted(value) if isinstance(value, frozenset) else value
+    return question
 
 
 def _decision(
@@ -89,9 +128,8 @@ def _decision(
     rule: str | None = None,
     permitted: bool = False,
 ) -> Decision:
-    question = {**asdict(request), "principal": request.principal.agent}
-    question["holder"] = asdict(request.principal)
-    id_ = hashlib.sha256(canonical_bytes([rulebook.digest, question])).hexdigest()
+    asked = canonical_bytes([rulebook.digest, question_of(request)])
+    id_ = hashlib.sha256(asked).hexdigest()
     return Decision(id=id_, permitted=permitted, rule=rule, sentence=sentence)
 
 
@@ -106,77 +144,14 @@ def _refusal_by_kind(request: Request) -> str | None:
         if principal.charter != request.charter:
             return f"this credential acts under charter {principal.charter} only"
         return None
-    actions = PERSON_ACTIONS if isinstance(principal, Person) else PROCESS_ACTIONS
+    actions: frozenset[str] = frozenset()
+    if isinstance(principal, Person):
+        actions = PERSON_ACTIONS
+    elif isinstance(principal, Process):
+        actions = PROCESS_ACTIONS
     if request.action not in actions:
         return f"{DOING[request.action]} is not for {principal.agent.partition(':')[0]} accounts"
     return None
-
-
-def _ask_cedar(
-    rulebook: Rulebook, request: Request, charter: Charter | None
-) -> tuple[bool, str | None, bool]:
-    """(permitted, id of the rule that decided, whether anything went wrong)."""
-    type_, id_ = _resource(request)
-    policies = rulebook.slices.get((request.action, id_))
-    if policies is None or (charter is None and request.charter != EVERY_CHARTER):
-        return False, None, False
-    question = {
-        "principal": {"type": type(request.principal).__name__, "id": request.principal.id},
-        "action": {"type": "Action", "id": request.action},
-        "resource": {"type": type_, "id": id_},
-        "context": _context(request, charter),
-    }
-    entities = json.dumps(_entities(request, charter))
-    try:
-        result = cedarpy.is_authorized(question, policies, entities)
-    except ValueError:
-        return False, None, True
-    names = result.diagnostics.id_annotations_by_reason
-    rules = sorted(names.get(r, r) for r in result.diagnostics.reasons)
-    if result.diagnostics.errors:
-        return False, None, True
-    return result.allowed, rules[0] if rules else None, False
-
-
-def _resource(request: Request) -> tuple[str, str]:
-    if request.action in READ_ACTIONS:
-        return "ResourceType", request.resource_type or ""
-    if request.action in CHARTER_ACTIONS:
-        return "Charter", request.charter
-    return "ProposalKind", f"{request.charter}/{request.proposes or ''}"
-
-
-def _context(request: Request, charter: Charter | None) -> dict[str, Any]:
-    context: dict[str, Any] = dict(request.context)
-    context["site"] = {"__entity": {"type": "Site", "id": request.site}}
-    context["charter"] = request.charter
-    context["purpose"] = charter.purpose_of_use if charter else ""
-    if request.stage is not None:
-        context["stage"] = request.stage
-    return context
-
-
-def _entities(request: Request, charter: Charter | None) -> list[dict[str, Any]]:
-    """The principal with its groups, and the kind of proposal with its charter."""
-    type_, id_ = _resource(request)
-    entities = [_principal_entity(request.principal, charter)]
-    if type_ == "ProposalKind":
-        parents = [{"type": "Charter", "id": request.charter}]
-        entities.append({"uid": {"type": type_, "id": id_}, "attrs": {}, "parents": parents})
-    return entities
-
-
-def _principal_entity(principal: Principal, charter: Charter | None) -> dict[str, Any]:
-    attributes: dict[str, Any] = {"agent": principal.agent}
-    parents: list[dict[str, str]] = []
-    if isinstance(principal, Person):
-        attributes["client_agent"] = f"client:{principal.id}"
-        attributes["sites"] = [{"__entity": {"type": "Site", "id": s}} for s in principal.sites]
-        parents = [{"type": "Role", "id": r} for r in principal.roles]
-    elif isinstance(principal, Client) and charter and principal.id in charter.clients:
-        parents = [{"type": "Charter", "id": charter.name}]
-    uid = {"type": type(principal).__name__, "id": principal.id}
-    return {"uid": uid, "attrs": attributes, "parents": parents}
 
 
 def _yes(request: Request) -> str:
@@ -195,6 +170,8 @@ def _what(request: Request) -> str:
 
 def _no(request: Request, charter: Charter | None) -> str:
     """Why nothing permitted it: the first reason that a person could act on."""
+    if request.action == "administer":
+        return f"{DOING['administer']} is for people with the role {' or '.join(ADMINISTRATORS)}"
     if charter is None and request.charter == EVERY_CHARTER:
         return f"only an {OPERATOR} may do this for every charter: {request.action}"
     if charter is None:
@@ -206,12 +183,24 @@ def _no(request: Request, charter: Charter | None) -> str:
     if isinstance(principal, Client) and principal.id not in charter.clients:
         return f"{name} does not name the client {principal.id}"
     if request.action in READ_ACTIONS:
-        if request.resource_type not in charter.reads:
-            return f"{name} does not list {request.resource_type}: nothing permits reading it"
-        return f"{name} lists no search parameter for {request.resource_type}"
+        return _no_read(request, charter)
     if request.action in CHARTER_ACTIONS:
         return f"{name} does not let {principal.agent} do this: {request.action}"
     return _no_proposal(request, charter)
+
+
+def _no_read(request: Request, charter: Charter) -> str:
+    name, wanted = f"charter {charter.name}", request.resource_type
+    rule = charter.reads.get(wanted or "")
+    if rule is None:
+        return f"{name} does not list {wanted}: nothing permits reading it"
+    if request.action == "search" and not rule.search:
+        return f"{name} lists no search parameter for {wanted}"
+    return _unrelated(name, f"reading {wanted}", rule.relationship)
+
+
+def _unrelated(name: str, what: str, kinds: Sequence[str]) -> str:
+    return f"{name} asks for {what} that the patient is known by {' or '.join(kinds)}"
 
 
 def _no_proposal(request: Request, charter: Charter) -> str:
@@ -220,6 +209,14 @@ def _no_proposal(request: Request, charter: Charter) -> str:
         return f"charter {charter.name} has no proposal named {request.proposes}"
     if isinstance(request.principal, Client):
         return "an AI client sees and withdraws only its own proposals"
+    principal = request.principal
+    if (
+        isinstance(principal, Person)
+        and rule.review_relationship
+        and rule.review_by in principal.roles
+        and request.site in principal.sites
+    ):
+        return _unrelated(f"charter {charter.name}", _what(request), rule.review_relationship)
     roles = f"a {rule.review_by}"
     if request.action in WORKLIST_ACTIONS and rule.handoff_to != rule.review_by:
         roles += f" or {rule.handoff_to}"
