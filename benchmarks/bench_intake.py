@@ -37,6 +37,7 @@ from chartgate.store.inbox import InboxStore
 from chartgate.store.quarantine import QuarantineStore
 from chartgate.testing.messages import siu
 from chartgate.transform.hl7v2.admission import admit
+from chartgate.store.vault_keys import MasterKeys, create_master_key
 from chartgate.transform.hl7v2.settings import FeedSettings
 
 CONNECTIONS = (8, 64, 1)
@@ -110,7 +111,8 @@ class Bench:
         url = self._write_files()
         listener = self.stack.enter_context(running(self._command("listen"), self._log))
         await self._listening()
-        database = await open_database(url, tenant="main")
+        masters = MasterKeys(self.folder / "keys" / "vault.key")
+        database = await open_database(url, tenant="main", masters=masters)
         results: dict[str, Any] = {}
         try:
             await self._send(8, 500)  # warms up
@@ -247,6 +249,7 @@ class Bench:
         key = Ed25519PrivateKey.generate()
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         (self.folder / "ledger.pem").write_bytes(pem)
+        create_master_key(self.folder / "keys" / "vault.key")
         text = CONFIG.format(database_url=server.url, port=self.port, notify_port=self.notify_port)
         (self.folder / "chartgate.toml").write_text(text)
         return server.url

@@ -29,6 +29,7 @@ from chartgate.demo.sender import send_all
 from chartgate.flows.events import PROCESS_MAX
 from chartgate.store.database import Database, open_database
 from chartgate.store.inbox import InboxStore
+from chartgate.store.vault_keys import MasterKeys
 from chartgate.testing.messages import adt, siu
 
 RESULTS = Path(__file__).parent / "results" / "isolation.json"
@@ -136,7 +137,8 @@ class IsolationBench(Bench):
         seconds = 5.0 if quick else 30.0
         self.stack.enter_context(running(self._command("listen"), self._log))
         await self._listening()
-        database = await open_database(url, tenant="main")
+        masters = MasterKeys(self.folder / "keys" / "vault.key")
+        database = await open_database(url, tenant="main", masters=masters)
         results: dict[str, Any] = {}
         try:
             async with database.connection() as connection:

@@ -35,6 +35,7 @@ from chartgate.store.audit import AuditWriter
 from chartgate.store.database import Database, append_audit_events, open_database
 from chartgate.store.embedded import start_embedded
 from chartgate.store.migrate import migrate
+from chartgate.store.vault_keys import new_masters
 from chartgate.store.witness import Witness, create_signing_key, load_signer
 
 CONCURRENCIES = (16, 64)
@@ -164,7 +165,7 @@ async def measure(url: str, folder: Path, *, quick: bool) -> dict[str, Any]:
     size, seconds = (QUICK_SIZE, 2.0) if quick else (FULL_SIZE, 8.0)
     create_signing_key(folder / "ledger.pem")
     async with AsyncExitStack() as stack:
-        database = await open_database(url, tenant="main")
+        database = await open_database(url, tenant="main", masters=new_masters())
         stack.push_async_callback(database.close)
         writer = AuditWriter(database)
         await writer.start()

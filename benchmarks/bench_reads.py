@@ -29,6 +29,7 @@ from joserfc.jwk import ECKey
 
 from benchmarks.http_load import Plan
 from chartgate.store.embedded import start_embedded
+from chartgate.store.vault_keys import create_master_key
 
 SITE = "bench-site"
 CLIENT = "bench-client"
@@ -225,6 +226,7 @@ class Bench:
         text = CONFIG.format(
             database_url=server.url, port=self.port, fhir_url=fhir_url, client=CLIENT
         )
+        create_master_key(self.folder / "keys" / "vault.key")
         (self.folder / "chartgate.toml").write_text(text)
 
     @property

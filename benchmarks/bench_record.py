@@ -32,6 +32,7 @@ from chartgate.store.database import Database, open_database
 from chartgate.store.inbox import InboxStore
 from chartgate.store.outbox import OutboxStore, Subscription
 from chartgate.store.record import RecordStore
+from chartgate.store.vault_keys import MasterKeys
 from chartgate.transform.hl7v2.settings import FeedSettings
 
 RESULTS = Path(__file__).parent / "results" / "record.json"
@@ -84,7 +85,8 @@ class RecordBench(Bench):
             for _ in range(workers)
         ]
         await self._listening()
-        database = await open_database(url, tenant="main")
+        masters = MasterKeys(self.folder / "keys" / "vault.key")
+        database = await open_database(url, tenant="main", masters=masters)
         try:
             await self._paced(database, "W", rate / 4, 5.0)
             results = {

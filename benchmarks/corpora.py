@@ -44,6 +44,7 @@ from chartgate.store.audit import AuditWriter
 from chartgate.store.database import Database, open_database
 from chartgate.store.embedded import start_embedded
 from chartgate.store.migrate import migrate
+from chartgate.store.vault_keys import new_masters
 from chartgate.transform.hl7v2.bundle import message_bundle
 from chartgate.transform.hl7v2.messages import SUPPORTED
 
@@ -148,7 +149,7 @@ def failures_of(first: Result, digests: Sequence[str]) -> list[str]:
 async def run_once(url: str, corpora: Path) -> Result:
     """One run on an empty store."""
     messages, empty = _messages(corpora)
-    database = await open_database(url, tenant="main")
+    database = await open_database(url, tenant="main", masters=new_masters())
     try:
         gate = _gate(database)
         await _flow(gate, renumbered(messages))

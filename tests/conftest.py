@@ -16,9 +16,11 @@ import pytest
 from chartgate.store.database import Database, open_database
 from chartgate.store.embedded import EmbeddedServer, start_embedded
 from chartgate.store.migrate import migrate
+from chartgate.store.vault_keys import MasterKeys
 from chartgate.testing.clock import FakeClock
 
 TENANT = "main"
+MASTERS = MasterKeys.of(b"a master key for tests, 32 bytes")  # the same for every opened store
 NUMBERS = itertools.count(1)
 
 
@@ -94,7 +96,7 @@ async def database_url(
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
     """A test's own database, opened for the tenant `main`."""
-    opened = await open_database(database_url, tenant=TENANT)
+    opened = await open_database(database_url, tenant=TENANT, masters=MASTERS)
     yield opened
     await opened.close()
 

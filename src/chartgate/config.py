@@ -159,6 +159,8 @@ class PeopleConfig:
     """[people]: what staff must show, and who may break the glass."""
 
     mfa: str = "off"  # "required": no decision without a second factor; in production always
+    two_people: str = "off"  # "required": to weaken any rule; in production always
+    change_within_h: int = 72  # what waits for two people lapses after that
     break_glass_roles: tuple[str, ...] = ()  # that may, beside the role break-glass itself
     break_glass_minutes_max: int = 60  # how long one lasts at most
     break_glass_per_day: int = 5  # of one person; one more is refused, and an alarm
@@ -252,6 +254,11 @@ class Config:
         """Whether people decide only with a second factor."""
         return self.production or self.people.mfa == "required"
 
+    @property
+    def two_people_required(self) -> bool:
+        """Whether what weakens a rule waits until two people approved it."""
+        return self.production or self.people.two_people == "required"
+
     def path(self, name: str | Path) -> Path:
         """A path of the file, made absolute by the file's folder."""
         return (self.folder / name).resolve()
@@ -341,6 +348,8 @@ def _check_people(config: Config) -> None:
     """What of people's sign-in could not hold. Raises ConfigError."""
     if config.people.mfa not in ("off", "required"):
         raise ConfigError('[people] mfa must be "off" or "required"')
+    if config.people.two_people not in ("off", "required"):
+        raise ConfigError('[people] two_people must be "off" or "required"')
     if config.production and config.web.session_idle_s > SESSION_IDLE_MAX_S:
         raise ConfigError(
             f"[web] session_idle_s must be at most {SESSION_IDLE_MAX_S:g} in production"

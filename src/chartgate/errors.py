@@ -66,6 +66,21 @@ class NotFound(ChartgateError):
     status = 404
 
 
+class Erased(NotFound):
+    """It was about a patient who has been erased: its key is gone, and with it what it said."""
+
+
+class Damaged(ChartgateError):
+    """What is stored is not what was written: its digest or its seal does not hold."""
+
+
+class Gone(ChartgateError):
+    """It was there for a while, for one caller; it is not there any more, or was another's."""
+
+    issue = "not-found"
+    status = 410
+
+
 class NotAllowed(ChartgateError):
     """The method, or the form in which it was sent, is not one that stands here."""
 

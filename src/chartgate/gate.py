@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from chartgate.adapters.loader import Connections, load_connections
 from chartgate.clock import Clock, utc_now
@@ -18,6 +19,7 @@ from chartgate.store.audit import AuditWriter
 from chartgate.store.caches import Caches
 from chartgate.store.database import Database, open_database
 from chartgate.store.lookups import Lookups
+from chartgate.store.vault_keys import MasterKeys
 from chartgate.store.verdicts import VerdictStore
 from chartgate.transform.hl7v2.settings import FeedSettings
 
@@ -67,6 +69,11 @@ class Gate:
         return {}
 
     @cached_property
+    def providers(self) -> dict[str, Any]:
+        """What flows/providers.py knows of those who vouch for people, by way of signing in."""
+        return {}
+
+    @cached_property
     def metrics(self) -> Metrics:
         """What this process counts."""
         return Metrics()
@@ -102,6 +109,7 @@ async def open_store_gate(
         tenant=config.tenant,
         connections_max=settings.connections_max,
         acquire_timeout_s=settings.acquire_timeout_s,
+        masters=MasterKeys(config.path(config.vault.master_key_file)),
     )
     try:
         audit = AuditWriter(database)
@@ -131,6 +139,8 @@ async def open_gate(
     Raises ConfigError, Unavailable.
     """
     async with open_store_gate(config, url=url, book=book, clock=clock) as gate:
+        async with gate.database.connection() as connection:
+            await gate.database.vault.check(connection)
         store = VerdictStore(gate.database)
         verdicts = {name: await store.of(name) for name in config.connections}
         async with load_connections(config, clock=clock, verdicts=verdicts) as connections:

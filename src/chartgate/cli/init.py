@@ -13,6 +13,7 @@ from joserfc.jwk import ECKey, KeySet, RSAKey
 from chartgate.cli.session import add_json_flag, show
 from chartgate.config import CONFIG_DEFAULT
 from chartgate.errors import ConfigError
+from chartgate.store.vault_keys import create_master_key
 from chartgate.store.witness import create_signing_key
 
 SAMPLES = ("charters", "models")
@@ -26,7 +27,8 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "init",
         help="write chartgate.toml, keys and sample charters into a folder",
-        description="Writes a commented chartgate.toml, an Ed25519 key for the ledger, an RSA key "
+        description="Writes a commented chartgate.toml, an Ed25519 key for the ledger, the master "
+        "key of the vault (back it up, apart from the database), an RSA key "
         "to authenticate to the EHR (register the .jwks.json beside it there), key pairs for the "
         "three sample clients, and their charters. Overwrites nothing.",
     )
@@ -58,7 +60,7 @@ def write_folder(folder: Path) -> list[str]:
     samples = _samples()
     keys = folder / "keys"
     secret = [f"{name}{end}" for name in SIGNERS for end in (".pem", ".jwks.json")]
-    secret += ["ledger.pem", *(f"{client}.whsec" for client in SAMPLE_CLIENTS)]
+    secret += ["ledger.pem", "vault.key", *(f"{client}.whsec" for client in SAMPLE_CLIENTS)]
     written = sorted([*samples, *(f"keys/{name}" for name in secret)])
     for path in written:
         if os.path.lexists(folder / path):
@@ -69,6 +71,7 @@ def write_folder(folder: Path) -> list[str]:
         (folder / path).parent.mkdir(exist_ok=True)
         (folder / path).write_bytes(content)
     create_signing_key(keys / "ledger.pem")
+    create_master_key(keys / "vault.key")
     _key_pair(keys, EHR, RSAKey.generate_key(3072, auto_kid=True), "RS384")
     for client in SAMPLE_CLIENTS:
         _key_pair(keys, client, ECKey.generate_key("P-384", auto_kid=True), "ES384")

@@ -16,8 +16,10 @@ import asyncpg
 
 from chartgate.errors import Unavailable
 from chartgate.model.audit import AuditEvent
+from chartgate.model.disclosure import Shown
 from chartgate.model.interaction import Interaction, Seen
 from chartgate.store.database import Connection, Database
+from chartgate.store.disclosures import Snapshots
 from chartgate.store.origin import leaf_of, spaced
 from chartgate.store.queries import load_queries
 
@@ -45,6 +47,7 @@ class _Entry:
     leaf: bytes
     seen: Sequence[Seen]
     opened: Interaction | None
+    disclosed: Shown | None
     committed: asyncio.Future[int]
 
 
@@ -68,6 +71,8 @@ class AuditWriter:
         self._queued = asyncio.Event()
         self._open = False
         self._task: asyncio.Task[None] | None = None
+        self._snapshots = Snapshots(database.vault)
+        self._epoch = 0
 
     @property
     def queued(self) -> int:
@@ -102,6 +107,7 @@ class AuditWriter:
         *,
         seen: Sequence[Seen] = (),
         opened: Interaction | None = None,
+        disclosed: Shown | None = None,
     ) -> int:
         """Returns once the event, its read set and the new interaction are committed: the epoch
         (see governance.py) at which they were.
@@ -109,14 +115,14 @@ class AuditWriter:
         Raises Unavailable if they are not known to be. They may then still be in the ledger:
         it says that we were about to answer, which is the safe way to be wrong.
         """
-        assert event.interaction or not seen, "a read set without an interaction"
+        assert event.interaction or not (seen or disclosed), "a read set without an interaction"
         if not self._open:
             raise Unavailable(SAY_CLOSED)
         if len(self._queue) >= self._queue_max:
             raise Unavailable(SAY_FULL)
         leaf = leaf_of(event, tenant=self._database.tenant)
         committed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Entry(event, leaf, seen, opened, committed))
+        self._queue.append(_Entry(event, leaf, seen, opened, disclosed, committed))
         self._queued.set()
         try:
             async with asyncio.timeout(self._wait_max_s):
@@ -134,6 +140,7 @@ class AuditWriter:
                         if batch := self._take(self._batch_max):
                             await self._commit(connection, batch)
             except Exception as error:  # noqa: BLE001  the top of a loop that must go on
+                self._snapshots.forget()  # the store may come back as an older copy of itself
                 _fail(self._take(len(self._queue)), _lost(error))
 
     async def _something_queued(self) -> bool:
@@ -176,6 +183,12 @@ class AuditWriter:
     async def _insert(self, connection: Connection, batch: Sequence[_Entry]) -> int:
         """One round trip, one commit. The epoch."""
         events = [entry.event for entry in batch]
+        answered = [
+            (number, entry.event.interaction or "", entry.event.recorded, entry.disclosed)
+            for number, entry in enumerate(batch, start=1)
+            if entry.disclosed is not None
+        ]
+        disclosed, stored = await self._snapshots.columns(connection, answered)
         epoch: int = await connection.fetchval(
             QUERIES["record_reads"],
             self._database.tenant,
@@ -189,8 +202,13 @@ class AuditWriter:
             *_interaction_columns(batch),
             [e.site for e in events],
             [spaced(e.patients) for e in events],
+            *disclosed,
             timeout=self._wait_max_s,
         )
+        self._snapshots.stored(stored)
+        if epoch != self._epoch:  # somebody may have been erased
+            self._epoch = epoch
+            self._database.vault.forget()
         return epoch
 
     def _take(self, count_max: int) -> list[_Entry]:

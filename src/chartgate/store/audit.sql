@@ -24,5 +24,26 @@ WITH read_set_rows AS (
   FROM unnest($2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bytea[],
               $19::text[], $20::text[])
          AS e (recorded, action, agent, patient, outcome, body, site, patients)
+  RETURNING id, recorded
+), numbered AS (
+  SELECT id, recorded, row_number() OVER (ORDER BY id) AS position FROM event_rows
+), frame_rows AS (
+  INSERT INTO disclosure_frame (tenant, event_id, recorded, interaction, digest, sealed_by, frame,
+                                resource_key)
+  SELECT $1, e.id, e.recorded, f.interaction, f.digest, f.sealed_by, f.frame, f.resource_key
+  FROM unnest($21::bigint[], $22::uuid[], $23::bytea[], $24::bigint[], $25::bytea[],
+              $26::bigint[])
+         AS f (position, interaction, digest, sealed_by, frame, resource_key)
+  JOIN numbered e USING (position)
+), body_rows AS (
+  -- Where the key was deleted meanwhile, its patient has been erased: nothing is kept under it.
+  INSERT INTO disclosure AS d (tenant, digest, sealed_by, body, shown_on)
+  SELECT $1, b.digest, b.sealed_by, b.body, b.shown_on
+  FROM unnest($27::bytea[], $28::bigint[], $29::bytea[], $30::date[])
+         AS b (digest, sealed_by, body, shown_on)
+  WHERE EXISTS (SELECT FROM patient_key k
+                WHERE k.tenant = $1 AND k.id = b.sealed_by FOR KEY SHARE)
+  ON CONFLICT (tenant, digest, sealed_by) DO UPDATE SET shown_on = EXCLUDED.shown_on
+    WHERE d.shown_on < EXCLUDED.shown_on
 )
 SELECT coalesce((SELECT epoch FROM governance WHERE tenant = $1), 0);

@@ -17,6 +17,8 @@ from chartgate.model.audit import AuditEvent
 from chartgate.store.origin import leaf_of, spaced
 from chartgate.store.queries import chained, load_queries
 from chartgate.store.refusals import Refusals
+from chartgate.store.vault import Vault
+from chartgate.store.vault_keys import MasterKeys
 
 QUERIES = load_queries("audit.sql")
 
@@ -48,8 +50,12 @@ async def promptly(wait_max_s: float = WAIT_MAX_S) -> AsyncIterator[None]:
 class Database:
     """One tenant's view of the store. Raises Unavailable when PostgreSQL does not answer."""
 
-    def __init__(self, pool: Any, *, tenant: str, acquire_timeout_s: float) -> None:
+    def __init__(
+        self, pool: Any, *, tenant: str, acquire_timeout_s: float, masters: MasterKeys | None = None
+    ) -> None:
+        """Without `masters` nothing can be sealed, so nothing about a patient can be stored."""
         self.tenant = tenant
+        self.vault = Vault(masters or MasterKeys(None), tenant=tenant)
         self.refusals = Refusals()
         self._pool = pool
         self._acquire_timeout_s = acquire_timeout_s
@@ -195,7 +201,12 @@ def _audit_columns(tenant: str, events: Sequence[AuditEvent]) -> list[Any]:
 
 
 async def open_database(
-    url: str, *, tenant: str, connections_max: int = 10, acquire_timeout_s: float = 5.0
+    url: str,
+    *,
+    tenant: str,
+    connections_max: int = 10,
+    acquire_timeout_s: float = 5.0,
+    masters: MasterKeys | None = None,
 ) -> Database:
     """Opens a pool on `url` for one tenant. Raises Unavailable."""
     with mapped(
@@ -209,4 +220,4 @@ async def open_database(
             timeout=acquire_timeout_s,
             server_settings={"chartgate.tenant": tenant, "application_name": "chartgate"},
         )
-    return Database(pool, tenant=tenant, acquire_timeout_s=acquire_timeout_s)
+    return Database(pool, tenant=tenant, acquire_timeout_s=acquire_timeout_s, masters=masters)

@@ -669,7 +669,7 @@ CREATE TABLE vault_master (
 CREATE TABLE disclosure (
   tenant text NOT NULL,
   digest bytea NOT NULL CHECK (length(digest) = 32),  -- of the plain bytes
-  sealed_by bigint NOT NULL,  -- -1: plain
+  sealed_by bigint NOT NULL,
   body bytea NOT NULL,
   shown_on date NOT NULL,  -- the last day on which it was
   PRIMARY KEY (tenant, digest, sealed_by)
@@ -681,7 +681,7 @@ CREATE TABLE disclosure_frame (
   interaction uuid NOT NULL,
   recorded timestamptz NOT NULL,
   digest bytea NOT NULL CHECK (length(digest) = 32),  -- of the answer
-  sealed_by bigint,  -- null: the frame is plain
+  sealed_by bigint NOT NULL,
   frame bytea NOT NULL,  -- the pieces in order; empty: the answer is the one resource itself
   resource_key bigint NOT NULL,  -- where the frame is empty: what that resource is sealed by
   PRIMARY KEY (tenant, event_id)
