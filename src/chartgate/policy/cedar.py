@@ -62,6 +62,7 @@ class Rulebook:
     sentences: Mapping[str, str]  # by forbid's id
     digest: str
     production: bool = False
+    mfa_required: bool = False
     answers: dict[Request, Answered] = field(default_factory=dict)  # bounded by decide
 
     def forbids_on(self, action: str, site: str, *, preliminary: bool) -> Any | None:
@@ -97,6 +98,7 @@ def compile_rulebook(
     forbids: Sequence[ForbidText],
     digest: str,
     production: bool = False,
+    mfa_required: bool = False,
 ) -> Rulebook:
     """Raises ConfigError if a text is not only forbids that fit the schema."""
     parsed = parse_forbids(forbids)
@@ -116,6 +118,7 @@ def compile_rulebook(
         sentences=dict(_sentences(parsed)),
         digest=digest,
         production=production,
+        mfa_required=mfa_required or production,
     )
 
 

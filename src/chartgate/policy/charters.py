@@ -63,6 +63,7 @@ def compile_book(
     *,
     forbids: Sequence[ForbidText] = (),
     production: bool = False,
+    mfa_required: bool = False,
 ) -> CharterBook:
     """Compiles to Cedar once. `forbids` are texts of the tenant and its sites. Raises
     ConfigError."""
@@ -73,8 +74,11 @@ def compile_book(
         by_name[charter.name] = charter
     digests = [(n, c.digest, c.model_digest) for n, c in sorted(by_name.items())]
     texts = [f if isinstance(f, str) else [f.site, f.text] for f in forbids]
-    digest = hashlib.sha256(canonical_bytes([digests, texts, production])).hexdigest()
-    rulebook = compile_rulebook(by_name, forbids=forbids, digest=digest, production=production)
+    strict = [production, mfa_required]
+    digest = hashlib.sha256(canonical_bytes([digests, texts, strict])).hexdigest()
+    rulebook = compile_rulebook(
+        by_name, forbids=forbids, digest=digest, production=production, mfa_required=mfa_required
+    )
     return CharterBook(charters=by_name, digest=digest, rulebook=rulebook)
 
 

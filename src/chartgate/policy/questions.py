@@ -80,6 +80,7 @@ def _context(rulebook: Rulebook, request: Request, charter: Charter | None) -> d
         "purpose": charter.purpose_of_use if charter else "",
         "workflow": request.workflow or request.proposes or request.action,
         "production": rulebook.production,
+        "mfa_required": rulebook.mfa_required,
         "break_glass": request.break_glass,
     }
     is_read, is_work = request.action in READ_ACTIONS, request.action in WORK_ACTIONS
