@@ -1,19 +1,22 @@
 """The walk of a read, on a real store and a system of record in memory."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
-from chartgate.errors import Denied, Invalid, NotFound, SourceUnreachable, Unavailable
+from chartgate.errors import Invalid, Moved, NotFound, SourceUnreachable, Throttled, Unavailable
 from chartgate.flows import reads
 from chartgate.flows.reads import Answer
 from chartgate.gate import Gate, Running
 from chartgate.model.principal import Client
 from chartgate.policy.charters import compile_book
 from chartgate.store.database import Database
+from chartgate.store.governance import bump_epoch
 from chartgate.store.interactions import InteractionStore
 from chartgate.testing.clock import FakeClock
 from chartgate.testing.gates import CHARTER, TestGate, open_test_gate, parse_test_charter
@@ -248,66 +251,6 @@ async def test_resource_that_cannot_be_minimised_safely_is_not_shown(
     with pytest.raises(NotFound):
         await read(opened.gate, "Slot/13")
     assert (await audited(database))[0]["reason"] == "minimise"
-    answer = await search(opened.gate, "Slot", [("status", "free")])
-    bundle = orjson.loads(answer.body)
-    assert [e["search"]["mode"] for e in bundle["entry"]] == ["match", "outcome"]
-
-
-async def search(
-    gate: Gate, resource_type: str, criteria: list[tuple[str, str]], **more: Any
-) -> Answer:
-    return await reads.search(
-        gate, CLIENT, "north-clinic", resource_type, criteria, **{"interaction": None, **more}
-    )
-
-
-async def test_search_shows_minimised_matches_and_keeps_them_in_the_read_set(
-    opened: TestGate, database: Database
-) -> None:
-    opened.source.put({**SLOT, "id": "13", "status": "busy"})
-    answer = await search(opened.gate, "Slot", [("status", "free")])
-    bundle = orjson.loads(answer.body)
-    assert bundle["type"] == "searchset"
-    assert bundle["total"] == 1
-    assert bundle["link"][0]["url"].endswith("/fhir/north-clinic/Slot?status=free")
-    (entry,) = bundle["entry"]
-    assert entry["fullUrl"].endswith("/fhir/north-clinic/Slot/12")
-    assert "comment" not in entry["resource"]
-    (seen,) = await InteractionStore(database).read_set(answer.interaction)
-    assert seen.search == "Slot?status=free"
-    assert (await audited(database))[0]["entities"] == ["Slot", "Slot/12"]
-
-
-async def test_search_without_a_match_has_no_entry(opened: TestGate) -> None:
-    bundle = orjson.loads((await search(opened.gate, "Slot", [("status", "busy")])).body)
-    assert bundle["total"] == 0
-    assert "entry" not in bundle
-
-
-async def test_search_over_its_limit_says_so_and_gives_no_total(opened: TestGate) -> None:
-    opened.source.put({**SLOT, "id": "13"})
-    bundle = orjson.loads((await search(opened.gate, "Slot", [], count=1)).body)
-    assert "total" not in bundle
-    match, outcome = bundle["entry"]
-    assert match["search"]["mode"] == "match"
-    assert outcome["resource"]["issue"][0]["code"] == "too-costly"
-
-
-@pytest.mark.parametrize("criterion", ["comment", "_include", "schedule.actor", "status:not"])
-async def test_search_by_what_may_not_be_read_is_denied_before_the_hospital_sees_it(
-    opened: TestGate, database: Database, criterion: str
-) -> None:
-    with pytest.raises(Denied):
-        await search(opened.gate, "Slot", [(criterion, "x")])
-    assert not opened.source.asked
-    (event,) = await audited(database)
-    assert (event["outcome"], event["reason"]) == ("denied", "search-guard")
-    assert event["details"] == {"parameters": criterion}
-
-
-async def test_search_of_a_type_without_search_is_not_found(opened: TestGate) -> None:
-    with pytest.raises(NotFound):
-        await search(opened.gate, "Patient", [])
 
 
 async def test_running_charters_that_lost_the_charter_deny(opened: TestGate) -> None:
@@ -315,3 +258,93 @@ async def test_running_charters_that_lost_the_charter_deny(opened: TestGate) -> 
     opened.gate.running.charters = Running(compile_book([parse_test_charter(other)])).charters
     with pytest.raises(NotFound):
         await read(opened.gate, "Slot/12")
+
+
+async def take_a_right_away(database: Database) -> None:
+    async with database.bookkeeping() as transaction:
+        await bump_epoch(transaction, database.tenant)
+
+
+async def test_right_that_is_taken_away_meanwhile_stops_the_answer(
+    opened: TestGate, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def taking(reference: str, *, if_none_match: str | None = None) -> Any:
+        await take_a_right_away(database)
+        return await asked(reference, if_none_match=if_none_match)
+
+    asked = opened.source.read
+    monkeypatch.setattr(opened.source, "read", taking)
+    with pytest.raises(Moved):
+        await read(opened.gate, "Slot/12")
+    monkeypatch.undo()
+    assert (await read(opened.gate, "Slot/12")).body
+
+
+async def test_credential_from_before_a_right_was_taken_away_is_looked_at_again(
+    opened: TestGate, database: Database
+) -> None:
+    now = replace(CLIENT, epoch=0)
+    assert (await read(opened.gate, "Slot/12", client=now)).body
+    await take_a_right_away(database)
+    with pytest.raises(Moved):
+        await read(opened.gate, "Slot/12", client=now)
+    assert (await read(opened.gate, "Slot/12", client=replace(CLIENT, epoch=1))).body
+
+
+async def test_charters_that_change_meanwhile_stop_the_answer(
+    opened: TestGate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def changing(reference: str, *, if_none_match: str | None = None) -> Any:
+        opened.gate.running.charters = compile_book([parse_test_charter(CHARTER + b"# x\n")])
+        return await asked(reference, if_none_match=if_none_match)
+
+    asked = opened.source.read
+    monkeypatch.setattr(opened.source, "read", changing)
+    with pytest.raises(Moved):
+        await read(opened.gate, "Slot/12")
+
+
+def with_budget(opened: TestGate, **budgets: int) -> None:
+    text = ", ".join(f"{name}: {most}" for name, most in budgets.items())
+    changed = CHARTER + f"budgets: {{{text}}}\n".encode()
+    opened.gate.running.charters = compile_book([parse_test_charter(changed)])
+    for number in range(5):
+        opened.source.put({**PATIENT, "id": f"p{number}"})
+
+
+async def test_budget_of_patients_an_hour_holds_over_processes(
+    opened: TestGate, database: Database, clock: FakeClock
+) -> None:
+    with_budget(opened, patients_per_hour=2)
+    for reference in ("Patient/p0", "Patient/p1", "Patient/p0", "Slot/12"):
+        await read(opened.gate, reference)
+    opened.gate.caches.met.drop(("slot-picker", "clinic-booking", "north-ehr/Patient/p0", ""))
+    await read(opened.gate, "Patient/p0")
+    with pytest.raises(Throttled):
+        await read(opened.gate, "Patient/p2")
+    event = (await audited(database))[-1]
+    assert (event["outcome"], event["reason"]) == ("denied", "patient-budget")
+    clock.advance(3601)
+    await read(opened.gate, "Patient/p2")
+
+
+async def test_budget_holds_however_many_read_at_once(opened: TestGate) -> None:
+    with_budget(opened, patients_per_hour=2)
+    results = await asyncio.gather(
+        *(read(opened.gate, f"Patient/p{n}") for n in range(5)), return_exceptions=True
+    )
+    assert sorted(type(r).__name__ for r in results) == ["Answer"] * 2 + ["Throttled"] * 3
+
+
+async def test_interaction_may_be_bound_to_its_first_patient(
+    opened: TestGate, database: Database
+) -> None:
+    with_budget(opened, patients_per_interaction=1)
+    first = await read(opened.gate, "Patient/p0")
+    with pytest.raises(NotFound) as refused:
+        await read(opened.gate, "Patient/p1", interaction=first.interaction)
+    assert str(refused.value) == reads.SAY_NOT_FOUND
+    assert (await audited(database))[-1]["reason"] == "other-patient"
+    assert (await read(opened.gate, "Slot/12", interaction=first.interaction)).body
+    assert (await read(opened.gate, "Patient/p0", interaction=first.interaction)).body
+    assert (await read(opened.gate, "Patient/p1")).body, "in an interaction of its own"

@@ -74,7 +74,6 @@ def test_booking_charter_when_parsed_then_every_part_has_its_meaning() -> None:
 def test_charter_when_it_uses_keys_without_effect_then_they_are_named() -> None:
     charter = parsed(BOOKING)
     assert not_enforced(charter) == (
-        "budgets.patients_per_hour",
         "halt_when",
         "retention.audit",
         "retention.payload",

@@ -17,6 +17,7 @@ KEPT_BYTES_MAX = 32_000_000  # of minimised resources: some 20,000 of the usual 
 ENTRY_BYTES = 600  # about what the key, the entry and the list links take beside the body
 TOKENS_MAX = 10_000
 INTERACTIONS_MAX = 20_000
+MET_MAX = 100_000
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -65,9 +66,16 @@ class Minimised:
 
     digest: bytes  # of the full resource
     version: str
-    body: bytes
+    body: bytes  # empty where it is hidden
     etag: str
-    patient: str | None  # whom it is about, for the audit
+    patients: frozenset[str]  # all whom it names
+    unattributed: bool  # it may be about a patient, and names none
+    hidden: str = ""  # why nobody under this charter may see it, as a code for the audit
+
+    @property
+    def patient(self) -> str | None:
+        """The one patient that it names."""
+        return next(iter(self.patients)) if len(self.patients) == 1 else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,12 +88,16 @@ class KnownToken:
 
 @dataclass(frozen=True, kw_only=True)
 class Caches:
-    """All that one process keeps. Keys of `minimised`: connection, reference, charter digest."""
+    """All that one process keeps. Keys of `minimised`: connection, reference, charters and
+    charter; of `met`: client, charter, patient, interaction where it is bound to patients."""
 
     minimised: Bounded[tuple[str, str, str], Minimised] = field(
         default_factory=lambda: Bounded(size_max=KEPT_BYTES_MAX)
     )
     tokens: Bounded[bytes, KnownToken] = field(default_factory=lambda: Bounded(size_max=TOKENS_MAX))
+    met: Bounded[tuple[str, str, str, str], datetime] = field(
+        default_factory=lambda: Bounded(size_max=MET_MAX)
+    )
     interactions: Bounded[str, Interaction] = field(
         default_factory=lambda: Bounded(size_max=INTERACTIONS_MAX)
     )

@@ -7,13 +7,14 @@ Whatever is refused leaves one audit event: the walk's own, or else one of the e
 
 import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from chartgate.errors import ChartgateError, Invalid, SourceUnreachable, Unavailable
+from chartgate.errors import ChartgateError, Invalid, Moved, SourceUnreachable, Unavailable
 from chartgate.gate import Gate
 from chartgate.model.audit import AuditEvent, Outcome
 from chartgate.store import origin
@@ -32,6 +33,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+TRIES_MAX = 3  # of one request, while rights are taken away
 NO_ROUTE = "none"  # stands for the route in metrics and logs where none was found
 SAY_UNREADABLE = "this is no request of HTTP/1.1 that can be read in one way only"
 FORM = "application/x-www-form-urlencoded"
@@ -49,6 +51,15 @@ STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
 def build_app(gate: Gate) -> ASGIApp:
     """The application that serves `ROUTES` through `gate`."""
     return App(gate, Table(ROUTES))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Came:
+    """What of a request the guard does not look at."""
+
+    scope: Scope
+    parameters: dict[str, str]  # of the path
+    request_id: str
 
 
 class App:
@@ -99,9 +110,9 @@ class App:
                 single = limits.check_head(scope)
                 route, parameters = self._table.find(scope["method"], scope["raw_path"])
                 self._check_load(route)
-                call = await self._admit(route, parameters, single, scope, receive, request_id)
-                noted.agent = call.principal.agent if call.principal else noted.agent
-                return await route.endpoint(call), route.name
+                knock = await self._knock(route, single, scope, receive)
+                came = Came(scope=scope, parameters=parameters, request_id=request_id)
+                return await self._call(route, knock, came, noted), route.name
             except ChartgateError as error:
                 refused = error
             except Exception as fault:  # noqa: BLE001  the top of a request
@@ -110,37 +121,42 @@ class App:
             refused = await self._noted(route, refused, noted)
         return self._error(route, scope, refused, request_id)
 
-    async def _admit(
-        self,
-        route: Route,
-        parameters: dict[str, str],
-        single: dict[bytes, bytes],
-        scope: Scope,
-        receive: Receive,
-        request_id: str,
-    ) -> Call:
-        """The request as its endpoint takes it, once it is sound and passed the guard."""
-        gate = self._gate
+    async def _knock(
+        self, route: Route, single: dict[bytes, bytes], scope: Scope, receive: Receive
+    ) -> auth.Knock:
+        """The request as the guard takes it, once its body is sound."""
         body = await limits.read_body(
-            gate.config.web, single, scope["headers"], receive, media_types=route.body_types
+            self._gate.config.web, single, scope["headers"], receive, media_types=route.body_types
         )
-        knock = auth.Knock(
+        return auth.Knock(
             method=scope["method"],
             single=single,
             csrf=_csrf_header(scope) if scope["method"] not in auth.SAFE_METHODS else None,
             body=body,
             is_form=single.get(b"content-type", b"").startswith(FORM.encode()),
         )
-        admitted = await auth.admit(gate, route, knock)
-        return Call(
-            gate=gate,
-            request=Request(scope),
-            parameters=parameters,
-            body=body,
-            request_id=request_id,
-            principal=admitted.principal,
-            signed_in=admitted.signed_in,
-        )
+
+    async def _call(self, route: Route, knock: auth.Knock, came: Came, noted: Noted) -> Response:
+        """Past the guard, into the endpoint; and from the guard on again where somebody lost a
+        right meanwhile: it may have been this caller."""
+        for left in reversed(range(TRIES_MAX)):
+            admitted = await auth.admit(self._gate, route, knock)
+            noted.agent = admitted.principal.agent if admitted.principal else noted.agent
+            call = Call(
+                gate=self._gate,
+                request=Request(came.scope),
+                parameters=came.parameters,
+                body=knock.body,
+                request_id=came.request_id,
+                principal=admitted.principal,
+                signed_in=admitted.signed_in,
+            )
+            try:
+                return await route.endpoint(call)
+            except Moved:
+                if not left:
+                    raise
+        raise AssertionError("the last try returns or raises")
 
     async def _noted(
         self, route: Route | None, error: ChartgateError, noted: Noted

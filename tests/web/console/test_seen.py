@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from chartgate.flows import reads
+from chartgate.flows import reads, searches
 from chartgate.flows.proposals import ProposalView, show, submit
 from chartgate.model.proposal import Proposal
 from chartgate.web.console.seen import PANELS_MAX, about, bodies_of, seen_part
@@ -14,7 +14,7 @@ from tests.web.front_desk import FrontDesk
 async def booking_after_a_search(desk: FrontDesk) -> Proposal:
     """A booking whose AI looked at every free slot."""
     scenario = desk.clinic.hospital.scenario
-    found = await reads.search(
+    found = await searches.search(
         desk.gate, PICKER, SITE, "Slot", [("status", "free")], interaction=None
     )
     for reference in (scenario.booking_patient, scenario.schedule):

@@ -38,10 +38,20 @@ async def test_count_that_is_none_is_invalid(served: Served, count: str) -> None
     assert (await search(served, f"Slot?_count={count}"))[0] == 400
 
 
-async def test_count_limits_the_matches(served: Served) -> None:
+async def test_count_limits_a_page_and_its_link_leads_to_the_next(served: Served) -> None:
     served.opened.source.put({"resourceType": "Slot", "id": "13", "status": "free"})
-    _, _, bundle = await search(served, "Slot?_count=1")
-    assert [entry["search"]["mode"] for entry in bundle["entry"]] == ["match", "outcome"]
+    _, headers, bundle = await search(served, "Slot?_count=1")
+    assert len(bundle["entry"]) == 1
+    links = {link["relation"]: link["url"] for link in bundle["link"]}
+    query = links["next"].rpartition("/")[2]
+    status, next_headers, following = await search(served, query)
+    assert status == 200
+    assert next_headers["Chartgate-Interaction"] == headers["Chartgate-Interaction"]
+    (entry,) = following["entry"]
+    assert entry["resource"]["id"] != bundle["entry"][0]["resource"]["id"]
+    assert [link["relation"] for link in following["link"]] == ["self"]
+    assert (await search(served, query + "x"))[0] == 410
+    assert (await search(served, query + "&status=free"))[0] == 400
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from starlette.responses import Response
 
 from chartgate.errors import Invalid
-from chartgate.flows import reads
+from chartgate.flows import searches
 from chartgate.web.fhir.answers import check_format, interaction_of, respond
 from chartgate.web.routes import Call, parse_pairs
 
 COUNT = "_count"
+CURSOR = "_cursor"
 
 
 async def search(call: Call) -> Response:
@@ -29,8 +30,11 @@ async def search_by_form(call: Call) -> Response:
 
 async def _search(call: Call, pairs: Sequence[tuple[str, str]]) -> Response:
     criteria = check_format(call, pairs)
+    cursors = [value for name, value in criteria if name == CURSOR]
+    if cursors:
+        return await _search_on(call, criteria, cursors[0])
     counts = [value for name, value in criteria if name == COUNT]
-    answer = await reads.search(
+    answer = await searches.search(
         call.gate,
         call.client,
         call.parameters["site"],
@@ -38,6 +42,21 @@ async def _search(call: Call, pairs: Sequence[tuple[str, str]]) -> Response:
         [pair for pair in criteria if pair[0] != COUNT],
         interaction=interaction_of(call),
         count=_parse_count(counts),
+    )
+    return respond(answer)
+
+
+async def _search_on(call: Call, criteria: Sequence[tuple[str, str]], cursor: str) -> Response:
+    """The next page; the cursor stands for everything that was asked."""
+    if len(criteria) > 1:
+        raise Invalid("a link to a next page is used as it is: _cursor stands alone")
+    answer = await searches.search_on(
+        call.gate,
+        call.client,
+        call.parameters["site"],
+        call.parameters["resource_type"],
+        cursor,
+        interaction=interaction_of(call),
     )
     return respond(answer)
 

@@ -1,0 +1,186 @@
+"""What a read or search has settled before anything is asked of a system of record: who reads,
+under which charter and rule, by which decision, in which interaction."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Literal
+from uuid import UUID, uuid4
+
+from chartgate.errors import ChartgateError, Invalid, Moved, NotFound
+from chartgate.gate import Gate
+from chartgate.model.audit import AuditEvent, Outcome
+from chartgate.model.charter import Charter, ReadRule
+from chartgate.model.decision import Decision, Request
+from chartgate.model.interaction import Interaction, Seen
+from chartgate.model.principal import Client
+from chartgate.policy.charters import CharterBook
+from chartgate.policy.decide import decide
+from chartgate.store.database import promptly
+from chartgate.store.interactions import InteractionStore
+
+Verb = Literal["read", "search"]
+
+# One sentence for "not there", "not yours" and "not in your charter": nobody learns which.
+SAY_NOT_FOUND = "there is no such resource"
+SAY_MOVED = "rights were changed just now, so nothing was answered; try again"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Walk:
+    """One try of a read or search."""
+
+    gate: Gate
+    book: CharterBook
+    client: Client
+    charter: Charter
+    site: str
+    connection: str
+    verb: Verb
+    request: Request
+    rule: ReadRule
+    decision: Decision
+    interaction: Interaction
+    opened: bool  # this walk opens the interaction
+    at: datetime
+
+    def event(
+        self,
+        *entities: str,
+        outcome: Outcome = Outcome.SUCCESS,
+        patient: str | None = None,
+        reason: str | None = None,
+        details: tuple[tuple[str, str], ...] = (),
+    ) -> AuditEvent:
+        """The audit event of this walk."""
+        return AuditEvent(
+            recorded=self.at,
+            action=f"fhir.{self.verb}",
+            agent=self.client.agent,
+            outcome=outcome,
+            entities=entities,
+            patient=patient,
+            site=self.site,
+            charter=self.charter.name,
+            charter_digest=self.charter.digest,
+            purpose=self.charter.purpose_of_use,
+            interaction=self.interaction.id,
+            rule=self.decision.rule,
+            decision=self.decision.id,
+            reason=reason,
+            details=details,
+        )
+
+
+async def enter(
+    gate: Gate, client: Client, site: str, verb: Verb, resource_type: str, interaction: str | None
+) -> Walk:
+    """The decision, and the interaction that the read joins. Raises Invalid, NotFound."""
+    book = gate.charters
+    at = gate.clock()
+    charter = book.get(client.charter)
+    request = Request(
+        principal=client,
+        action=verb,
+        charter=charter.name,
+        site=site,
+        resource_type=resource_type,
+    )
+    joined = await _interaction_named(gate, interaction) if interaction else None
+    new = joined or Interaction(
+        id=str(uuid4()), client=client.id, charter=charter.name, site=site, started_at=at
+    )
+    walk = Walk(
+        gate=gate,
+        book=book,
+        client=client,
+        charter=charter,
+        site=site,
+        connection=charter.sites.get(site, ""),
+        verb=verb,
+        request=request,
+        rule=charter.reads.get(resource_type) or ReadRule(elements=()),
+        decision=decide(book, request),
+        interaction=new,
+        opened=interaction is None,
+        at=at,
+    )
+    reason = _refusal(walk, resource_type, asked_to_join=interaction is not None, joined=joined)
+    if reason:
+        # The interaction may be another's, so a refused read neither joins nor opens one.
+        event = walk.event(resource_type, outcome=Outcome.DENIED, reason=reason)
+        await gate.audit.record(replace(event, interaction=None))
+        raise NotFound(SAY_NOT_FOUND)
+    return walk
+
+
+async def record(walk: Walk, event: AuditEvent, seen: Sequence[Seen] = ()) -> int:
+    """Durable before it returns; then the interaction is known to this process too. The epoch."""
+    epoch = await walk.gate.audit.record(
+        event, seen=seen, opened=walk.interaction if walk.opened else None
+    )
+    if walk.opened:
+        walk.gate.caches.interactions.put(walk.interaction.id, walk.interaction)
+    return epoch
+
+
+async def record_denied(walk: Walk, *entities: str, reason: str) -> NotFound:
+    """The error to raise for what may not be known to be there, after it was audited."""
+    await record(walk, walk.event(*entities, outcome=Outcome.DENIED, reason=reason))
+    return NotFound(SAY_NOT_FOUND)
+
+
+async def record_failure(walk: Walk, entity: str, error: ChartgateError) -> None:
+    """Notes that it was allowed and did not work."""
+    await record(walk, walk.event(entity, outcome=Outcome.FAILED, reason=error.issue))
+
+
+def check_still(walk: Walk, *epochs: int) -> None:
+    """Nobody lost a right while this walk was under way: the epochs that it met are one, and that
+    of the client's credential; and the charters that decided still run. Raises Moved."""
+    met = set(epochs)
+    if walk.client.epoch is not None:
+        met.add(walk.client.epoch)
+    if len(met) > 1 or walk.gate.charters is not walk.book:
+        raise Moved(SAY_MOVED)
+
+
+def _refusal(
+    walk: Walk, resource_type: str, *, asked_to_join: bool, joined: Interaction | None
+) -> str | None:
+    """Why this walk may not go on, as a code for the audit; None: it may."""
+    if not walk.decision.permitted:
+        return "policy"
+    if not can_use_scope(walk.client, resource_type, walk.verb):
+        return "scope"
+    if not walk.connection or resource_type not in walk.charter.reads:
+        return "charter"
+    if asked_to_join and (
+        joined is None
+        or (joined.client, joined.charter, joined.site)
+        != (walk.client.id, walk.charter.name, walk.site)
+    ):
+        return "interaction"
+    return None
+
+
+def can_use_scope(client: Client, resource_type: str, verb: Verb) -> bool:
+    """Whether the token's scopes cover it: "system/Slot.rs" covers read and search of Slot."""
+    letter = "r" if verb == "read" else "s"
+    prefix = f"system/{resource_type}."
+    return any(s.startswith(prefix) and letter in s[len(prefix) :] for s in client.scopes)
+
+
+async def _interaction_named(gate: Gate, text: str) -> Interaction | None:
+    """The interaction, out of memory where it is known: it never changes."""
+    try:
+        id_ = str(UUID(text))
+    except ValueError:
+        raise Invalid("Chartgate-Interaction must be a UUID that an earlier answer gave") from None
+    known = gate.caches.interactions.get(id_)
+    if known is None:
+        async with promptly():
+            known = await InteractionStore(gate.database).get(id_)
+        if known is not None:
+            gate.caches.interactions.put(id_, known)
+    return known
