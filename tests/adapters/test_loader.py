@@ -42,7 +42,7 @@ class Lake:
     {more}
 
 @asynccontextmanager
-async def open_adapter(connection, *, folder, clock, verdicts):
+async def open_adapter(connection, *, folder, clock, verdicts, egress):
     yield Lake()
 """
 

@@ -10,6 +10,7 @@ import orjson
 import pytest
 
 import chartgate
+from chartgate.adapters.egress import address_rules
 from chartgate.adapters.fhir_r4.adapter import FhirR4, open_adapter
 from chartgate.adapters.fhir_r4.dialect import PROBED
 from chartgate.config import Config, ConnectionConfig
@@ -277,7 +278,11 @@ async def open_clinic(
         )
         verdicts = {line: (probed, "test") for line in PROBED}
         async with open_adapter(
-            connection, folder=folder, clock=clock, verdicts=verdicts
+            connection,
+            folder=folder,
+            clock=clock,
+            verdicts=verdicts,
+            egress=address_rules(Config(folder=folder)),
         ) as adapter:
             audit = AuditWriter(database)
             await audit.start()

@@ -76,12 +76,6 @@ async def destinations() -> AsyncIterator[tuple[Destination, Destination]]:
 
 
 @pytest.fixture
-async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as session:
-        yield session
-
-
-@pytest.fixture
 async def gate(
     database: Database,
     clock: FakeClock,
@@ -96,6 +90,12 @@ async def gate(
     await opened.audit.start()
     yield opened
     await opened.audit.close()
+
+
+@pytest.fixture
+async def http(gate: Gate) -> AsyncIterator[aiohttp.ClientSession]:
+    async with notifications.open_client(gate) as session:
+        yield session
 
 
 def parts(bundle: dict[str, Any]) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ changes its mind in between changes nothing. No redirects, no cookies, no proxie
 TLS is always verified. A session has one purpose, so credentials of one system meet no other.
 """
 
+import errno
 import socket
 import ssl
 from collections.abc import Iterable, Sequence
@@ -25,7 +26,6 @@ from chartgate.formats.web_address import (
     Network,
     Origin,
     address_refusal,
-    is_loopback_name,
     origin_of,
     parse_networks,
 )
@@ -42,6 +42,9 @@ AddressInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, st
 
 class AddressRefused(OSError):
     """An address that Chartgate may not connect to; aiohttp makes a ClientConnectorError of it."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__(errno.EACCES, words)
 
 
 class RedirectRefused(aiohttp.ClientError):
@@ -77,20 +80,6 @@ def address_rules(config: Config) -> AddressRules:
     texts = config.egress.private or (() if config.production else OWN_NETWORKS)
     crl_file = config.path(config.egress.crl_file) if config.egress.crl_file else None
     return AddressRules(private=parse_networks(texts, "[egress] private"), crl_file=crl_file)
-
-
-def check_url(url: str, where: str, *, allow_http: bool) -> Origin:
-    """The origin of a URL that patient data, keys or credentials may travel to. Raises
-    ConfigError, which begins with `where`."""
-    try:
-        origin = origin_of(url)
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {error}") from None
-    if URL(url).query_string or URL(url).fragment:
-        raise ConfigError(f"{where} must hold no query or fragment")
-    if origin.scheme == "http" and not allow_http and not is_loopback_name(origin.host):
-        raise ConfigError(f"{where} must be https; allow_http = true permits a trusted network")
-    return origin
 
 
 def open_session(
@@ -145,15 +134,21 @@ def tls_context(rules: AddressRules, *, ca_file: Path | None = None) -> ssl.SSLC
     except (OSError, ssl.SSLError):
         raise ConfigError(f"ca_file {ca_file} holds no certificate in PEM") from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if rules.crl_file is not None:
-        try:
-            context.load_verify_locations(cafile=rules.crl_file)
-        except (OSError, ssl.SSLError):
-            raise ConfigError(
-                f"[egress] crl_file {rules.crl_file} holds no revocation list in PEM"
-            ) from None
-        context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_CHAIN
+    check_revocations(context, rules)
     return context
+
+
+def check_revocations(context: ssl.SSLContext, rules: AddressRules) -> None:
+    """Makes revoked certificates count, where there is a list of them. Raises ConfigError."""
+    if rules.crl_file is None:
+        return
+    try:
+        context.load_verify_locations(cafile=rules.crl_file)
+    except (OSError, ssl.SSLError):
+        raise ConfigError(
+            f"[egress] crl_file {rules.crl_file} holds no revocation list in PEM"
+        ) from None
+    context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_CHAIN
 
 
 async def read_capped(response: aiohttp.ClientResponse, limit: int) -> bytes:

@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
+from chartgate.adapters.egress import address_rules
 from chartgate.clock import Clock
 from chartgate.config import TYPES, Config, ConnectionConfig, check_keys
 from chartgate.errors import ConfigError
@@ -105,7 +106,7 @@ async def load_feeds(config: Config, *, clock: Clock) -> AsyncIterator[Mapping[s
 async def _opened(
     config: Config, ports: frozenset[str], *, clock: Clock, verdicts: Mapping[str, Verdicts]
 ) -> AsyncIterator[Mapping[str, Any]]:
-    known = manifests()
+    known, egress = manifests(), address_rules(config)
     chosen = {name: check_connection(c, known) for name, c in config.connections.items()}
     adapters: dict[str, Any] = {}
     async with AsyncExitStack() as stack:
@@ -119,6 +120,7 @@ async def _opened(
                     folder=config.folder,
                     clock=clock,
                     verdicts=verdicts.get(name, {}),
+                    egress=egress,
                 )
             )
             _check_ports(adapters[name], manifest)

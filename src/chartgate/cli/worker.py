@@ -12,7 +12,6 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 
-import aiohttp
 import structlog
 
 from chartgate.cli.faults import place_of
@@ -52,12 +51,11 @@ async def run_loops(
     """
     for number in stop_on:
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    timeout = aiohttp.ClientTimeout(total=gate.config.worker.notify_timeout_s)
     wakeups, worker = Wakeups(), worker_name()
     with suppress(Unavailable):
         await events.forget_workers(gate, worker)
     async with (
-        aiohttp.ClientSession(timeout=timeout, trust_env=False) as http,
+        notifications.open_client(gate) as http,
         lanes.open_lanes(gate) as outgoing,
         notifications.open_deliveries(gate, http) as deliveries,
     ):

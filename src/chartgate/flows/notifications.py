@@ -17,6 +17,7 @@ from uuid import UUID, uuid5
 import aiohttp
 import structlog
 
+from chartgate.adapters.egress import open_session
 from chartgate.errors import ChartgateError, ConfigError
 from chartgate.formats.canonical import canonical_bytes
 from chartgate.formats.webhooks import parse_secret, signed_headers
@@ -95,6 +96,15 @@ class Deliveries:
             )
         elif error is not None:
             LOG.error("notifications.own_fault", error=type(error).__name__)
+
+
+def open_client(gate: Gate) -> aiohttp.ClientSession:
+    """What notifications are sent with: it reaches each client's notify_url, and nothing else.
+    Raises ConfigError."""
+    urls = (client.notify_url for client in gate.config.clients.values())
+    return open_session(
+        gate.config, allow=filter(None, urls), timeout_s=gate.config.worker.notify_timeout_s
+    )
 
 
 @asynccontextmanager

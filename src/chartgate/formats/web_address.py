@@ -91,6 +91,21 @@ def origin_of(url: str) -> Origin:
     return Origin(scheme=parts.scheme, host=parts.hostname, port=port or PORTS[parts.scheme])
 
 
+def check_url(url: str, where: str, *, allow_http: bool) -> Origin:
+    """The origin of a URL that patient data, keys or credentials may travel to: https, or http to
+    this machine itself. Raises ConfigError, which begins with `where`."""
+    try:
+        origin = origin_of(url)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+    parts = urlsplit(url)
+    if parts.query or parts.fragment:
+        raise ConfigError(f"{where} must hold no query or fragment")
+    if origin.scheme == "http" and not allow_http and not is_loopback_name(origin.host):
+        raise ConfigError(f"{where} must be https; allow_http = true permits a trusted network")
+    return origin
+
+
 def host_flaw(host: str) -> str:
     """What is wrong with a host of a setting; empty: nothing. One address has one form: neither
     `0`, `0x7f000001`, `2130706433` or `0177.0.0.1` nor a dot at the end."""

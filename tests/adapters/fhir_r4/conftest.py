@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from chartgate.adapters.egress import address_rules
 from chartgate.adapters.fhir_r4.adapter import FhirR4, open_adapter
 from chartgate.adapters.fhir_r4.dialect import PROBED
 from chartgate.clock import Clock, utc_now
-from chartgate.config import ConnectionConfig
+from chartgate.config import Config, ConnectionConfig
 from chartgate.demo.hospital.server import Hospital, running_hospital
 from chartgate.model.verdict import Verdicts
 
@@ -44,7 +45,13 @@ async def open_ehr(tmp_path: Path) -> AsyncIterator[Opener]:
             connection = ConnectionConfig(
                 name="north-ehr", adapter="fhir_r4", options={"url": url, **options}
             )
-            context = open_adapter(connection, folder=tmp_path, clock=clock, verdicts=verdicts)
+            context = open_adapter(
+                connection,
+                folder=tmp_path,
+                clock=clock,
+                verdicts=verdicts,
+                egress=address_rules(Config(folder=tmp_path)),
+            )
             return await stack.enter_async_context(context)
 
         yield opened

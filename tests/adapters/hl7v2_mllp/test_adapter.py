@@ -5,12 +5,15 @@ from typing import Any
 
 import pytest
 
+from chartgate.adapters.egress import address_rules
 from chartgate.adapters.hl7v2_mllp.adapter import MllpFeed, open_adapter
 from chartgate.adapters.loader import check_connection, manifests
 from chartgate.clock import utc_now
-from chartgate.config import ConnectionConfig, MllpConfig
+from chartgate.config import Config, ConnectionConfig, MllpConfig
 from chartgate.errors import ConfigError
 from chartgate.model.ports import Feed
+
+EGRESS = address_rules(Config(folder=Path()))
 
 
 class Nobody:
@@ -29,7 +32,9 @@ def connection(site: str = "north", **options: Any) -> ConnectionConfig:
 
 async def opened(config: ConnectionConfig) -> MllpFeed:
     check_connection(config, manifests())
-    async with open_adapter(config, folder=Path(), clock=utc_now, verdicts={}) as feed:
+    async with open_adapter(
+        config, folder=Path(), clock=utc_now, verdicts={}, egress=EGRESS
+    ) as feed:
         return feed
 
 

@@ -12,15 +12,18 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from chartgate.adapters.egress import address_rules
 from chartgate.adapters.hl7v2_mllp.adapter import open_adapter
 from chartgate.adapters.hl7v2_mllp.destination import Destination, destination_of
 from chartgate.adapters.loader import check_connection, manifests
 from chartgate.clock import utc_now
-from chartgate.config import ConnectionConfig
+from chartgate.config import Config, ConnectionConfig
 from chartgate.errors import ConfigError, OutcomeUnknown, SourceUnreachable
 from chartgate.model.ports import Transmitter
 from chartgate.testing.messages import adt
 from tests.flows.destinations import Receiver, receiving
+
+EGRESS = address_rules(Config(folder=Path()))
 
 
 def connection(**options: Any) -> ConnectionConfig:
@@ -103,7 +106,9 @@ def server_context(authority: Authority) -> ssl.SSLContext:
 async def sent(folder: Path, **options: Any) -> bytes:
     config = connection(send_host="127.0.0.1", ack_timeout_s=2.0, **options)
     check_connection(config, manifests())
-    async with open_adapter(config, folder=folder, clock=utc_now, verdicts={}) as adapter:
+    async with open_adapter(
+        config, folder=folder, clock=utc_now, verdicts={}, egress=EGRESS
+    ) as adapter:
         return await adapter.send(adt("A08", "x1"), control_id="x1", lane="")
 
 
@@ -221,7 +226,9 @@ def test_tls_is_left_out_only_on_this_machine_or_by_a_word(
 async def test_connection_without_a_destination_is_a_transmitter_that_says_what_it_lacks(
     tmp_path: Path,
 ) -> None:
-    async with open_adapter(connection(), folder=tmp_path, clock=utc_now, verdicts={}) as adapter:
+    async with open_adapter(
+        connection(), folder=tmp_path, clock=utc_now, verdicts={}, egress=EGRESS
+    ) as adapter:
         assert isinstance(adapter, Transmitter)
         assert "needs the keys send_host and send_port" in adapter.missing
         with pytest.raises(ConfigError, match="send_host"):

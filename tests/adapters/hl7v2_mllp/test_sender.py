@@ -1,14 +1,19 @@
 """The sender on real sockets: what counts as an answer, and what closes the connection."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
+from chartgate.adapters.egress import AddressRules, address_rules
 from chartgate.adapters.hl7v2_mllp.destination import Destination
 from chartgate.adapters.hl7v2_mllp.sender import STRAYS_MAX, Sender
+from chartgate.config import Config
 from chartgate.errors import Denied, OutcomeUnknown, SourceUnreachable
 from chartgate.testing.messages import adt
 from tests.flows.destinations import SILENCE, Receiver, ack, receiving, says, until
+
+EGRESS = address_rules(Config(folder=Path()))
 
 
 @pytest.fixture
@@ -20,7 +25,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 @pytest.fixture
 async def sender(receiver: Receiver) -> AsyncIterator[Sender]:
     there = Destination(host="127.0.0.1", port=receiver.port, tls=False, ack_timeout_s=0.5)
-    one = Sender("lab", there)
+    one = Sender("lab", there, egress=EGRESS)
     yield one
     await one.close()
 
@@ -124,4 +129,14 @@ async def test_peer_that_is_not_there_is_unreachable() -> None:
         pass
     there = Destination(host="127.0.0.1", port=gone.port, tls=False)
     with pytest.raises(SourceUnreachable, match="cannot be reached"):
-        await send(Sender("lab", there), "x1")
+        await send(Sender("lab", there, egress=EGRESS), "x1")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "169.254.169.254", "10.0.0.9"])
+async def test_an_inner_address_is_refused_before_a_connection(
+    receiver: Receiver, host: str
+) -> None:
+    there = Destination(host=host, port=receiver.port, tls=False)
+    with pytest.raises(SourceUnreachable, match=r"\[egress\] private"):
+        await send(Sender("lab", there, egress=AddressRules()), "x1")
+    assert receiver.seen == []

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import orjson
 
+from chartgate.adapters.egress import AddressRules, open_checked_session
 from chartgate.adapters.fhir_r4 import compensate, resolver
 from chartgate.adapters.fhir_r4.auth import BackendServices, load_key
 from chartgate.adapters.fhir_r4.breaker import Breaker
 from chartgate.adapters.fhir_r4.compare import differing_paths, patched, undone_operations
 from chartgate.adapters.fhir_r4.dialect import Dialect, Habits, load_dialect
-from chartgate.adapters.fhir_r4.link import Link, open_session
+from chartgate.adapters.fhir_r4.link import Link
 from chartgate.adapters.fhir_r4.options import FhirOptions, parse_options
 from chartgate.adapters.fhir_r4.probe import Trial
 from chartgate.adapters.fhir_r4.reader import Reader
@@ -116,7 +117,12 @@ class FhirR4:
 
 @asynccontextmanager
 async def open_adapter(
-    connection: ConnectionConfig, *, folder: Path, clock: Clock, verdicts: Verdicts
+    connection: ConnectionConfig,
+    *,
+    folder: Path,
+    clock: Clock,
+    verdicts: Verdicts,
+    egress: AddressRules,
 ) -> AsyncIterator[FhirR4]:
     """Opens [connections.NAME]; sends nothing yet. Raises ConfigError."""
     options = parse_options(connection)
@@ -126,7 +132,14 @@ async def open_adapter(
     if options.client_id:
         path = folder / options.key_file
         key = load_key(path, algorithm=options.key_alg, connection=name)
-    async with open_session(options, folder=folder) as session:
+    async with open_checked_session(
+        egress,
+        allow=filter(None, (options.url, options.token_url)),
+        timeout_s=options.timeout_s,
+        connect_timeout_s=options.connect_timeout_s,
+        ca_file=folder / options.ca_file if options.ca_file else None,
+        connections_max=options.concurrency_max + 1,  # one for the token endpoint
+    ) as session:
         auth = None
         if key is not None:
             scope = options.scope or str(dialect.setting("scope"))

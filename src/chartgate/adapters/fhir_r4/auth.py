@@ -16,8 +16,10 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
 
-from chartgate.adapters.fhir_r4.options import FhirOptions, check_url
+from chartgate.adapters.egress import read_capped
+from chartgate.adapters.fhir_r4.options import FhirOptions
 from chartgate.errors import ConfigError, SourceUnreachable, Throttled
+from chartgate.formats.web_address import check_url, origin_of
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ASSERTION_LIFETIME_S = 240  # the limit is five minutes; the rest is for clocks that differ
@@ -142,9 +144,14 @@ class BackendServices:
         where = f"the token_endpoint that {self._name} names"
         allowed = self._options.allow_http or self._options.url.startswith("http:")
         try:
-            check_url(endpoint, where, allow_http=allowed)
+            origin = check_url(endpoint, where, allow_http=allowed)
         except ConfigError as error:
             raise SourceUnreachable(str(error)) from None
+        if origin != origin_of(self._options.url):
+            raise SourceUnreachable(
+                f"{where} is on another host; set token_url in [connections.{self._name}] to it,"
+                " if our credential may go there"
+            )
         self._endpoint = endpoint
         return endpoint
 
@@ -154,7 +161,7 @@ class BackendServices:
             async with self._session.request(
                 method, url, data=form, headers=headers, allow_redirects=False
             ) as response:
-                return response.status, await response.content.read(ANSWER_BYTES_MAX)
+                return response.status, await read_capped(response, ANSWER_BYTES_MAX)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._silent(type(error).__name__) from error
 

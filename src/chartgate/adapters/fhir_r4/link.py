@@ -6,21 +6,20 @@ connection that broke is switched off for it, because the first request may have
 
 import asyncio
 import random
-import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 import aiohttp
 from yarl import URL
 
+from chartgate.adapters.egress import AnswerTooLarge, read_capped
 from chartgate.adapters.fhir_r4.auth import BackendServices
 from chartgate.adapters.fhir_r4.breaker import Breaker
 from chartgate.adapters.fhir_r4.options import FhirOptions
 from chartgate.adapters.fhir_r4.throttle import Throttle
-from chartgate.errors import ConfigError, OutcomeUnknown, SourceUnreachable, Throttled
+from chartgate.errors import OutcomeUnknown, SourceUnreachable, Throttled
 from chartgate.model.ports import LastLook
 
 FHIR_JSON = "application/fhir+json"
@@ -28,7 +27,6 @@ RETRIED = frozenset({500, 502, 503, 504})
 RETRY_SHARE = 0.1  # each request earns a tenth of a retry …
 RETRY_SAVINGS_MAX = 10.0  # … and at most so many are saved up: an outage is not multiplied
 RETRY_PAUSE_S = 0.1
-KEEPALIVE_S = 10.0  # shorter than servers keep idle connections: fewer writes meet a closed one
 
 
 class NotSent(Exception):
@@ -254,16 +252,10 @@ class Link:
             raise AnswerLost(type(error).__name__) from error
 
     async def _content(self, response: aiohttp.ClientResponse) -> bytes:
-        """The whole body, after decompression, up to the limit."""
-        limit = self._options.response_bytes_max
-        parts, size = [], 0
-        while part := await response.content.readany():
-            size += len(part)
-            if size > limit:
-                response.close()
-                raise Oversize(f"answer over {limit} bytes")
-            parts.append(part)
-        return b"".join(parts)
+        try:
+            return await read_capped(response, self._options.response_bytes_max)
+        except AnswerTooLarge as error:
+            raise Oversize(str(error)) from None
 
     def _silent(self, detail: str) -> SourceUnreachable:
         return SourceUnreachable(f"{self.name} did not answer", operator_detail=detail)
@@ -289,33 +281,3 @@ async def _no_repetition(
         raise
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
         raise AnswerLost(type(error).__name__) from error
-
-
-@asynccontextmanager
-async def open_session(
-    options: FhirOptions, *, folder: Path
-) -> AsyncIterator[aiohttp.ClientSession]:
-    """A client without cookies, redirects or proxies from the environment; TLS is verified."""
-    connector = aiohttp.TCPConnector(
-        limit=options.concurrency_max + 1,  # one for the token endpoint
-        keepalive_timeout=KEEPALIVE_S,
-        ssl=_tls(options, folder),
-    )
-    timeout = aiohttp.ClientTimeout(total=options.timeout_s, sock_connect=options.connect_timeout_s)
-    async with aiohttp.ClientSession(
-        connector=connector,
-        timeout=timeout,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"User-Agent": "chartgate"},
-        trust_env=False,
-    ) as session:
-        yield session
-
-
-def _tls(options: FhirOptions, folder: Path) -> ssl.SSLContext:
-    if not options.ca_file:
-        return ssl.create_default_context()
-    try:
-        return ssl.create_default_context(cafile=str(folder / options.ca_file))
-    except (OSError, ssl.SSLError):
-        raise ConfigError(f"ca_file {options.ca_file} holds no certificate in PEM") from None

@@ -2,12 +2,10 @@
 
 from dataclasses import dataclass, replace
 
-from yarl import URL
-
 from chartgate.config import ConnectionConfig, parse_section
 from chartgate.errors import ConfigError
+from chartgate.formats.web_address import check_url
 
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 KEY_ALGS = ("RS384", "ES384")  # what SMART Backend Services asks servers to support
 
 
@@ -55,17 +53,3 @@ def parse_options(connection: ConnectionConfig) -> FhirOptions:
         if getattr(options, limit) < 1:
             raise ConfigError(f"[{where}] {limit} must be at least 1")
     return replace(options, url=options.url.rstrip("/"))
-
-
-def check_url(url: str, where: str, *, allow_http: bool) -> None:
-    """Raises ConfigError unless patient data and credentials may travel to `url`."""
-    try:
-        parsed = URL(url)
-    except ValueError:
-        raise ConfigError(f"{where} is no URL") from None
-    if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise ConfigError(f"{where} must begin with https:// and name a host")
-    if parsed.user or parsed.password or parsed.query_string or parsed.fragment:
-        raise ConfigError(f"{where} must hold no credentials, query or fragment")
-    if parsed.scheme == "http" and parsed.host not in LOOPBACK and not allow_http:
-        raise ConfigError(f"{where} must be https; allow_http = true permits a trusted network")

@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from chartgate.adapters.hl7v2_mllp.destination import Destination, destination_of, is_loopback
+from chartgate.adapters.egress import AddressRules
+from chartgate.adapters.hl7v2_mllp.destination import destination_of, is_loopback
 from chartgate.adapters.hl7v2_mllp.listener import Listener
 from chartgate.adapters.hl7v2_mllp.sender import Sender
 from chartgate.adapters.hl7v2_mllp.tls import ServerTls, tls_of
@@ -23,12 +24,15 @@ async def open_adapter(
     folder: Path,
     clock: Clock,
     verdicts: Mapping[str, tuple[bool, str]],
+    egress: AddressRules,
 ) -> AsyncIterator["MllpFeed"]:
     """One connection; it holds nothing until it listens or sends. Raises ConfigError."""
     check_options(connection)
     where = f"[connections.{connection.name}]"
     tls = tls_of(where, connection.options, folder=folder, clock=clock)
-    feed = MllpFeed(connection, destination_of(connection, folder=folder), tls)
+    destination = destination_of(connection, folder=folder)
+    sender = Sender(connection.name, destination, egress=egress) if destination else None
+    feed = MllpFeed(connection, sender, tls)
     try:
         yield feed
     finally:
@@ -39,11 +43,11 @@ class MllpFeed:
     """Feed: takes HL7 v2 messages over MLLP on one port. Transmitter: sends to one destination."""
 
     def __init__(
-        self, connection: ConnectionConfig, destination: Destination | None, tls: ServerTls | None
+        self, connection: ConnectionConfig, sender: Sender | None, tls: ServerTls | None
     ) -> None:
         self._connection = connection
         self._tls = tls
-        self._sender = Sender(connection.name, destination) if destination else None
+        self._sender = sender
 
     async def listen(
         self, intake: Intake, limits: ListenLimits, *, ready: Callable[[int], None]

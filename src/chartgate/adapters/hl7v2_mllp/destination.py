@@ -9,6 +9,7 @@ from typing import Any
 
 from chartgate.config import ConnectionConfig
 from chartgate.errors import ConfigError
+from chartgate.formats.web_address import host_flaw
 
 ACK_TIMEOUT_S = 30.0  # for an acknowledgement; engines answer within a second, busy ones later
 CONNECT_TIMEOUT_S = 10.0  # for the connection, TLS included
@@ -60,6 +61,8 @@ def destination_of(connection: ConnectionConfig, *, folder: Path) -> Destination
     if not 1 <= options["send_port"] <= 65_535:
         raise ConfigError(f"{where} send_port must be from 1 to 65535, not {options['send_port']}")
     host = options["send_host"]
+    if flaw := host_flaw(host):
+        raise ConfigError(f"{where} send_host: {flaw}")
     tls = options.get("send_tls", not is_loopback(host))
     if not tls and not is_loopback(host) and not options.get("send_allow_cleartext", False):
         raise ConfigError(

@@ -7,10 +7,17 @@ receiver still says about this try ends there and is never taken for an answer t
 
 import asyncio
 import ssl
+from collections.abc import Sequence
 from typing import cast
 
 import structlog
 
+from chartgate.adapters.egress import (
+    AddressRefused,
+    AddressRules,
+    check_revocations,
+    resolve_checked,
+)
 from chartgate.adapters.hl7v2_mllp.destination import Destination
 from chartgate.errors import OutcomeUnknown, SourceUnreachable
 from chartgate.formats.hl7v2_answer import read_answer
@@ -115,9 +122,10 @@ class _Link(asyncio.Protocol):
 class Sender:
     """Transmitter: the connections to one destination, by lane."""
 
-    def __init__(self, connection: str, destination: Destination) -> None:
+    def __init__(self, connection: str, destination: Destination, *, egress: AddressRules) -> None:
         self._connection = connection
         self._destination = destination
+        self._egress = egress
         self._links: dict[str, _Link] = {}
         self.strays = 0  # acknowledgements that named another message, since the start
 
@@ -172,17 +180,13 @@ class Sender:
     async def _connect(self) -> _Link:
         there = self._destination
         place = f"{there.host}:{there.port}"
-        loop = asyncio.get_running_loop()
         context = there.tls_context()
+        if context is not None:
+            check_revocations(context, self._egress)
         try:
             async with asyncio.timeout(there.connect_timeout_s):
-                _, link = await loop.create_connection(
-                    lambda: _Link(self._connection),
-                    there.host,
-                    there.port,
-                    ssl=context,
-                    server_hostname=(there.server_name or there.host) if context else None,
-                )
+                found = await resolve_checked(self._egress, there.host, there.port)
+                return await self._connect_first([one["host"] for one in found], context)
         except TimeoutError:
             raise SourceUnreachable(
                 f"{place} did not take the connection within {there.connect_timeout_s:g} s"
@@ -191,10 +195,32 @@ class Sender:
             raise SourceUnreachable(
                 f"the certificate of {place} does not hold: {error.verify_message}"
             ) from error
+        except AddressRefused as refused:
+            raise SourceUnreachable(str(refused.strerror)) from None
         except OSError as error:  # those of TLS too
             kind = type(error).__name__
             raise SourceUnreachable(f"{place} cannot be reached ({kind})") from error
-        return link
+
+    async def _connect_first(
+        self, addresses: Sequence[str], context: ssl.SSLContext | None
+    ) -> _Link:
+        """To the first of the checked addresses that takes it. Raises OSError of the last."""
+        there = self._destination
+        failed = OSError("the name has no address")
+        for address in addresses:
+            try:
+                _, link = await asyncio.get_running_loop().create_connection(
+                    lambda: _Link(self._connection),
+                    address,
+                    there.port,
+                    ssl=context,
+                    server_hostname=(there.server_name or there.host) if context else None,
+                )
+            except OSError as error:
+                failed = error
+            else:
+                return link
+        raise failed
 
     def _silence(self, link: _Link) -> str:
         others = f"; {link.strays} came for other messages" if link.strays else ""
