@@ -13,9 +13,9 @@ def test_permits_when_validated_against_the_schema_then_they_fit() -> None:
         assert result.validation_passed, (permit.id, [e.error for e in result.errors])
 
 
-def test_own_forbids_when_parsed_then_they_are_two_forbids() -> None:
-    assert OWN_FORBIDS.count("\nforbid (") == 2
-    assert len(cedarpy.PolicySet.from_str(OWN_FORBIDS)) == 2
+def test_own_forbids_when_parsed_then_they_are_three_forbids() -> None:
+    assert OWN_FORBIDS.count("\nforbid (") == 3
+    assert len(cedarpy.PolicySet.from_str(OWN_FORBIDS)) == 3
 
 
 def test_rule_ids_when_collected_then_each_is_one_rule() -> None:

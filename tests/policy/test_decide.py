@@ -446,3 +446,44 @@ def test_cached_decisions_when_timed_then_they_cost_next_to_nothing() -> None:
     for _ in range(10_000):
         decide(BOOK, request)
     assert time.perf_counter() - started < 1.0
+
+
+DECIDING = ("review", "edit", "hand-back", "rollback")
+RUNNING = ("halt", "resume", "promote")
+
+
+def test_person_when_a_second_factor_is_required_and_missing_then_nothing_is_decided() -> None:
+    book = compile_book(CHARTERS, mfa_required=True)
+    say = "this needs a sign-in with a second factor: sign in again with one, and come back"
+    for person, actions in ((SOFIA, DECIDING), (OLU, RUNNING)):
+        for action in actions:
+            request = Request(
+                principal=person,
+                action=action,
+                charter="clinic-booking",
+                site="north-clinic" if action in DECIDING else "",
+                proposes="book" if action in DECIDING else None,
+                context=(("author", "client:slot-picker"),) if action in DECIDING else (),
+            )
+            decision = decide(book, request)
+            assert (decision.permitted, decision.sentence) == (False, say), action
+            assert decision.rule == "chartgate/second-factor"
+            assert decide(BOOK, request).permitted, action
+            again = replace(request, principal=replace(person, mfa=True))
+            assert decide(book, again).permitted, action
+            assert decide(book, again).id != decision.id
+
+
+def test_sealed_account_whatever_its_roles_then_no_charter_lets_it_do_anything() -> None:
+    sealed = replace(SOFIA, roles=("scheduler", "operator", "break-glass"), sealed=True, mfa=True)
+    for action in (*DECIDING, *RUNNING, "show", "list", "take", "close"):
+        request = Request(
+            principal=sealed,
+            action=action,
+            charter="clinic-booking",
+            site="north-clinic",
+            proposes="book",
+        )
+        decision = decide(BOOK, request)
+        assert (decision.permitted, decision.rule) == (False, None), action
+        assert decision.sentence == "a sealed account is for break-glass and for nothing else"

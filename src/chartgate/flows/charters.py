@@ -197,7 +197,13 @@ def _load(config: Config, folder: Folder) -> Loaded:
             bodies[charter.name] = body
     if mistakes:
         raise ConfigError("\n".join(mistakes))
-    return Loaded(book=compile_book(charters, forbids=_forbids(folder)), bodies=bodies)
+    book = compile_book(
+        charters,
+        forbids=_forbids(folder),
+        production=config.production,
+        mfa_required=config.mfa_required,
+    )
+    return Loaded(book=book, bodies=bodies)
 
 
 def _forbids(folder: Folder) -> list[str]:

@@ -110,7 +110,7 @@ def question_of(request: Request) -> dict[str, object]:
         "principal": holder.agent,
         "holder": {
             name: getattr(holder, name)
-            for name in ("id", "charter", "roles", "sites", "mfa")
+            for name in ("id", "charter", "roles", "sites", "mfa", "sealed")
             if hasattr(holder, name)
         },
     }
@@ -146,6 +146,8 @@ def _refusal_by_kind(request: Request) -> str | None:
         return None
     actions: frozenset[str] = frozenset()
     if isinstance(principal, Person):
+        if principal.sealed:
+            return "a sealed account is for break-glass and for nothing else"
         actions = PERSON_ACTIONS
     elif isinstance(principal, Process):
         actions = PROCESS_ACTIONS

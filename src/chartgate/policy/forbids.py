@@ -39,6 +39,13 @@ forbid (principal is Person, action in [Action::"review", Action::"edit", Action
 when { context has author
   && (context.author == principal.agent || context.author == principal.client_agent) };
 
+@id("chartgate/second-factor")
+@sentence("this needs a sign-in with a second factor: sign in again with one, and come back")
+forbid (principal is Person, action in [Action::"review", Action::"edit", Action::"hand-back",
+  Action::"rollback", Action::"halt", Action::"resume", Action::"promote", Action::"administer"],
+  resource)
+when { context.mfa_required && !principal.mfa };
+
 @id("chartgate/clients-never-decide")
 @sentence("an AI client never decides")
 forbid (principal is Client, action in [Action::"review", Action::"edit", Action::"hand-back",
