@@ -92,10 +92,14 @@ class App:
 
     async def refuse_unreadable(self) -> Response:
         """The answer to bytes that are no request, or that could be read as two."""
-        request_id = secrets.token_hex(8)
         with watching() as noted:
-            error = await self._noted(None, Invalid(SAY_UNREADABLE), noted)
-        response = errors.outcome_page(Request({"type": "http"}), error, request_id)
+            return self.unreadable(await self._noted(None, Invalid(SAY_UNREADABLE), noted))
+
+    def unreadable(self, error: ChartgateError | None = None) -> Response:
+        """The same, where a request that is under way leaves the audit event."""
+        request_id = secrets.token_hex(8)
+        refused = error or Invalid(SAY_UNREADABLE)
+        response = errors.outcome_page(Request({"type": "http"}), refused, request_id)
         self._gate.metrics.answered(NO_ROUTE, response.status_code, 0.0)
         response.raw_headers += [*self._headers, (b"x-request-id", request_id.encode())]
         return response

@@ -9,6 +9,7 @@ import asyncio
 from http import HTTPStatus
 from typing import Any, cast
 
+from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_BYTES_MAX = 32_768  # over what limits.check_head allows, so that it can say so politely
@@ -45,21 +46,26 @@ class LimitedProtocol(HttpToolsProtocol):
             return
         self._is_refused = True
         self._head_arrived()
-        if self.cycle is not None and not self.cycle.response_complete:
-            # A body went wrong midway: the request that waits for it refuses itself.
-            super().send_400_response(msg)
+        if self.cycle is None or self.cycle.response_complete:
+            task = self.loop.create_task(self._refuse())
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
             return
-        task = self.loop.create_task(self._refuse())
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+        # A body went wrong midway: the request that waits for it is told that it ended, and
+        # leaves the audit event of its refusal.
+        if not self.cycle.response_started:
+            self._write(cast(Any, self.app).unreadable())
+        self.transport.close()
 
     async def _refuse(self) -> None:
-        response = await cast(Any, self.app).refuse_unreadable()
+        self._write(await cast(Any, self.app).refuse_unreadable())
+        self.transport.close()
+
+    def _write(self, response: Response) -> None:
         head = [f"HTTP/1.1 {response.status_code} {HTTPStatus(response.status_code).phrase}"]
         fields = [*response.raw_headers, (b"connection", b"close")]
         head += [f"{name.decode()}: {value.decode()}" for name, value in fields]
-        self.transport.write("\r\n".join([*head, "", ""]).encode() + response.body)
-        self.transport.close()
+        self.transport.write("\r\n".join([*head, "", ""]).encode() + bytes(response.body))
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
