@@ -37,7 +37,7 @@ from chartgate.flows.handoffs import hand_off
 from chartgate.flows.impasses import SAY_CANNOT_TELL, no_progress
 from chartgate.flows.permissions import SAY_TAMPERED
 from chartgate.flows.permits import can_write, running_action
-from chartgate.flows.proposal_events import event_of
+from chartgate.flows.proposal_events import event_of, written
 from chartgate.flows.proposals import RULE_AUTO, can_decide_itself
 from chartgate.flows.sending import (
     NOTHING_SENT,
@@ -384,7 +384,7 @@ async def _store_receipt(
         patient=await patient_of_proposal(gate, before),
         details=(
             ("resolved", str(receipt.resolved).lower()),
-            ("versions", " ".join(f"{e.reference}/{e.version_after}" for e in receipt.effects)),
+            *written(receipt, before.content.changes),
         ),
     )
     store = ProposalStore(gate.database)

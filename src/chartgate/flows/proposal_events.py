@@ -1,11 +1,13 @@
 """Audit events of proposals: who did what to which one, for which patient, under which rules."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from chartgate.gate import Gate
 from chartgate.model.audit import AuditEvent, Outcome
 from chartgate.model.decision import Decision
 from chartgate.model.proposal import Proposal
+from chartgate.model.write import Change, Receipt
 
 Details = tuple[tuple[str, str], ...]
 
@@ -48,4 +50,19 @@ def event_of(
             ("content", proposal.content.digest),
             *details,
         ),
+    )
+
+
+def written(receipt: Receipt, changes: Sequence[Change] = ()) -> Details:
+    """What was written and how, for the audit: verbs and versions in the same order."""
+    asked: list[str] = [change.interaction for change in changes] or [""] * len(receipt.effects)
+    verbs = []
+    for effect, interaction in zip(receipt.effects, asked, strict=False):
+        if effect.version_after is None:
+            verbs.append("delete")
+        else:
+            verbs.append("create" if effect.version_before is None else interaction or "update")
+    return (
+        ("writes", " ".join(verbs)),
+        ("versions", " ".join(f"{e.reference}/{e.version_after}" for e in receipt.effects)),
     )

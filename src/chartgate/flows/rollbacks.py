@@ -23,7 +23,7 @@ from chartgate.flows.handoffs import hand_off
 from chartgate.flows.impasses import no_progress
 from chartgate.flows.permissions import why_not
 from chartgate.flows.permits import check_person, request_on, running_action
-from chartgate.flows.proposal_events import event_of
+from chartgate.flows.proposal_events import event_of, written
 from chartgate.flows.sending import (
     NOTHING_SENT,
     Held,
@@ -224,7 +224,7 @@ async def _landed(
         agent,
         at=at,
         patient=await patient_of_proposal(gate, proposal),
-        details=(("resolved", str(receipt.resolved).lower()),),
+        details=(("resolved", str(receipt.resolved).lower()), *written(receipt)),
     )
     store = ProposalStore(gate.database)
     async with gate.database.change(event) as transaction:

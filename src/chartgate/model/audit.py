@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 
+import orjson
+
+from chartgate.errors import Invalid
 from chartgate.formats.canonical import canonical_bytes
 
 # Fields that are left out of a leaf when they are None.
@@ -29,6 +32,15 @@ SPARSE_FIELDS = (
 
 # Every action that an audit event may name, and what it says happened.
 ACTIONS: Mapping[str, str] = {
+    "audit.access": "it was reported who saw what of a patient",
+    "audit.accounting": "disclosures of a patient's data were accounted for (45 CFR 164.528)",
+    "audit.breach": "it was reported whose data an agent may have seen since some time",
+    "audit.denials": "it was reported what was refused, and why",
+    "audit.export": "events of the audit were written out",
+    "audit.review": "activity was reported for a person to review",
+    "audit.search": "the audit was searched, or that was refused",
+    "audit.sign-off": "a person signed that they reviewed the activity of some time",
+    "audit.suspend": "an accounting for one recipient was suspended at an agency's request",
     "break-glass.alarm": "alarm: somebody wanted to break the glass more often than is allowed",
     "break-glass.end": "a break-glass ended, by itself or before its time",
     "break-glass.open": "somebody broke the glass for one patient, or was refused to",
@@ -53,6 +65,7 @@ ACTIONS: Mapping[str, str] = {
     "handoff.list": "what was given back to staff was listed",
     "handoff.open": "work was given back to staff",
     "handoff.take": "somebody took on what was given back",
+    "ledger.rotate-key": "the ledger got a new signing key; the details hold both public keys",
     "ledger.rewound": "the store and the witness of the ledger disagree; no heads are signed",
     "message.accept": "inbound messages were made durable, and then acknowledged",
     "message.process": "inbound messages became versions of the record, and events",
@@ -156,3 +169,24 @@ def leaf_bytes(event: AuditEvent, *, tenant: str) -> bytes:
     if event.details:
         record["details"] = dict(event.details)
     return canonical_bytes(record)
+
+
+def read_leaf(body: bytes) -> AuditEvent:
+    """The event of a leaf; what a later version may have added is passed over. Raises Invalid
+    for what is no leaf."""
+    try:
+        record = orjson.loads(body)
+        sparse = {name: record.get(name) for name in SPARSE_FIELDS}
+        for name in ("labels", "patients"):
+            sparse[name] = tuple(sparse[name]) if sparse[name] is not None else None
+        return AuditEvent(
+            recorded=datetime.fromisoformat(record["recorded"]),
+            action=record["action"],
+            agent=record["agent"],
+            outcome=Outcome(record["outcome"]),
+            entities=tuple(record.get("entities", ())),
+            details=tuple(record.get("details", {}).items()),
+            **sparse,
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, AssertionError):
+        raise Invalid("this is no audit event that this version of Chartgate knows") from None
