@@ -16,11 +16,13 @@ from chartgate.model.audit import AuditEvent, Outcome
 from chartgate.model.charter import Charter
 from chartgate.policy.charter_shape import near
 from chartgate.policy.charters import CharterBook, compile_book, parse_charter
+from chartgate.policy.label_rules import LabelRules, own_label_rules, parse_label_rules
 from chartgate.store.charters import CharterStore
 
 RELOAD = "charter.reload"
 AGENT = "process:charters"
 SUFFIXES = (".yaml", ".yml")
+LABELS_FILE = "labels.yaml"
 FILE_BYTES_MAX = 256 * 1024
 CHARTERS_MAX = 200
 REASON_LENGTH_MAX = 1000
@@ -63,6 +65,11 @@ class Folder:
         """A site's own Cedar policies, beside the charters."""
         return sorted((self.root / "policies").glob("*.cedar"))
 
+    @property
+    def label_path(self) -> Path:
+        """A site's own label rules, beside its policies."""
+        return self.root / "policies" / LABELS_FILE
+
     def read_model(self, name: str) -> bytes:
         """A file that a charter names: beside the charters' folder, or in it."""
         places = [self.root / name, self.path.resolve() / name]
@@ -83,7 +90,8 @@ class Folder:
     def stamps(self) -> Stamps:
         """Changes when a file that matters was written, added or removed."""
         listed = [p for p in _listed(self.path) if p.suffix in SUFFIXES]
-        return tuple(_stamp(p) for p in sorted({*listed, *self.forbid_paths(), *self.read_paths}))
+        watched = {*listed, *self.forbid_paths(), self.label_path, *self.read_paths}
+        return tuple(_stamp(p) for p in sorted(watched))
 
 
 def load_book(config: Config, *, folder: Path | None = None) -> CharterBook:
@@ -202,6 +210,7 @@ def _load(config: Config, folder: Folder) -> Loaded:
         forbids=_forbids(folder),
         production=config.production,
         mfa_required=config.mfa_required,
+        labels=_label_rules(folder),
     )
     return Loaded(book=book, bodies=bodies)
 
@@ -214,6 +223,16 @@ def _forbids(folder: Folder) -> list[str]:
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"policies/{path.name} cannot be read: {error}") from None
     return texts
+
+
+def _label_rules(folder: Folder) -> LabelRules:
+    """The packaged rules, with the site's over them if it has any."""
+    if not folder.label_path.exists():
+        return own_label_rules()
+    try:
+        return parse_label_rules(folder.read(folder.label_path), file=f"policies/{LABELS_FILE}")
+    except OSError as error:
+        raise ConfigError(f"policies/{LABELS_FILE} cannot be read: {error.strerror}") from None
 
 
 def _unknown_names(config: Config, charter: Charter, file: str) -> Iterator[str]:

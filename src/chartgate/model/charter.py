@@ -7,6 +7,10 @@ from typing import Literal
 from chartgate.model.write import WriteInteraction
 
 RELATIONSHIPS = ("care-team", "encounter", "appointment")  # of somebody and a patient
+# What happens to free text in what is listed: shown; cut but for the names that codes have; cut.
+TextRule = Literal["keep", "structured-only", "cut"]
+# As it is; without direct identifiers (164.514(e)); de-identified by Safe Harbor (164.514(b)(2)).
+View = Literal["identified", "limited", "safe-harbor"]
 STAGES = ("shadow", "suggest", "pilot", "canary", "full")  # in order of rollout
 
 
@@ -18,6 +22,11 @@ class ReadRule:
     search: tuple[str, ...] = ()  # search parameter names; empty: no search
     fresh_s: float = 0.0  # 0: live, asked of the system of record each time
     when_unreachable: Literal["refuse", "stale"] = "refuse"
+    sensitive: tuple[str, ...] = ()  # security labels that may be seen, e.g. "PSY", "R"
+    text: TextRule = "keep"
+    extensions: tuple[str, ...] | None = None  # URLs; None: all, where elements lists them
+    identifiers: tuple[str, ...] | None = None  # systems; None: as elements lists them
+    view: View = "identified"
     relationship: tuple[str, ...] = ()  # of RELATIONSHIPS, one of which must hold; empty: none
 
 
@@ -97,3 +106,4 @@ class Charter:
     official_process: str | None = None
     model_name: str = ""
     model_version: str = ""
+    data_use_agreement: str = ""  # its id, where a view is limited

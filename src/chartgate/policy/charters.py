@@ -23,6 +23,7 @@ from chartgate.policy.cedar import Rulebook, compile_rulebook
 from chartgate.policy.charter_checks import WRITE, content_findings
 from chartgate.policy.charter_shape import CHARTER_SCHEMA, shape_findings
 from chartgate.policy.forbids import ForbidText
+from chartgate.policy.label_rules import LabelRules, own_label_rules
 from chartgate.policy.minimise import listable_elements
 from chartgate.policy.model_file import ModelFile, parse_model
 
@@ -43,8 +44,9 @@ class CharterBook:
     """All running charters, and the policy they compile to. Replaced whole."""
 
     charters: Mapping[str, Charter]
-    digest: str  # hex SHA-256 over charters, model files and site forbids
+    digest: str  # hex SHA-256 over charters, model files, site forbids and label rules
     rulebook: Rulebook = field(repr=False)
+    labels: LabelRules = field(default_factory=own_label_rules, repr=False)
 
     def get(self, name: str) -> Charter:
         """Raises NotFound."""
@@ -64,9 +66,10 @@ def compile_book(
     forbids: Sequence[ForbidText] = (),
     production: bool = False,
     mfa_required: bool = False,
+    labels: LabelRules | None = None,
 ) -> CharterBook:
-    """Compiles to Cedar once. `forbids` are texts of the tenant and its sites. Raises
-    ConfigError."""
+    """Compiles to Cedar once. `forbids` are texts of the tenant and its sites; `labels` None: the
+    packaged rules. Raises ConfigError."""
     by_name: dict[str, Charter] = {}
     for charter in charters:
         if charter.name in by_name:
@@ -75,11 +78,13 @@ def compile_book(
     digests = [(n, c.digest, c.model_digest) for n, c in sorted(by_name.items())]
     texts = [f if isinstance(f, str) else [f.site, f.text] for f in forbids]
     strict = [production, mfa_required]
-    digest = hashlib.sha256(canonical_bytes([digests, texts, strict])).hexdigest()
+    labels = labels or own_label_rules()
+    whole = [digests, texts, strict, labels.digest]
+    digest = hashlib.sha256(canonical_bytes(whole)).hexdigest()
     rulebook = compile_rulebook(
         by_name, forbids=forbids, digest=digest, production=production, mfa_required=mfa_required
     )
-    return CharterBook(charters=by_name, digest=digest, rulebook=rulebook)
+    return CharterBook(charters=by_name, digest=digest, rulebook=rulebook, labels=labels)
 
 
 def not_enforced(charter: Charter) -> tuple[str, ...]:
