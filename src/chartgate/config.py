@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from chartgate.errors import ConfigError
 from chartgate.formats.web_address import origin_of
@@ -39,6 +40,7 @@ BOUNDS: Mapping[str, tuple[float, float]] = {  # least and most; else from 0 on
     "people.break_glass_minutes_max": (1, 60),
     "people.break_glass_review_within_h": (1, 72),
 }
+CONSENT_MODES = ("opt-in", "opt-out", "opt-in-with-exceptions", "not-needed")
 SESSION_IDLE_MAX_S = 900.0  # in production: a screen that nobody sits at closes itself
 CONFIG_VARIABLE = "CHARTGATE_CONFIG"
 CONFIG_DEFAULT = "chartgate.toml"
@@ -207,6 +209,21 @@ class LaunchConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SiteConfig:
+    """[sites.NAME]: how a site stands to consent. In production each site of a charter needs one;
+    else a site without one needs no consent."""
+
+    name: str
+    consent: str = "not-needed"  # or "opt-in", "opt-out", "opt-in-with-exceptions"
+    consent_from: str = ""  # connection that holds its Consents; empty: only those imported here
+    consent_fresh_s: float = 60.0  # what it said is believed for so long; then it is asked again
+    consent_timeout_s: float = 5.0  # for its answer; without one nothing is permitted
+    consent_exceptions: tuple[str, ...] = ()  # purposes of use (HL7 v3) that need no consent there
+    time_zone: str = ""  # of dates in consents, e.g. "Europe/Berlin"; empty: any may be meant
+    recipients: Mapping[str, str] = field(default_factory=dict)  # client ("*": each) to references
+
+
+@dataclass(frozen=True, kw_only=True)
 class ConnectionConfig:
     """[connections.NAME]: a configured system. `options` are the adapter's own, checked by it."""
 
@@ -248,6 +265,15 @@ class Config:
     connections: Mapping[str, ConnectionConfig] = field(default_factory=dict)
     clients: Mapping[str, ClientConfig] = field(default_factory=dict)
     launch: Mapping[str, LaunchConfig] = field(default_factory=dict)
+    sites: Mapping[str, SiteConfig] = field(default_factory=dict)
+
+    def site(self, name: str) -> SiteConfig:
+        """The site's own table, or what holds without one. Raises ConfigError in production."""
+        known = self.sites.get(name)
+        if known is None and self.production:
+            modes = ", ".join(CONSENT_MODES)
+            raise ConfigError(f"in production [sites.{name}] must say consent = one of {modes}")
+        return known or SiteConfig(name=name)
 
     @property
     def mfa_required(self) -> bool:
@@ -298,7 +324,9 @@ def load_config(path: Path | None = None) -> Config:
 def parse_config(table: Mapping[str, Any], *, folder: Path) -> Config:
     """The records of a parsed chartgate.toml. Raises ConfigError."""
     plain = {"production", "tenant", "data_dir", "charters_dir"}
-    check_keys(table, {*plain, *SECTIONS, "connections", "clients", "launch"}, "chartgate.toml")
+    check_keys(
+        table, {*plain, *SECTIONS, "connections", "clients", "launch", "sites"}, "chartgate.toml"
+    )
     config = Config(
         folder=folder,
         production=_switch(table, "production"),
@@ -314,9 +342,15 @@ def parse_config(table: Mapping[str, Any], *, folder: Path) -> Config:
             n: parse_section(LaunchConfig, f"launch.{n}", {**t, "name": n})
             for n, t in _tables(table, "launch").items()
         },
+        sites={
+            n: parse_section(SiteConfig, f"sites.{n}", {**t, "name": n})
+            for n, t in _tables(table, "sites").items()
+        },
         **{n: parse_section(s, n, _table(table, n)) for n, s in SECTIONS.items()},
     )
     _check_people(config)
+    for site in config.sites.values():
+        _check_site(config, site)
     return config
 
 
@@ -365,6 +399,34 @@ def _check_people(config: Config) -> None:
             raise ConfigError(f"[launch.{name}] needs at least one of roles, and a site")
     if len({launch.iss for launch in config.launch.values()}) < len(config.launch):
         raise ConfigError("two tables under [launch] have the same iss")
+
+
+def _check_site(config: Config, site: SiteConfig) -> None:
+    """What could not be meant of a site. Raises ConfigError."""
+    modes, excepting = ", ".join(CONSENT_MODES), site.consent == "opt-in-with-exceptions"
+    clients = {"*", *config.clients}
+    for right, sentence in (
+        (site.consent in CONSENT_MODES, f"consent must be one of {modes}"),
+        (site.consent_from in {"", *config.connections}, "consent_from names no connection"),
+        (
+            bool(site.consent_exceptions) == excepting,
+            "consent_exceptions and the consent opt-in-with-exceptions need each other",
+        ),
+        (site.consent_fresh_s <= 3600, "consent_fresh_s must be at most 3600"),
+        (0.1 <= site.consent_timeout_s <= 60, "consent_timeout_s must be from 0.1 to 60"),
+        (_is_zone(site.time_zone), 'time_zone must be one that is known, e.g. "Europe/Berlin"'),
+        (clients.issuperset(site.recipients), "recipients names a client that there is not"),
+    ):
+        if not right:
+            raise ConfigError(f"[sites.{site.name}] {sentence}")
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name or "UTC")
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
 
 
 def _check_provider(

@@ -498,7 +498,9 @@ CREATE TABLE proposal (
   content_version integer NOT NULL CHECK (content_version > 0),
   content_digest text NOT NULL,
   confidence double precision NOT NULL CHECK (confidence BETWEEN 0 AND 1),
-  rationale text NOT NULL,
+  patient text,  -- whom it is about
+  sealed_by bigint,  -- the key of rationale, receipt, compensation, contents and attempts
+  rationale bytea NOT NULL,
   created_at timestamptz NOT NULL,
   due_at timestamptz NOT NULL,
   decided_by text,
@@ -721,6 +723,127 @@ CREATE TABLE legal_hold (
   PRIMARY KEY (tenant, id),
   CHECK ((lifted_by IS NULL) = (lifted_at IS NULL)),
   CHECK ((lifted_by IS NULL) = (lift_reason IS NULL))
+);
+
+-- What systems of record said of patients' consents: a copy, whole, as of one moment.
+CREATE TABLE consent_state (
+  tenant text NOT NULL,
+  connection text NOT NULL,
+  patient text NOT NULL,
+  as_of timestamptz NOT NULL,
+  digest bytea NOT NULL CHECK (length(digest) = 32),  -- over the bodies
+  bodies bytea[] NOT NULL,  -- canonical JSON
+  PRIMARY KEY (tenant, connection, patient)
+);
+
+-- Consents that were brought here, and revocations that were recorded here.
+CREATE TABLE consent_local (
+  tenant text NOT NULL,
+  site text NOT NULL,
+  patient text NOT NULL,
+  id text NOT NULL,
+  kind text NOT NULL CHECK (kind IN ('consent', 'revocation')),
+  body bytea NOT NULL,  -- canonical JSON
+  recorded_by text NOT NULL,
+  recorded_at timestamptz NOT NULL,
+  PRIMARY KEY (tenant, site, patient, id)
+);
+
+-- What was adopted last, of each kind: what a change is compared with, and what runs on until a
+-- weaker one is approved. The serial is one more with each adoption, so that no approval is used
+-- for another.
+CREATE TABLE adopted_state (
+  tenant text NOT NULL,
+  kind text NOT NULL CHECK (kind IN ('charters', 'config')),
+  serial bigint NOT NULL CHECK (serial > 0),
+  digest text NOT NULL,
+  body bytea NOT NULL,  -- canonical JSON: the files, or the settings that matter
+  adopted_at timestamptz NOT NULL,
+  PRIMARY KEY (tenant, kind)
+);
+
+-- What weakens a rule waits here for two people.
+CREATE TABLE change_request (
+  tenant text NOT NULL,
+  digest text NOT NULL,  -- over kind, serial, before and after: an approval is for exactly this
+  kind text NOT NULL CHECK (kind IN ('charters', 'config', 'stage')),
+  subject text NOT NULL,  -- "clinic-booking full" of a stage
+  sentences text[] NOT NULL CHECK (cardinality(sentences) > 0),
+  asked_by text NOT NULL,
+  asked_at timestamptz NOT NULL,
+  expires_at timestamptz NOT NULL,
+  status text NOT NULL CHECK (status IN ('waiting', 'approved', 'refused', 'adopted')),
+  PRIMARY KEY (tenant, digest)
+);
+
+CREATE TABLE change_approval (
+  tenant text NOT NULL,
+  digest text NOT NULL,
+  person text NOT NULL,
+  approved_at timestamptz NOT NULL,
+  PRIMARY KEY (tenant, digest, person),
+  FOREIGN KEY (tenant, digest) REFERENCES change_request
+);
+
+-- Distinct questions that policy was asked, without any patient, to try another policy on.
+CREATE TABLE policy_question (
+  tenant text NOT NULL,
+  digest bytea NOT NULL CHECK (length(digest) = 32),
+  question bytea NOT NULL,  -- canonical JSON
+  count bigint NOT NULL CHECK (count > 0),
+  last_asked_at timestamptz NOT NULL,
+  PRIMARY KEY (tenant, digest)
+);
+
+-- An activity review that a person signed; the digest is of the report that they saw.
+CREATE TABLE audit_review (
+  tenant text NOT NULL,
+  since timestamptz NOT NULL,
+  until timestamptz NOT NULL CHECK (until > since),
+  signed_by text NOT NULL,
+  signed_at timestamptz NOT NULL,
+  digest text NOT NULL,
+  note text NOT NULL,
+  PRIMARY KEY (tenant, since, until, signed_by, signed_at)
+);
+
+-- Accountings of disclosures as they were given: 45 CFR 164.528(d) wants them kept.
+CREATE TABLE accounting (
+  tenant text NOT NULL,
+  id uuid NOT NULL,
+  patient text NOT NULL,
+  since timestamptz NOT NULL,
+  until timestamptz NOT NULL,
+  made_by text NOT NULL,
+  made_at timestamptz NOT NULL,
+  body bytea NOT NULL,  -- canonical JSON
+  PRIMARY KEY (tenant, id)
+);
+CREATE INDEX accounting_patient ON accounting (tenant, patient, made_at);
+
+-- Recipients that a patient is not told of for a while: 45 CFR 164.528(a)(2).
+CREATE TABLE accounting_suspension (
+  tenant text NOT NULL,
+  patient text NOT NULL,
+  recipient text NOT NULL,  -- an agent, e.g. "client:registry"
+  until timestamptz NOT NULL,
+  reason text NOT NULL,
+  set_by text NOT NULL,
+  set_at timestamptz NOT NULL,
+  PRIMARY KEY (tenant, patient, recipient)
+);
+
+-- How far each audit record repository has been sent the ledger.
+CREATE TABLE atna_cursor (
+  tenant text NOT NULL,
+  destination text NOT NULL,
+  seq bigint NOT NULL CHECK (seq >= 0),  -- of the event to send next
+  failures integer NOT NULL DEFAULT 0,  -- in a row
+  next_try_at timestamptz NOT NULL,
+  lease_until timestamptz,
+  sent_at timestamptz,
+  last_error text,
+  PRIMARY KEY (tenant, destination)
 );
 
 -- Tenants never meet, whoever owns the tables.
