@@ -35,9 +35,9 @@ from chartgate.store.database import Database, open_database
 from chartgate.store.embedded import start_embedded
 from chartgate.store.inbox import InboxStore
 from chartgate.store.quarantine import QuarantineStore
+from chartgate.store.vault_keys import MasterKeys, create_master_key
 from chartgate.testing.messages import siu
 from chartgate.transform.hl7v2.admission import admit
-from chartgate.store.vault_keys import MasterKeys, create_master_key
 from chartgate.transform.hl7v2.settings import FeedSettings
 
 CONNECTIONS = (8, 64, 1)

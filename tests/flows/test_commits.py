@@ -13,7 +13,7 @@ from chartgate.flows import commits, halts, reviews
 from chartgate.flows.impasses import SAY_CANNOT_TELL
 from chartgate.flows.permissions import SAY_TAMPERED
 from chartgate.flows.proposals import show, submit
-from chartgate.model.proposal import Status
+from chartgate.model.proposal import Proposal, Status, content_bytes
 from chartgate.model.write import change_json
 from chartgate.policy.charters import compile_book
 from chartgate.store.database import Database
@@ -321,15 +321,25 @@ async def test_stage_back_to_shadow_at_the_last_line_before_the_write_holds_it(
     assert not clinic.hospital.journal.requests
 
 
+def content_of(proposal: Proposal) -> bytes:
+    content = proposal.content
+    return content_bytes(content.changes, content.differences, content.base)
+
+
 async def test_content_changed_in_the_database_after_approval_is_not_written(
     clinic: Clinic,
 ) -> None:
+    """By somebody who has the key as well: what was decided on has another digest."""
     approved = await clinic.approved()
+    assert approved.patient is not None
+    whose, vault = (approved.connection, approved.patient), clinic.database.vault
+    place = ("proposal_content", approved.id, "1")
     async with clinic.database.bookkeeping() as transaction:
-        body = await transaction.fetchval("SELECT body FROM proposal_content")
-        form = orjson.loads(body)
+        key = (await vault.keys_in(transaction, [whose]))[whose]
+        form = orjson.loads(content_of(approved))
         form["changes"][0]["resource"]["participant"][0]["actor"]["reference"] = "Patient/N1009"
-        await transaction.execute("UPDATE proposal_content SET body = $1", orjson.dumps(form))
+        body = vault.seal(key, orjson.dumps(form), *place)
+        await transaction.execute("UPDATE proposal_content SET body = $1", body)
     await commits.commit_next(clinic.gate, "w1")
     handed = await clinic.get(approved)
     assert (handed.status, handed.reason) == (Status.HANDED_OFF, SAY_TAMPERED)

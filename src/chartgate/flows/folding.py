@@ -16,6 +16,7 @@ import orjson
 import structlog
 
 from chartgate.formats.canonical import canonical_bytes, digest
+from chartgate.formats.compartment import owner_of
 from chartgate.formats.hl7v2 import MalformedMessage, Message, parse
 from chartgate.formats.r4_structure import is_well_formed, structure_findings
 from chartgate.model.message import Queued
@@ -165,6 +166,7 @@ def fold(queued: Queued, reading: Reading, held: Held) -> Folded | Refusal:
                 digest=version.digest,
                 body=version.body,
                 as_of=as_of,
+                owner=owner_of(version.resource),
                 stamps=stamps_text(held.stamps.get(reference)),
                 message=queued.id,
                 trace="" if version.known else f"{reading.revision} {rows_text(draft)}",

@@ -228,6 +228,7 @@ async def _submit(
         rationale=submission.rationale,
         created_at=gate.clock(),
         due_at=gate.clock() + timedelta(seconds=action.review_within_s),
+        patient=patient_in(content, grounds.bodies),
     )
     if earlier := await _submitted_before(gate, submission, proposal):
         return earlier

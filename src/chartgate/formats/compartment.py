@@ -98,3 +98,17 @@ def _collect_object(value: dict[str, Any], found: set[str], depth: int) -> None:
     for item in value.values():
         if type(item) is dict or type(item) is list:
             _collect(item, found, depth - 1)
+
+
+def owner_of(resource: dict[str, Any]) -> str | None:
+    """Whose key seals the resource: "Patient/7", "" where it may be about somebody and cannot be
+    told about whom alone, None where its type says nothing about patients."""
+    if resource.get("resourceType") in WITHOUT_PATIENTS:
+        return None
+    if patient := patient_of(resource):
+        return patient
+    try:
+        named = patients_named(resource)
+    except ValueError:
+        return ""
+    return next(iter(named)) if len(named) == 1 and SOMEBODY not in named else ""

@@ -110,6 +110,7 @@ class Proposal:
     compensation: Write | None = None
     attempts: int = 0  # of the commit or rollback under way
     fence: int = 0  # grows with each claim by a worker; an older claim cannot move it
+    patient: str | None = None  # whom it is about, where that can be told: "Patient/7"
 
 
 def can_move(proposal: Proposal, to: Status) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 Resource = dict[str, Any]  # one FHIR resource as JSON
 
+UNTOLD = "?"  # nobody has looked yet
 REFERENCE = re.compile(r"([A-Z][A-Za-z]{1,40})/([A-Za-z0-9\-.]{1,64})")
 
 
@@ -19,6 +20,7 @@ class Copy:
     digest: bytes  # SHA-256 of `body`
     body: bytes  # canonical JSON
     as_of: datetime
+    owner: str | None = UNTOLD  # whose key seals it, as `compartment.owner_of` says
     # Of a copy that messages made:
     stamps: str = ""  # when each sender last spoke of it (JSON)
     message: int | None = None  # the one that made this version

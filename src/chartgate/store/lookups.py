@@ -11,9 +11,10 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import datetime
 from typing import NamedTuple
 
-from chartgate.errors import ChartgateError, Unavailable
-from chartgate.store.database import SAY_GONE, WAIT_MAX_S, Connection, Database, promptly
+from chartgate.errors import ChartgateError, Erased, Unavailable
+from chartgate.store.database import SAY_GONE, WAIT_MAX_S, Connection, Database, Row, promptly
 from chartgate.store.queries import load_queries
+from chartgate.store.record import opened_body
 
 QUERIES = load_queries("lookups.sql")
 AT_ONCE_MAX = 200  # look-ups in one query
@@ -137,9 +138,26 @@ class Lookups:
         found = {row[0]: row for row in rows}
         for position, (_, future) in enumerate(batch):
             if not future.done():
-                row = found[position]
-                current = Current(*row[1:5]) if row[2] is not None else None
-                future.set_result(Looked(current, row[5]))
+                self._answer_one(batch[position][0], found[position], future)
+
+    def _answer_one(self, wanted: Wanted, row: Row, future: "asyncio.Future[Looked]") -> None:
+        """What was erased is not there."""
+        version, digest, as_of, body, epoch, sealed_by, wrapped = row[1:]
+        if digest is None:
+            future.set_result(Looked(None, epoch))
+            return
+        try:
+            if body is not None:
+                body = opened_body(
+                    self._database.vault, wanted[:3], digest, body, sealed_by, wrapped
+                )
+            current = Current(version, digest, as_of, body)
+        except Erased:
+            future.set_result(Looked(None, epoch))
+        except ChartgateError as error:
+            future.set_exception(error)
+        else:
+            future.set_result(Looked(current, epoch))
 
 
 def _fail(batch: Sequence[Waiting], error: Exception) -> None:

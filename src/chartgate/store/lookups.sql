@@ -2,7 +2,8 @@
 -- The body comes along only where the caller does not hold that very version already.
 -- The epoch comes with each row, and a row with each question.
 SELECT w.position, r.version, r.digest, r.as_of, v.body,
-       coalesce((SELECT epoch FROM governance WHERE tenant = $1), 0)
+       coalesce((SELECT epoch FROM governance WHERE tenant = $1), 0), v.sealed_by,
+       (SELECT k.wrapped FROM patient_key k WHERE k.tenant = $1 AND k.id = v.sealed_by)
 FROM unnest($2::integer[], $3::text[], $4::text[], $5::text[], $6::bytea[])
        AS w (position, connection, resource_type, id, known)
 LEFT JOIN record r ON r.tenant = $1 AND r.connection = w.connection

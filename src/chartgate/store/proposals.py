@@ -2,6 +2,9 @@
 
 Methods that take a `transaction` belong inside `Database.change`, next to the audit events that
 stand for them. Claims and postponements move no status: they are bookkeeping of the workers.
+
+What a proposal says is sealed under the key of the patient whom it is about; see sealed_proposal.py.
+Of one that was erased, what it was, who decided and when stays; it is listed and claimed no more.
 """
 
 import uuid
@@ -15,17 +18,11 @@ import asyncpg
 from chartgate.errors import InvalidTransition, NotFound, VersionConflict, mapped
 from chartgate.model.audit import AuditEvent
 from chartgate.model.proposal import Content, Proposal, Status, content_bytes, content_from
-from chartgate.model.write import (
-    Prepared,
-    prepared_bytes,
-    prepared_from,
-    receipt_bytes,
-    receipt_from,
-    write_bytes,
-    write_from,
-)
-from chartgate.store.database import Connection, Database, Row
+from chartgate.model.write import Prepared, prepared_bytes, prepared_from
+from chartgate.store.database import Connection, Database
 from chartgate.store.queries import load_queries
+from chartgate.store.sealed_proposals import ATTEMPT, CONTENT, SealedProposals
+from chartgate.store.vault import CONNECTION_KEY, Key
 
 QUERIES = load_queries("proposals.sql")
 
@@ -52,13 +49,14 @@ class ProposalStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._sealed = SealedProposals(database.vault)
 
     async def get(self, id_: str) -> Proposal:
-        """Raises NotFound."""
+        """Raises NotFound, also as Erased."""
         row = await self._database.fetch_row(QUERIES["select_proposal"], _uuid(id_))
         if row is None:
             raise NotFound(f"there is no proposal {id_}")
-        return _proposal(row)
+        return self._sealed.proposal(row)
 
     async def by_key(self, author: str, key: str) -> tuple[str, str] | None:
         """Id and first content digest of what `author` submitted under an idempotency key."""
@@ -83,14 +81,18 @@ class ProposalStore:
             sites,
             limit,
         )
-        return tuple(_proposal(row) for row in rows)
+        return tuple(self._sealed.proposal(row) for row in rows)
 
     async def contents(self, id_: str) -> tuple[Content, ...]:
         """Every version of what was proposed, oldest first."""
-        rows = await self._database.fetch(QUERIES["select_contents"], _uuid(id_))
+        uuid_ = _uuid(id_)
+        rows = await self._database.fetch(QUERIES["select_contents"], uuid_)
         return tuple(
             content_from(
-                r["body"], version=r["version"], digest=r["digest"], edited_by=r["edited_by"]
+                self._sealed.content(str(uuid_), r["version"], r["body"], r),
+                version=r["version"],
+                digest=r["digest"],
+                edited_by=r["edited_by"],
             )
             for r in rows
         )
@@ -108,12 +110,16 @@ class ProposalStore:
     ) -> None:
         """Stores a new proposal with its first content. Raises VersionConflict if the
         idempotency key was used before."""
+        whose = (proposal.connection, proposal.patient or CONNECTION_KEY)
+        key = (await self._database.vault.keys_in(transaction, [whose]))[whose]
         with mapped({asyncpg.UniqueViolationError: VersionConflict}, SAY_KEY_USED):
-            await self._insert_proposal(transaction, proposal, idempotency_key=idempotency_key)
-        await self._insert_content(transaction, proposal, at=proposal.created_at)
+            await self._insert_proposal(
+                transaction, proposal, key=key, idempotency_key=idempotency_key
+            )
+        await self._insert_content(transaction, proposal, key=key, at=proposal.created_at)
 
     async def _insert_proposal(
-        self, transaction: Connection, proposal: Proposal, *, idempotency_key: str | None
+        self, transaction: Connection, proposal: Proposal, *, key: Key, idempotency_key: str | None
     ) -> None:
         await transaction.execute(
             QUERIES["insert_proposal"],
@@ -132,13 +138,15 @@ class ProposalStore:
             proposal.content.version,
             proposal.content.digest,
             proposal.confidence,
-            proposal.rationale,
+            self._sealed.seal(key, proposal.rationale.encode(), proposal.id, "rationale"),
             proposal.created_at,
             proposal.due_at,
             proposal.decided_by,
             proposal.decided_at,
             proposal.decided_digest,
             proposal.reason,
+            proposal.patient,
+            key.id,
         )
 
     async def move(
@@ -152,8 +160,11 @@ class ProposalStore:
         keep_lease: bool = False,
     ) -> None:
         """Writes `after` over `before`. Raises VersionConflict if it is `before` no longer."""
-        parameters = _move_parameters(
-            before, after, at=at, next_try_at=next_try_at, keep_lease=keep_lease
+        key = await self._key(
+            transaction, after, always=after.content.version != before.content.version
+        )
+        parameters = self._move_parameters(
+            before, after, key, at=at, next_try_at=next_try_at, keep_lease=keep_lease
         )
         result = await transaction.execute(
             QUERIES["move_proposal"], self._database.tenant, *parameters
@@ -161,14 +172,17 @@ class ProposalStore:
         if result != "UPDATE 1":
             raise VersionConflict(SAY_CHANGED)
         if after.content.version != before.content.version:
-            await self._insert_content(transaction, after, at=at)
+            assert key is not None, "asked for"
+            await self._insert_content(transaction, after, key=key, at=at)
 
     async def move_at_once(
         self, event: AuditEvent, before: Proposal, after: Proposal, *, at: datetime
     ) -> None:
         """As `move`, with its audit event, in one round trip; the content stays the same."""
         assert after.content.version == before.content.version, "its content would be lost"
-        moving = (QUERIES["move_proposal"], _move_parameters(before, after, at=at))
+        async with self._database.connection() as connection:
+            key = await self._key(connection, after)
+        moving = (QUERIES["move_proposal"], self._move_parameters(before, after, key, at=at))
         await self._database.change_at_once(event, moving, otherwise=SAY_CHANGED)
 
     async def intend(
@@ -183,24 +197,42 @@ class ProposalStore:
     ) -> int:
         """Makes the intent to send durable, in one round trip: the move, which keeps the lease,
         and the attempt, whose number it gives. Raises VersionConflict as `move`."""
-        moving = (QUERIES["move_proposal"], _move_parameters(before, after, at=at, keep_lease=True))
-        attempt = [after.id, direction, after.fence, prepared_bytes(prepared), at]
+        async with self._database.connection() as connection:
+            key = await self._key(connection, after, always=True)
+        assert key is not None, "asked for"
+        parameters = self._move_parameters(before, after, key, at=at, keep_lease=True)
+        moving = (QUERIES["move_proposal"], parameters)
+        place = (after.id, direction, str(after.fence))
+        intent = self._sealed.seal(key, prepared_bytes(prepared), *place, table=ATTEMPT)
+        attempt = [after.id, direction, after.fence, intent, at]
         number: int = await self._database.change_at_once(
             event, moving, (QUERIES["insert_attempt"], attempt), otherwise=SAY_CHANGED
         )
         return number
 
+    async def _key(
+        self, connection: Connection, proposal: Proposal, *, always: bool = False
+    ) -> Key | None:
+        """What the proposal is sealed by; None where there is nothing to seal. Raises Erased."""
+        if not (always or proposal.receipt or proposal.compensation):
+            return None
+        row = await connection.fetchrow(QUERIES["select_key"], self._database.tenant, proposal.id)
+        if row is None:
+            raise NotFound("there is no such proposal")
+        return self._sealed.key(row)
+
     async def _insert_content(
-        self, transaction: Connection, proposal: Proposal, *, at: datetime
+        self, transaction: Connection, proposal: Proposal, *, key: Key, at: datetime
     ) -> None:
         content = proposal.content
+        body = content_bytes(content.changes, content.differences, content.base)
         await transaction.execute(
             QUERIES["insert_content"],
             self._database.tenant,
             proposal.id,
             content.version,
             content.digest,
-            content_bytes(content.changes, content.differences, content.base),
+            self._sealed.seal(key, body, proposal.id, str(content.version), table=CONTENT),
             content.edited_by,
             at,
         )
@@ -212,7 +244,7 @@ class ProposalStore:
         row = await self._database.bookkeep_row(
             QUERIES["claim_proposal"], [s.value for s in statuses], now, lease_until
         )
-        return None if row is None else _proposal(row)
+        return None if row is None else self._sealed.proposal(row)
 
     async def postpone(self, proposal: Proposal, *, until: datetime, failed: bool) -> None:
         """Gives a claimed proposal back, to be tried again at `until`."""
@@ -305,16 +337,48 @@ class ProposalStore:
 
     async def attempts(self, id_: str, direction: Direction) -> tuple[Attempt, ...]:
         """All attempts, oldest first."""
-        rows = await self._database.fetch(QUERIES["select_attempts"], _uuid(id_), direction)
+        uuid_ = _uuid(id_)
+        rows = await self._database.fetch(QUERIES["select_attempts"], uuid_, direction)
         return tuple(
             Attempt(
                 number=r["attempt"],
-                prepared=prepared_from(r["intent"]),
+                prepared=prepared_from(self._sealed.intent(str(uuid_), direction, r)),
                 started_at=r["started_at"],
                 verdict=r["verdict"],
             )
             for r in rows
         )
+
+    def _move_parameters(
+        self,
+        before: Proposal,
+        after: Proposal,
+        key: Key | None,
+        *,
+        at: datetime,
+        next_try_at: datetime | None = None,
+        keep_lease: bool = False,
+    ) -> list[Any]:
+        return [
+            before.id,
+            before.status.value,
+            before.fence,
+            after.status.value,
+            after.content.version,
+            after.content.digest,
+            after.due_at,
+            after.decided_by,
+            after.decided_at,
+            after.decided_digest,
+            after.reason,
+            self._sealed.receipt(key, after),
+            self._sealed.compensation(key, after),
+            after.attempts,
+            next_try_at,
+            at,
+            keep_lease,
+            before.content.version,
+        ]
 
 
 async def notify_work(transaction: Connection, kind: str) -> None:
@@ -322,71 +386,8 @@ async def notify_work(transaction: Connection, kind: str) -> None:
     await transaction.execute(QUERIES["notify_work"], kind)
 
 
-def _move_parameters(
-    before: Proposal,
-    after: Proposal,
-    *,
-    at: datetime,
-    next_try_at: datetime | None = None,
-    keep_lease: bool = False,
-) -> list[Any]:
-    return [
-        before.id,
-        before.status.value,
-        before.fence,
-        after.status.value,
-        after.content.version,
-        after.content.digest,
-        after.due_at,
-        after.decided_by,
-        after.decided_at,
-        after.decided_digest,
-        after.reason,
-        receipt_bytes(after.receipt) if after.receipt else None,
-        write_bytes(after.compensation) if after.compensation else None,
-        after.attempts,
-        next_try_at,
-        at,
-        keep_lease,
-        before.content.version,
-    ]
-
-
 def _uuid(text: str) -> uuid.UUID:
     try:
         return uuid.UUID(text)
     except ValueError:
         raise NotFound("there is no proposal of this id") from None
-
-
-def _proposal(row: Row) -> Proposal:
-    return Proposal(
-        id=str(row["id"]),
-        charter=row["charter"],
-        charter_digest=row["charter_digest"],
-        action=row["action"],
-        site=row["site"],
-        connection=row["connection"],
-        author=row["author"],
-        interaction=str(row["interaction"]),
-        stage=row["stage"],
-        status=Status(row["status"]),
-        content=content_from(
-            row["content_body"] or b"",
-            version=row["content_version"],
-            digest=row["content_digest"],
-            edited_by=row["edited_by"],
-        ),
-        confidence=row["confidence"],
-        rationale=row["rationale"],
-        created_at=row["created_at"],
-        due_at=row["due_at"],
-        decided_by=row["decided_by"],
-        decided_at=row["decided_at"],
-        decided_digest=row["decided_digest"],
-        reason=row["reason"],
-        receipt=receipt_from(row["receipt"]) if row["receipt"] else None,
-        compensation=write_from(row["compensation"]) if row["compensation"] else None,
-        attempts=row["attempts"],
-        fence=row["fence"],
-    )

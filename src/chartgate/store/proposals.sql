@@ -2,13 +2,21 @@
 INSERT INTO proposal
   (tenant, id, charter, charter_digest, action, site, connection, author, interaction,
    idempotency_key, stage, status, content_version, content_digest, confidence, rationale,
-   created_at, due_at, decided_by, decided_at, decided_digest, reason, changed_at)
+   created_at, due_at, decided_by, decided_at, decided_digest, reason, changed_at, patient,
+   sealed_by)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
-        $20, $21, $22, $17);
+        $20, $21, $22, $17, $23, $24);
 
 -- name: insert_content
 INSERT INTO proposal_content (tenant, proposal, version, digest, body, edited_by, created_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7);
+
+-- name: select_key
+-- What a proposal is sealed by.
+SELECT p.sealed_by,
+       (SELECT k.wrapped FROM patient_key k WHERE k.tenant = p.tenant AND k.id = p.sealed_by)
+         AS wrapped
+FROM proposal p WHERE p.tenant = $1 AND p.id = $2;
 
 -- name: lock_author
 -- Submissions of one author queue here, so that the budget is counted exactly.
@@ -20,7 +28,9 @@ WHERE tenant = $1 AND author = $2 AND charter = $3
   AND status IN ('pending-review', 'approved', 'conflicted', 'committing');
 
 -- name: select_proposal
-SELECT p.*, c.body AS content_body, c.edited_by
+SELECT p.*, c.body AS content_body, c.edited_by,
+       (SELECT k.wrapped FROM patient_key k WHERE k.tenant = p.tenant AND k.id = p.sealed_by)
+         AS wrapped
 FROM proposal p
 LEFT JOIN proposal_content c
   ON c.tenant = p.tenant AND c.proposal = p.id AND c.version = p.content_version
@@ -33,12 +43,16 @@ LEFT JOIN proposal_content c ON c.tenant = p.tenant AND c.proposal = p.id AND c.
 WHERE p.tenant = $1 AND p.author = $2 AND p.idempotency_key = $3;
 
 -- name: select_listed
--- Each of $2 to $5 may be null: then it does not narrow the list.
-SELECT p.*, c.body AS content_body, c.edited_by
+-- Each of $2 to $5 may be null: then it does not narrow the list. What was erased is not in it.
+SELECT p.*, c.body AS content_body, c.edited_by,
+       (SELECT k.wrapped FROM patient_key k WHERE k.tenant = p.tenant AND k.id = p.sealed_by)
+         AS wrapped
 FROM proposal p
 LEFT JOIN proposal_content c
   ON c.tenant = p.tenant AND c.proposal = p.id AND c.version = p.content_version
 WHERE p.tenant = $1
+  AND (p.sealed_by IS NULL OR EXISTS (
+    SELECT FROM patient_key k WHERE k.tenant = p.tenant AND k.id = p.sealed_by))
   AND ($2::text[] IS NULL OR p.status = ANY ($2))
   AND ($3::text IS NULL OR p.author = $3)
   AND ($4::text[] IS NULL OR p.charter = ANY ($4))
@@ -47,8 +61,11 @@ ORDER BY p.created_at DESC, p.id
 LIMIT $6;
 
 -- name: select_contents
-SELECT version, digest, body, edited_by FROM proposal_content
-WHERE tenant = $1 AND proposal = $2 ORDER BY version;
+SELECT c.version, c.digest, c.body, c.edited_by, p.sealed_by,
+       (SELECT k.wrapped FROM patient_key k WHERE k.tenant = p.tenant AND k.id = p.sealed_by)
+         AS wrapped
+FROM proposal p JOIN proposal_content c ON c.tenant = p.tenant AND c.proposal = p.id
+WHERE p.tenant = $1 AND p.id = $2 ORDER BY c.version;
 
 -- name: move_proposal
 -- The fence keeps out a worker whose lease has passed to another.
@@ -67,6 +84,8 @@ WITH claimed AS (
   WHERE tenant = $1 AND id = (
     SELECT p.id FROM proposal p
     WHERE p.tenant = $1 AND p.status = ANY ($2)
+      AND (p.sealed_by IS NULL OR EXISTS (
+        SELECT FROM patient_key k WHERE k.tenant = p.tenant AND k.id = p.sealed_by))
       AND (p.lease_until IS NULL OR p.lease_until <= $3)
       AND (p.next_try_at IS NULL OR p.next_try_at <= $3)
       AND (p.status <> 'approved' OR NOT EXISTS (
@@ -75,17 +94,21 @@ WITH claimed AS (
     LIMIT 1
     FOR UPDATE SKIP LOCKED)
   RETURNING *)
-SELECT p.*, c.body AS content_body, c.edited_by
+SELECT p.*, c.body AS content_body, c.edited_by,
+       (SELECT k.wrapped FROM patient_key k WHERE k.tenant = p.tenant AND k.id = p.sealed_by)
+         AS wrapped
 FROM claimed p
 LEFT JOIN proposal_content c
   ON c.tenant = p.tenant AND c.proposal = p.id AND c.version = p.content_version;
 
 -- name: select_overdue
-SELECT id FROM proposal
-WHERE tenant = $1
-  AND (status = 'pending-review' AND due_at <= $2
-       OR status IN ('expired', 'conflicted', 'mismatched'))
-ORDER BY due_at
+SELECT p.id FROM proposal p
+WHERE p.tenant = $1
+  AND (p.sealed_by IS NULL OR EXISTS (
+    SELECT FROM patient_key k WHERE k.tenant = p.tenant AND k.id = p.sealed_by))
+  AND (p.status = 'pending-review' AND p.due_at <= $2
+       OR p.status IN ('expired', 'conflicted', 'mismatched'))
+ORDER BY p.due_at
 LIMIT 1;
 
 -- name: select_may_send
@@ -129,8 +152,11 @@ UPDATE proposal_attempt SET verdict = $5, ended_at = $6
 WHERE tenant = $1 AND proposal = $2 AND direction = $3 AND attempt = $4 AND verdict IS NULL;
 
 -- name: select_attempts
-SELECT attempt, intent, started_at, verdict FROM proposal_attempt
-WHERE tenant = $1 AND proposal = $2 AND direction = $3 ORDER BY attempt;
+SELECT a.attempt, a.fence, a.intent, a.started_at, a.verdict, p.sealed_by,
+       (SELECT k.wrapped FROM patient_key k WHERE k.tenant = p.tenant AND k.id = p.sealed_by)
+         AS wrapped
+FROM proposal p JOIN proposal_attempt a ON a.tenant = p.tenant AND a.proposal = p.id
+WHERE p.tenant = $1 AND p.id = $2 AND a.direction = $3 ORDER BY a.attempt;
 
 -- name: notify_work
 SELECT pg_notify('chartgate_work', $1);

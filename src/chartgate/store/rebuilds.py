@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from chartgate.errors import Erased
 from chartgate.model.audit import AuditEvent
 from chartgate.model.message import Queued
 from chartgate.store.database import Connection, Database
 from chartgate.store.queries import load_queries
+from chartgate.store.record import opened_body
 
 QUERIES = load_queries("rebuilds.sql")
 LONG_S = 3600.0  # statements over a whole record; others are given up after seconds
@@ -153,7 +155,30 @@ class RebuildStore:
             cursor = await connection.cursor(QUERIES["select_differences"], *names, timeout=LONG_S)
             while rows := await cursor.fetch(PAGE, timeout=LONG_S):
                 for row in rows:
-                    yield Difference(**row)
+                    yield Difference(
+                        resource_type=row["resource_type"],
+                        id=row["id"],
+                        before=self._body(rebuild, row, "before"),
+                        after=self._body(rebuild, row, "after"),
+                    )
+
+    def _body(self, rebuild: Rebuild, row: Any, side: str) -> bytes | None:
+        """None also for what was erased."""
+        body: bytes | None = row[side]
+        if body is None:
+            return None
+        where = (rebuild.connection, row["resource_type"], row["id"])
+        try:
+            return opened_body(
+                self._database.vault,
+                where,
+                row[f"{side}_digest"],
+                body,
+                row[f"{side}_key"],
+                row[f"{side}_wrapped"],
+            )
+        except Erased:
+            return None
 
     async def copy_versions_in(self, transaction: Connection, rebuild: Rebuild) -> None:
         """Gives the running record what the rebuilt one holds, as versions that are not current.

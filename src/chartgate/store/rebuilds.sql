@@ -64,7 +64,12 @@ SELECT pg_advisory_xact_lock(hashtext('chartgate.inbox.switch.' || $1));
 -- name: select_differences
 -- Where one of the two records lacks a resource, or says otherwise.
 SELECT coalesce(a.resource_type, b.resource_type) AS resource_type, coalesce(a.id, b.id) AS id,
-       va.body AS before, vb.body AS after
+       va.body AS before, va.sealed_by AS before_key, a.digest AS before_digest,
+       (SELECT k.wrapped FROM patient_key k WHERE k.tenant = $1 AND k.id = va.sealed_by)
+         AS before_wrapped,
+       vb.body AS after, vb.sealed_by AS after_key, b.digest AS after_digest,
+       (SELECT k.wrapped FROM patient_key k WHERE k.tenant = $1 AND k.id = vb.sealed_by)
+         AS after_wrapped
 FROM (SELECT * FROM record WHERE tenant = $1 AND connection = $2) a
 FULL JOIN (SELECT * FROM record WHERE tenant = $1 AND connection = $3) b
   USING (resource_type, id)
@@ -75,13 +80,17 @@ LEFT JOIN record_version vb ON vb.tenant = $1 AND vb.connection = $3
 WHERE a.digest IS DISTINCT FROM b.digest;
 
 -- name: copy_versions
-INSERT INTO record_version
-  (tenant, connection, resource_type, id, digest, version, body, seen_at, message, trace)
-SELECT v.tenant, $2, v.resource_type, v.id, v.digest, v.version, v.body, v.seen_at, v.message,
-       v.trace
+-- A version whose key was deleted is replaced by the one that was made since.
+INSERT INTO record_version AS o
+  (tenant, connection, resource_type, id, digest, version, body, sealed_by, seen_at, message, trace)
+SELECT v.tenant, $2, v.resource_type, v.id, v.digest, v.version, v.body, v.sealed_by, v.seen_at,
+       v.message, v.trace
 FROM record r JOIN record_version v USING (tenant, connection, resource_type, id, digest)
 WHERE r.tenant = $1 AND r.connection = $3
-ON CONFLICT DO NOTHING;
+ON CONFLICT (tenant, connection, resource_type, id, digest) DO UPDATE
+  SET body = EXCLUDED.body, sealed_by = EXCLUDED.sealed_by, message = EXCLUDED.message,
+      trace = EXCLUDED.trace
+  WHERE o.sealed_by IS DISTINCT FROM EXCLUDED.sealed_by;
 
 -- name: copy_current
 INSERT INTO record AS r (tenant, connection, resource_type, id, digest, version, as_of, stamps)

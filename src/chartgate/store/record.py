@@ -2,15 +2,25 @@
 
 It is a cache of what systems of record said (reads) and what their messages told us (events),
 so it changes by `bookkeeping`, or inside the transaction of the event that brought it.
+
+Bodies are sealed under the key of the patient whom they are about; those of types that tell of no
+patient (a Slot, a Schedule) are plain. What was erased is as if it had never been kept.
 """
 
 from collections.abc import Sequence
 from datetime import datetime
 
-from chartgate.model.resource import Copy, split_reference
-from chartgate.store.database import Connection, Database
-from chartgate.store.queries import load_queries
+import structlog
+from orjson import loads
 
+from chartgate.errors import Damaged, Erased
+from chartgate.formats.compartment import owner_of
+from chartgate.model.resource import UNTOLD, Copy, split_reference
+from chartgate.store.database import Connection, Database, Row
+from chartgate.store.queries import load_queries
+from chartgate.store.vault import Vault, home
+
+LOG = structlog.get_logger()
 QUERIES = load_queries("record.sql")
 
 
@@ -28,21 +38,24 @@ class RecordStore:
         )
         if row is None:
             return None
+        body = self._body(connection, reference, row["digest"], row)
+        if body is None:
+            return None
         return Copy(
             reference=reference,
             version=row["version"],
             digest=row["digest"],
-            body=row["body"],
+            body=body,
             as_of=row["as_of"],
         )
 
     async def version(self, connection: str, reference: str, digest: bytes) -> bytes | None:
         """The canonical bytes of one version, e.g. as an AI client once saw it."""
         resource_type, id_ = _split(reference)
-        body: bytes | None = await self._database.fetch_value(
+        row = await self._database.fetch_row(
             QUERIES["select_version"], connection, resource_type, id_, digest
         )
-        return body
+        return None if row is None else self._body(connection, reference, digest, row)
 
     async def versions(
         self, connection: str, wanted: Sequence[tuple[str, bytes]]
@@ -55,7 +68,11 @@ class RecordStore:
             [_split(reference)[1] for reference, _ in wanted],
             [digest for _, digest in wanted],
         )
-        return {row["reference"]: row["body"] for row in rows}
+        return {
+            row["reference"]: body
+            for row in rows
+            if (body := self._body(connection, row["reference"], row["digest"], row)) is not None
+        }
 
     async def origin(
         self, connection: str, reference: str, digest: bytes
@@ -83,6 +100,7 @@ class RecordStore:
         new = {(*_split(c.reference), c.digest): c for c in copies if not c.known}
         versions = sorted(new.items(), key=lambda item: item[0])
         if versions:
+            bodies = await self._sealed(transaction, connection, [c for _, c in versions])
             await transaction.execute(
                 QUERIES["insert_versions"],
                 self._database.tenant,
@@ -91,7 +109,8 @@ class RecordStore:
                 [key[1] for key, _ in versions],
                 [c.digest for _, c in versions],
                 [c.version for _, c in versions],
-                [c.body for _, c in versions],
+                [body for body, _ in bodies],
+                [key for _, key in bodies],
                 [c.as_of for _, c in versions],
                 [c.message for _, c in versions],
                 [c.trace for _, c in versions],
@@ -112,7 +131,9 @@ class RecordStore:
     async def copies_in(
         self, transaction: Connection, connection: str, references: Sequence[str]
     ) -> tuple[Copy, ...]:
-        """Current copies, with their stamps, as the transaction sees them."""
+        """Current copies, with their stamps, as the transaction sees them. Nobody is erased before
+        it ends, so that what is made of them cannot outlive whom it is about."""
+        await self._database.vault.hold_in(transaction)
         rows = await transaction.fetch(
             QUERIES["select_bodies"],
             self._database.tenant,
@@ -120,7 +141,18 @@ class RecordStore:
             [_split(reference)[0] for reference in references],
             [_split(reference)[1] for reference in references],
         )
-        return tuple(Copy(**row) for row in rows)
+        return tuple(
+            Copy(
+                reference=row["reference"],
+                version=row["version"],
+                digest=row["digest"],
+                body=body,
+                as_of=row["as_of"],
+                stamps=row["stamps"],
+            )
+            for row in rows
+            if (body := self._body(connection, row["reference"], row["digest"], row)) is not None
+        )
 
     async def touch(self, connection: str, reference: str, version: str, as_of: datetime) -> None:
         """Notes that `version` was still current at `as_of` (the system answered 304)."""
@@ -135,6 +167,60 @@ class RecordStore:
                 version,
                 as_of,
             )
+
+    async def _sealed(
+        self, transaction: Connection, connection: str, copies: Sequence[Copy]
+    ) -> list[tuple[bytes, int | None]]:
+        """Bodies as they are stored, each with its key."""
+        vault, at = self._database.vault, home(connection)
+        owners = [owner_of(loads(c.body)) if c.owner == UNTOLD else c.owner for c in copies]
+        keys = await vault.keys_in(
+            transaction, {(at, owner) for owner in owners if owner is not None}
+        )
+        return [
+            (copy.body, None)
+            if owner is None
+            else (
+                vault.seal(keys[at, owner], copy.body, *_place(at, copy.reference, copy.digest)),
+                keys[at, owner].id,
+            )
+            for copy, owner in zip(copies, owners, strict=True)
+        ]
+
+    def _body(self, connection: str, reference: str, digest: bytes, row: Row) -> bytes | None:
+        """The canonical bytes of a version; None where they were erased, or are damaged, which the
+        scrub finds and says."""
+        try:
+            return self._database.vault.open(
+                row["body"],
+                row["sealed_by"],
+                row["wrapped"],
+                *_place(home(connection), reference, digest),
+            )
+        except Erased:
+            return None
+        except Damaged:
+            LOG.error("record.damaged", reference=reference)
+            return None
+
+
+def opened_body(
+    vault: Vault,
+    where: tuple[str, str, str],
+    digest: bytes,
+    body: bytes,
+    sealed_by: int | None,
+    wrapped: bytes | None,
+) -> bytes:
+    """The canonical bytes of a version of `where`: connection, type, id. Raises Erased, Damaged,
+    ConfigError."""
+    connection, resource_type, id_ = where
+    place = _place(home(connection), f"{resource_type}/{id_}", digest)
+    return vault.open(body, sealed_by, wrapped, *place)
+
+
+def _place(connection: str, reference: str, digest: bytes) -> tuple[str, str, str, str]:
+    return "record_version", connection, reference, digest.hex()
 
 
 def _newest(copies: Sequence[Copy]) -> dict[tuple[str, str], Copy]:

@@ -67,13 +67,17 @@ class Vault:
             )
         self.masters.newest  # noqa: B018  raises where there is none
 
+    async def hold_in(self, transaction: Connection) -> None:
+        """Nobody is erased before the transaction ends."""
+        await transaction.execute(QUERIES["hold_erasures"], self._tenant)
+
     async def keys_in(self, transaction: Connection, whose: Iterable[Whose]) -> dict[Whose, Key]:
         """A key for each, made where there was none. Nobody is erased before the transaction
         ends. Raises ConfigError."""
         wanted = sorted(set(whose))
         if not wanted:
             return {}
-        await transaction.execute(QUERIES["hold_erasures"], self._tenant)
+        await self.hold_in(transaction)
         return await self._select_or_make(transaction, wanted)
 
     async def keys(self, connection: Connection, whose: Iterable[Whose]) -> dict[Whose, Key]:
