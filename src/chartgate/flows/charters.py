@@ -237,8 +237,12 @@ def _label_rules(folder: Folder) -> LabelRules:
 
 def _unknown_names(config: Config, charter: Charter, file: str) -> Iterator[str]:
     """What the charter names and chartgate.toml does not."""
-    for connection in charter.sites.values():
+    for site, connection in charter.sites.items():
         yield from _unknown(file, "sites", "connection", connection, config.connections)
+        try:
+            config.site(site)
+        except ConfigError as error:
+            yield f"{file}: sites: {error}"
     for client in charter.clients:
         yield from _unknown(file, "clients", "client", client, config.clients)
 

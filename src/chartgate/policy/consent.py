@@ -18,7 +18,7 @@ counselling notes, and proceedings (consent_part2.py); and what has an unknown l
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -88,6 +88,20 @@ def decide_consent(
         scope=scope_of(basis.directive, basis.provision)
         if under_part2 and basis and basis.provision
         else "",
+    )
+
+
+def all_of(answers: Sequence[ConsentAnswer]) -> ConsentAnswer:
+    """One answer for what is about several patients: each of them has a say, and a no stands."""
+    assert answers, "something was asked of somebody"
+    first = next((each for each in answers if not each.permitted), answers[0])
+    if len(answers) == 1:
+        return first
+    return replace(
+        first,
+        digest=_digest("/".join(each.digest for each in answers)),
+        notice=first.permitted and any(each.notice for each in answers),
+        scope="; ".join(each.scope for each in answers if each.scope) if first.permitted else "",
     )
 
 

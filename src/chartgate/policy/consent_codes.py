@@ -1,4 +1,4 @@
-"""Codes that consents speak in: which purpose and which sensitivity lies within which other.
+"""Codes that consents speak in: systems, purposes of use and what lies within each of them.
 
 Facts of HL7 terminology. What is not in these tables is not understood, and what is not
 understood permits nothing. Sources: https://terminology.hl7.org/CodeSystem-v3-ActReason.html,
@@ -11,6 +11,7 @@ from enum import Enum
 from functools import cache
 
 from chartgate.model.consent import Code
+from chartgate.policy.label_codes import SENSITIVITIES
 
 
 class Match(Enum):
@@ -56,18 +57,6 @@ PURPOSES: Mapping[str, str] = {  # what lies within each purpose of use
     "TREAT": "CLINTRL COC ETREAT POPHLTH",
     "ETREAT": "BTG ERTREAT",
 }
-SENSITIVITIES: Mapping[str, str] = {  # what lies within each sensitivity
-    "ETH": "ETHUD OPIOIDUD SUD",
-    "SUD": "ETHUD OPIOIDUD",
-    "BH": "COGN DVD EMOTDIS MH PSY PSYTHPN SUD ETHUD OPIOIDUD",
-    "MH": "PSY PSYTHPN",
-    "PSY": "PSYTHPN",
-    "SEX": "STD",
-    "SDV": "DVD",
-    "GDIS": "SICKLE",
-    "": "HIV MST SCA SPI TBOO VIO DEMO DOB GENDER LIVARG MARST RACE REL B EMPL LOCIS SSP ADOL CEL"
-    " DIA DRGIS EMP PDS PHY PRS IDS SPIRITUAL",
-}
 # Substance use: what 42 CFR part 2 may protect. Chartgate cannot tell which records come from a
 # federally assisted programme, so it takes all that are so labelled to be.
 PART2_LAW = frozenset({"42CFRPart2"})  # names the law, and no kind of information
@@ -97,7 +86,7 @@ def purpose_covers(named: Code, asked: str) -> Match:
         return Match.YES
     if named[0] != ACT_REASON:
         return Match.NO
-    if named[1] not in _known(purposes=True) or wanted[1] not in _known(purposes=True):
+    if named[1] not in _known() or wanted[1] not in _known():
         return Match.UNSURE
     return Match.YES if wanted[1] in within_purpose(named[1]) else Match.NO
 
@@ -105,28 +94,21 @@ def purpose_covers(named: Code, asked: str) -> Match:
 @cache
 def within_purpose(code: str) -> frozenset[str]:
     """The purpose and all that lie within it."""
-    return _within(PURPOSES, code)
-
-
-@cache
-def within_sensitivity(code: str) -> frozenset[str]:
-    """The sensitivity and all that lie within it."""
-    return _within(SENSITIVITIES, code)
+    return _within(code)
 
 
 def is_sensitivity(code: str) -> bool:
-    """Whether it is a code of information sensitivity, or of Part 2, that is known here."""
-    return code in _known(purposes=False) or code in PART2
+    """Whether it is a code of information sensitivity, or the law of Part 2, that is known here."""
+    return code in SENSITIVITIES or code in PART2_LAW
 
 
-def _within(tree: Mapping[str, str], code: str) -> frozenset[str]:
+def _within(code: str) -> frozenset[str]:
     found = {code}
-    for inner in tree.get(code, "").split():
-        found |= _within(tree, inner)
+    for inner in PURPOSES.get(code, "").split():
+        found |= _within(inner)
     return frozenset(found)
 
 
 @cache
-def _known(*, purposes: bool) -> frozenset[str]:
-    tree = PURPOSES if purposes else SENSITIVITIES
-    return frozenset(tree) - {""} | frozenset(c for line in tree.values() for c in line.split())
+def _known() -> frozenset[str]:
+    return within_purpose("PurposeOfUse")

@@ -19,7 +19,6 @@ from chartgate.policy.consent_codes import (
     LOINC,
     code_of,
     is_sensitivity,
-    within_sensitivity,
 )
 from chartgate.policy.consent_provisions import Actor, Datum, LabelLimit, Provision
 from chartgate.policy.consent_times import Moment, Period, moment
@@ -228,8 +227,7 @@ def _labels(value: Sequence[Json]) -> LabelLimit:
     named = frozenset(c for s, c in codes if s == ACT_CODE and is_sensitivity(c))
     return LabelLimit(
         confidentiality=levels,
-        sensitivities=frozenset(c for each in named for c in within_sensitivity(each)),
-        named=named,
+        sensitivities=named,
         strange=any(
             not (s == CONFIDENTIALITY and c in LEVELS) and not (s == ACT_CODE and c in named)
             for s, c in codes

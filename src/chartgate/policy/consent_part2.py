@@ -8,7 +8,7 @@ https://www.ecfr.gov/current/title-42/part-2/section-2.31 and section-2.32
 from collections.abc import Sequence
 
 from chartgate.model.consent import ConsentQuestion
-from chartgate.model.label import Labels
+from chartgate.model.label import Labels, covered_by
 from chartgate.policy.consent_codes import (
     ACT_REASON,
     LEGAL,
@@ -58,7 +58,11 @@ def scope_of(directive: Directive, provision: Provision) -> str:
     in place of a copy."""
     purposes = ", ".join(code for _, code in provision.purposes or ()) or "any purpose"
     labels = provision.labels
-    what = ", ".join(sorted(labels.named | set(labels.confidentiality))) if labels else "records"
+    what = (
+        ", ".join(sorted(labels.sensitivities | set(labels.confidentiality)))
+        if labels
+        else "records"
+    )
     ends = [p.end.text for p in provision.periods if p.end]
     until = f"until {min(ends)}" if ends else "until revoked"
     return f"{directive.id} covers {what or 'records'} for {purposes}, {until}"
@@ -75,12 +79,9 @@ def _lacking_for_proceedings(provision: Provision) -> list[str]:
 def _lacking_for_notes(directive: Directive, provision: Provision) -> list[str]:
     """2.31(b), and 45 CFR 164.508(a)(2): a consent for such notes and for nothing else."""
     assert directive.root is not None, "a directive without a root permits nothing"
-    alone = all(
-        each.labels is not None and each.labels.named and each.labels.named <= {NOTES} | PART2
-        and NOTES in each.labels.named
-        for each in every(directive.root)
-        if each.permit
-    )  # fmt: skip
+    permits = [each for each in every(directive.root) if each.permit]
+    named = [each.labels.sensitivities if each.labels else frozenset() for each in permits]
+    alone = all(NOTES in each and each <= {NOTES} | PART2 for each in named)
     return ([] if alone else ["that it is for counselling notes alone"]) + (
         [] if provision.actors else ["who may have the notes, by name"]
     )
@@ -90,8 +91,9 @@ def _lacking_of_2_31(
     directive: Directive, provision: Provision, question: ConsentQuestion
 ) -> list[str]:
     """The elements of 2.31(a). The patient is named, or the consent would not be theirs."""
-    named = provision.labels.sensitivities if provision.labels else frozenset()
-    labelled = named and protected(question.labels) - PART2_LAW <= named
+    listed = provision.labels.sensitivities if provision.labels else frozenset()
+    named = covered_by(tuple(sorted(listed)))
+    labelled = listed and protected(question.labels) - PART2_LAW <= named
     pointed_at = any(each.meaning != "authoredby" for each in provision.data or ())
     specific = labelled or pointed_at or provision.codes
     purposes = _codes_of(provision)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from chartgate.model.consent import Code, ConsentQuestion
-from chartgate.model.label import CONFIDENTIALITY, Labels
+from chartgate.model.label import CONFIDENTIALITY, Labels, covered_by, narrower
 from chartgate.policy.consent_codes import (
     ACTIONS,
     CONSENT_ACTION,
@@ -20,7 +20,6 @@ from chartgate.policy.consent_codes import (
     RESOURCE_TYPES,
     Match,
     purpose_covers,
-    within_sensitivity,
 )
 from chartgate.policy.consent_references import in_references, may_stand_for
 from chartgate.policy.consent_times import Period
@@ -52,8 +51,7 @@ class LabelLimit:
     """Security labels that a provision is about."""
 
     confidentiality: tuple[str, ...]
-    sensitivities: frozenset[str]  # with all that lies within them
-    named: frozenset[str]  # those that stand there
+    sensitivities: frozenset[str]
     strange: bool  # some label is none that is known here
 
 
@@ -163,7 +161,7 @@ def _label_permitted(limit: LabelLimit, labels: Labels) -> Match:
     if not sensitivities:
         return YES if rank <= most else NO
     if limit.sensitivities:
-        inside = sensitivities <= limit.sensitivities
+        inside = sensitivities <= covered_by(tuple(sorted(limit.sensitivities)))
         return YES if inside and rank <= max(most, RESTRICTED) else NO
     return YES if most >= RESTRICTED and rank <= most else NO
 
@@ -173,12 +171,12 @@ def _label_denied(limit: LabelLimit, labels: Labels) -> Match:
     least = min(map(CONFIDENTIALITY.index, limit.confidentiality), default=len(CONFIDENTIALITY))
     if CONFIDENTIALITY.index(labels.confidentiality) >= least:
         return YES
-    if labels.sensitivities & limit.sensitivities:
+    if any(labels.sensitivities & narrower(each) for each in limit.sensitivities):
         return YES
     if limit.strange or labels.unknown:
         return UNSURE
-    wider = (within_sensitivity(each) for each in labels.sensitivities)
-    return UNSURE if any(each & limit.named for each in wider) else NO
+    wide = any(narrower(each) & limit.sensitivities for each in labels.sensitivities)
+    return UNSURE if wide else NO
 
 
 def _class(named: Code, question: ConsentQuestion) -> Match:
