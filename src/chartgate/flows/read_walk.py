@@ -1,21 +1,24 @@
 """What a read or search has settled before anything is asked of a system of record: who reads,
 under which charter and rule, by which decision, in which interaction."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 from uuid import UUID, uuid4
 
 from chartgate.errors import ChartgateError, Invalid, Moved, NotFound
+from chartgate.formats.compartment import SOMEBODY
 from chartgate.gate import Gate
 from chartgate.model.audit import AuditEvent, Outcome
 from chartgate.model.charter import Charter, ReadRule
 from chartgate.model.decision import Decision, Request
+from chartgate.model.disclosure import Shown
 from chartgate.model.interaction import Interaction, Seen
 from chartgate.model.principal import Client
 from chartgate.policy.charters import CharterBook
 from chartgate.policy.decide import decide
+from chartgate.policy.scopes import Scope, permitted_scopes
 from chartgate.store.database import promptly
 from chartgate.store.interactions import InteractionStore
 
@@ -39,6 +42,7 @@ class Walk:
     verb: Verb
     request: Request
     rule: ReadRule
+    scopes: tuple[Scope, ...]  # of the client, for this type and verb
     decision: Decision
     interaction: Interaction
     opened: bool  # this walk opens the interaction
@@ -48,18 +52,23 @@ class Walk:
         self,
         *entities: str,
         outcome: Outcome = Outcome.SUCCESS,
-        patient: str | None = None,
+        patients: Iterable[str] = (),
         reason: str | None = None,
+        labels: tuple[str, ...] | None = None,
+        consent: str | None = None,
+        disclosed: str | None = None,
         details: tuple[tuple[str, str], ...] = (),
     ) -> AuditEvent:
         """The audit event of this walk."""
+        named = tuple(sorted(set(patients) - {SOMEBODY}))
         return AuditEvent(
             recorded=self.at,
             action=f"fhir.{self.verb}",
             agent=self.client.agent,
             outcome=outcome,
             entities=entities,
-            patient=patient,
+            patient=named[0] if len(named) == 1 else None,
+            patients=named if len(named) > 1 else None,
             site=self.site,
             charter=self.charter.name,
             charter_digest=self.charter.digest,
@@ -68,6 +77,9 @@ class Walk:
             rule=self.decision.rule,
             decision=self.decision.id,
             reason=reason,
+            labels=labels,
+            consent=consent,
+            disclosed=disclosed,
             details=details,
         )
 
@@ -85,6 +97,7 @@ async def enter(
         charter=charter.name,
         site=site,
         resource_type=resource_type,
+        preliminary=True,
     )
     joined = await _interaction_named(gate, interaction) if interaction else None
     new = joined or Interaction(
@@ -100,6 +113,7 @@ async def enter(
         verb=verb,
         request=request,
         rule=charter.reads.get(resource_type) or ReadRule(elements=()),
+        scopes=permitted_scopes(client, resource_type, verb[0]),
         decision=decide(book, request),
         interaction=new,
         opened=interaction is None,
@@ -114,10 +128,13 @@ async def enter(
     return walk
 
 
-async def record(walk: Walk, event: AuditEvent, seen: Sequence[Seen] = ()) -> int:
-    """Durable before it returns; then the interaction is known to this process too. The epoch."""
+async def record(
+    walk: Walk, event: AuditEvent, seen: Sequence[Seen] = (), *, disclosed: Shown | None = None
+) -> int:
+    """Durable before it returns, with what is disclosed; then the interaction is known to this
+    process too. The epoch."""
     epoch = await walk.gate.audit.record(
-        event, seen=seen, opened=walk.interaction if walk.opened else None
+        event, seen=seen, opened=walk.interaction if walk.opened else None, disclosed=disclosed
     )
     if walk.opened:
         walk.gate.caches.interactions.put(walk.interaction.id, walk.interaction)
@@ -151,7 +168,7 @@ def _refusal(
     """Why this walk may not go on, as a code for the audit; None: it may."""
     if not walk.decision.permitted:
         return "policy"
-    if not can_use_scope(walk.client, resource_type, walk.verb):
+    if not walk.scopes:
         return "scope"
     if not walk.connection or resource_type not in walk.charter.reads:
         return "charter"
@@ -162,13 +179,6 @@ def _refusal(
     ):
         return "interaction"
     return None
-
-
-def can_use_scope(client: Client, resource_type: str, verb: Verb) -> bool:
-    """Whether the token's scopes cover it: "system/Slot.rs" covers read and search of Slot."""
-    letter = "r" if verb == "read" else "s"
-    prefix = f"system/{resource_type}."
-    return any(s.startswith(prefix) and letter in s[len(prefix) :] for s in client.scopes)
 
 
 async def _interaction_named(gate: Gate, text: str) -> Interaction | None:

@@ -7,7 +7,6 @@ is answered.
 """
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -24,7 +23,9 @@ from chartgate.flows.read_walk import (
 )
 from chartgate.flows.visibility import Held, Visible, known, look
 from chartgate.gate import Gate
+from chartgate.model.disclosure import Shown
 from chartgate.model.interaction import Seen
+from chartgate.model.label import codes_of
 from chartgate.model.principal import Client
 from chartgate.model.resource import NotModified
 from chartgate.store.lookups import Current
@@ -82,11 +83,13 @@ async def read(
     if visible.hidden:
         raise await record_denied(walk, reference, reason=visible.hidden)
     await spend(walk, reference, visible.shown.patients)
-    check_still(walk, epoch, await _record_shown(walk, visible, as_of, stale=stale))
     shown = visible.shown
     not_modified = if_none_match is not None and _matches(if_none_match, shown.etag)
+    sent = None if not_modified else Shown(connection=walk.connection, pieces=(shown.piece,))
+    reason = "stale" if stale else None
+    check_still(walk, epoch, await _record_shown(walk, visible, as_of, sent, reason=reason))
     return Answer(
-        body=b"" if not_modified else shown.body,
+        body=b"" if sent is None else shown.piece.body,
         etag=shown.etag,
         as_of=as_of,
         interaction=walk.interaction.id,
@@ -134,24 +137,22 @@ async def _read_live(
     return answer, answer.as_of, False
 
 
-async def _record_shown(walk: Walk, visible: Visible, as_of: datetime, *, stale: bool) -> int:
-    """The read set and the event, durable; the epoch then."""
+async def _record_shown(
+    walk: Walk, visible: Visible, as_of: datetime, sent: Shown | None, *, reason: str | None
+) -> int:
+    """The read set, the bytes that are sent and the event, durable; the epoch then."""
     shown = visible.shown
     seen = Seen(
         reference=visible.reference, version=shown.version, digest=shown.digest, as_of=as_of
     )
     event = walk.event(
         visible.reference,
-        *others(shown.patients, visible.reference),
-        patient=shown.patient,
-        reason="stale" if stale else None,
+        patients=shown.patients,
+        reason=reason,
+        labels=codes_of(shown.labels),
+        disclosed=sent.digest.hex() if sent else None,
     )
-    return await record(walk, event, [seen])
-
-
-def others(patients: Sequence[str] | frozenset[str], *known_already: str) -> list[str]:
-    """Patients to name among the entities of an event, where there is more than one."""
-    return sorted(set(patients) - set(known_already)) if len(patients) > 1 else []
+    return await record(walk, event, [seen], disclosed=sent)
 
 
 def _matches(if_none_match: str, etag: str) -> bool:

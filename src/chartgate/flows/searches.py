@@ -13,11 +13,13 @@ import orjson
 from chartgate.errors import ChartgateError, Gone
 from chartgate.flows.patient_budgets import spend
 from chartgate.flows.read_walk import Walk, check_still, enter, record, record_failure
-from chartgate.flows.reads import Answer, check_names, others
+from chartgate.flows.reads import Answer, check_names
 from chartgate.flows.visibility import Visible, look
 from chartgate.gate import Gate
 from chartgate.model.audit import Outcome
+from chartgate.model.disclosure import Piece, Shown
 from chartgate.model.interaction import Seen
+from chartgate.model.label import codes_of, high_water, security_of
 from chartgate.model.ports import Criteria
 from chartgate.model.principal import Client
 from chartgate.model.resource import SearchPage
@@ -95,9 +97,10 @@ async def _answer(walk: Walk, cursor: Cursor, epoch: int) -> Answer:
     if page.more:
         rest = replace(cursor, position=page.position, after=page.after)
         following = await CursorStore(walk.gate.database).put(rest, now=walk.at)
-    check_still(walk, epoch, await _record_shown(walk, cursor, page))
+    sent = Shown(connection=walk.connection, pieces=_bundle(walk, cursor, page, following))
+    check_still(walk, epoch, await _record_shown(walk, cursor, page, sent))
     return Answer(
-        body=_bundle(walk, cursor, page, following),
+        body=sent.answer,
         etag="",
         as_of=page.found.as_of,
         interaction=walk.interaction.id,
@@ -193,8 +196,8 @@ async def _check_search(walk: Walk, resource_type: str, criteria: Criteria) -> N
         raise
 
 
-async def _record_shown(walk: Walk, cursor: Cursor, page: Page) -> int:
-    """The read set and one event for all of it, durable; the epoch then."""
+async def _record_shown(walk: Walk, cursor: Cursor, page: Page, sent: Shown) -> int:
+    """The read set, what is sent and one event for all of it, durable; the epoch then."""
     asked = _search_text(cursor.resource_type, cursor.criteria)
     seen = [
         Seen(
@@ -211,10 +214,11 @@ async def _record_shown(walk: Walk, cursor: Cursor, page: Page) -> int:
     event = walk.event(
         cursor.resource_type,
         *references,
-        *others(patients, *references),
-        patient=next(iter(patients)) if len(patients) == 1 else None,
+        patients=patients,
+        labels=codes_of(high_water(v.shown.labels for v in page.visible)),
+        disclosed=sent.digest.hex(),
     )
-    return await record(walk, event, seen)
+    return await record(walk, event, seen, disclosed=sent)
 
 
 def _search_text(resource_type: str, criteria: Criteria) -> str:
@@ -222,29 +226,37 @@ def _search_text(resource_type: str, criteria: Criteria) -> str:
     return f"{resource_type}?{query}"[:SEARCH_KEPT_MAX]
 
 
-def _bundle(walk: Walk, cursor: Cursor, page: Page, following: str | None) -> bytes:
-    """A searchset of the minimised bytes as they are. A total is given only where all is here."""
+def _bundle(
+    walk: Walk, cursor: Cursor, page: Page, following: str | None
+) -> tuple[bytes | Piece, ...]:
+    """A searchset, in pieces: the minimised bytes as they are, and what stands around them. A
+    total is given only where all is here; meta.security is that of the most sensitive match."""
     base = f"{walk.gate.config.web.url}/fhir/{walk.site}"
-    entries: list[dict[str, object]] = [
-        {
-            "fullUrl": f"{base}/{visible.reference}",
-            "resource": orjson.Fragment(visible.shown.body),
-            "search": {"mode": "match"},
-        }
-        for visible in page.visible
-    ]
     url = f"{base}/{cursor.resource_type}?"
     links = [{"relation": "self", "url": url + urlencode(cursor.criteria)}]
     if following is not None:
         links.append({"relation": "next", "url": url + urlencode({"_cursor": following})})
     bundle: dict[str, object] = {"resourceType": "Bundle", "type": "searchset", "link": links}
-    if page.truncated or page.withheld:
-        entries.append({"resource": INCOMPLETE, "search": {"mode": "outcome"}})
-    elif following is None and cursor.position == 0:
-        bundle["total"] = len(entries)
-    if entries:
-        bundle["entry"] = entries  # FHIR has no empty arrays
-    return orjson.dumps(bundle)
+    security = security_of(high_water(v.shown.labels for v in page.visible))
+    if security:
+        bundle["meta"] = {"security": security}
+    incomplete = page.truncated or page.withheld
+    if not incomplete and following is None and cursor.position == 0:
+        bundle["total"] = len(page.visible)
+    head = orjson.dumps(bundle)[:-1]
+    if not page.visible and not incomplete:  # FHIR has no empty arrays
+        return (head + b"}",)
+    pieces: list[bytes | Piece] = [head + b',"entry":[']
+    for number, visible in enumerate(page.visible):
+        full_url = orjson.dumps(f"{base}/{visible.reference}")
+        pieces.append((b"," if number else b"") + b'{"fullUrl":' + full_url + b',"resource":')
+        pieces.append(visible.shown.piece)
+        pieces.append(b',"search":{"mode":"match"}}')
+    if incomplete:
+        entry = orjson.dumps({"resource": INCOMPLETE, "search": {"mode": "outcome"}})
+        pieces.append((b"," if page.visible else b"") + entry)
+    pieces.append(b"]}")
+    return tuple(pieces)
 
 
 INCOMPLETE = {

@@ -15,10 +15,17 @@ import orjson
 
 from chartgate.errors import Denied
 from chartgate.flows.read_walk import Walk
-from chartgate.formats.canonical import canonical_bytes
-from chartgate.formats.compartment import is_unattributed, patients_named
+from chartgate.formats.canonical import canonical_bytes, digest
+from chartgate.formats.compartment import SOMEBODY, is_unattributed, patients_named
+from chartgate.model.decision import Decision, at_release
+from chartgate.model.disclosure import Piece
+from chartgate.model.label import Labels, security_of
 from chartgate.model.resource import Resource
+from chartgate.policy.consent_question import question_about
+from chartgate.policy.decide import decide
+from chartgate.policy.labels import can_show, labels_of
 from chartgate.policy.minimise import minimise
+from chartgate.policy.scopes import Scope, any_matches
 from chartgate.store.caches import Minimised
 
 BOOK_DIGEST_SHOWN = 12  # hex digits in an ETag
@@ -45,20 +52,22 @@ class Visible:
     reference: str
     as_of: datetime
     shown: Minimised
+    decision: Decision  # at release
     hidden: str = ""
 
 
 async def look(walk: Walk, copies: Sequence[tuple[str, Held]]) -> list[Visible]:
     """For each copy, with its reference. Raises Unavailable."""
-    return [
-        Visible(
-            reference=reference,
-            as_of=copy.as_of,
-            shown=(shown := minimised(walk, reference, copy)),
-            hidden=shown.hidden,
-        )
-        for reference, copy in copies
+    found = [
+        (reference, copy.as_of, minimised(walk, reference, copy)) for reference, copy in copies
     ]
+    return [_visible(walk, reference, as_of, shown) for reference, as_of, shown in found]
+
+
+def _visible(walk: Walk, reference: str, as_of: datetime, shown: Minimised) -> Visible:
+    decision = decide(walk.book, at_release(walk.request, shown.labels, frozenset()))
+    hidden = shown.hidden or ("" if decision.permitted else "policy")
+    return Visible(reference=reference, as_of=as_of, shown=shown, decision=decision, hidden=hidden)
 
 
 def known(walk: Walk, reference: str) -> Minimised | None:
@@ -77,23 +86,61 @@ def minimised(walk: Walk, reference: str, copy: Held) -> Minimised:
     return entry
 
 
-def _key(walk: Walk, reference: str) -> tuple[str, str, str]:
-    return (walk.connection, reference, f"{walk.book.digest}/{walk.charter.name}")
+def _key(walk: Walk, reference: str) -> tuple[str, str, str, tuple[Scope, ...]]:
+    narrowed = walk.scopes if any(scope.conditions for scope in walk.scopes) else ()
+    return (walk.connection, reference, f"{walk.book.digest}/{walk.charter.name}", narrowed)
 
 
 def _worked_out(walk: Walk, copy: Held, resource: Resource) -> Minimised:
+    """What follows from the copy and the running charters alone."""
     named = patients_named(resource)
-    hidden, body = "", b""
-    try:
-        body = canonical_bytes(minimise(resource, walk.rule))
-    except Denied:
-        hidden = "minimise"  # it cannot be shown without being misread
+    if is_unattributed(resource, named):
+        named = frozenset({SOMEBODY})
+    labels = labels_of(resource, walk.book.labels)
+    body, hidden = b"", _hidden(walk, resource, labels)
+    if not hidden:
+        try:
+            body = canonical_bytes(minimise(labelled(resource, labels), walk.rule))
+        except Denied:
+            hidden = "minimise"  # it cannot be shown without being misread
+    patients = sorted(named)
     return Minimised(
         digest=copy.digest,
         version=copy.version,
-        body=body,
+        piece=Piece(
+            digest=digest(body),
+            body=body,
+            patient=patients[0] if len(patients) == 1 and patients[0] != SOMEBODY else None,
+        ),
         etag=f'W/"{copy.version}-{walk.book.digest[:BOOK_DIGEST_SHOWN]}"',
         patients=named,
-        unattributed=is_unattributed(resource, named),
+        labels=labels,
+        question=question_about(
+            resource,
+            patient="",
+            purpose=walk.charter.purpose_of_use,
+            actors=frozenset(),
+            labels=labels,
+            at=walk.at,
+        ),
         hidden=hidden,
     )
+
+
+def _hidden(walk: Walk, resource: Resource, labels: Labels) -> str:
+    if not any_matches(walk.scopes, resource):
+        return "scope"
+    permitted, _ = can_show(labels, walk.rule)
+    return "" if permitted else "label"
+
+
+def labelled(resource: Resource, labels: Labels) -> Resource:
+    """The resource with what was found out about it in meta.security, beside what stood there."""
+    found = security_of(labels)
+    if not found:
+        return resource
+    meta = resource.get("meta") if isinstance(resource.get("meta"), dict) else {}
+    stated = meta.get("security", []) if isinstance(meta.get("security"), list) else []
+    codes = {c.get("code") for c in stated if isinstance(c, dict)}
+    security = [*stated, *(c for c in found if c["code"] not in codes)]
+    return {**resource, "meta": {**meta, "security": security}}

@@ -68,12 +68,12 @@ CONFIDENTIALITY_SYSTEM = "http://terminology.hl7.org/CodeSystem/v3-Confidentiali
 ACT_CODE_SYSTEM = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
 
 
-def text_of(labels: Labels) -> str | None:
-    """The codes with spaces between them, for an audit event; None: nothing but the usual."""
+def codes_of(labels: Labels) -> tuple[str, ...] | None:
+    """The codes, for an audit event; None: nothing but the usual."""
     if labels == NO_LABELS:
         return None
-    words = [labels.confidentiality, *sorted(labels.sensitivities), *sorted(labels.handling)]
-    return " ".join([*words, *(["unknown"] if labels.unknown else [])])
+    codes = (labels.confidentiality, *sorted(labels.sensitivities), *sorted(labels.handling))
+    return (*codes, "unknown") if labels.unknown else codes
 
 
 def security_of(labels: Labels) -> list[dict[str, str]]:

@@ -10,11 +10,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, TypeVar
 
+from chartgate.model.consent import ConsentQuestion
+from chartgate.model.disclosure import Piece
 from chartgate.model.interaction import Interaction
+from chartgate.model.label import Labels
 from chartgate.model.principal import Client
 
-KEPT_BYTES_MAX = 32_000_000  # of minimised resources: some 20,000 of the usual size
-ENTRY_BYTES = 600  # about what the key, the entry and the list links take beside the body
+KEPT_BYTES_MAX = 32_000_000  # of minimised resources: some 10,000 of the usual size
+ENTRY_BYTES = 2_500  # about what key, entry, question and list links take beside the body
 TOKENS_MAX = 10_000
 INTERACTIONS_MAX = 20_000
 MET_MAX = 100_000
@@ -66,16 +69,12 @@ class Minimised:
 
     digest: bytes  # of the full resource
     version: str
-    body: bytes  # empty where it is hidden
+    piece: Piece  # empty where it is hidden
     etag: str
     patients: frozenset[str]  # all whom it names
-    unattributed: bool  # it may be about a patient, and names none
+    labels: Labels
+    question: ConsentQuestion  # to ask of each of them, but for who and when
     hidden: str = ""  # why nobody under this charter may see it, as a code for the audit
-
-    @property
-    def patient(self) -> str | None:
-        """The one patient that it names."""
-        return next(iter(self.patients)) if len(self.patients) == 1 else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,9 +88,9 @@ class KnownToken:
 @dataclass(frozen=True, kw_only=True)
 class Caches:
     """All that one process keeps. Keys of `minimised`: connection, reference, charters and
-    charter; of `met`: client, charter, patient, interaction where it is bound to patients."""
+    charter, scopes; of `met`: client, charter, patient, interaction where it is bound to patients."""
 
-    minimised: Bounded[tuple[str, str, str], Minimised] = field(
+    minimised: Bounded[tuple[Hashable, ...], Minimised] = field(
         default_factory=lambda: Bounded(size_max=KEPT_BYTES_MAX)
     )
     tokens: Bounded[bytes, KnownToken] = field(default_factory=lambda: Bounded(size_max=TOKENS_MAX))
@@ -102,6 +101,6 @@ class Caches:
         default_factory=lambda: Bounded(size_max=INTERACTIONS_MAX)
     )
 
-    def keep_minimised(self, key: tuple[str, str, str], entry: Minimised) -> None:
+    def keep_minimised(self, key: tuple[Hashable, ...], entry: Minimised) -> None:
         """Keeps it at its size in bytes."""
-        self.minimised.put(key, entry, size=len(entry.body) + ENTRY_BYTES)
+        self.minimised.put(key, entry, size=len(entry.piece.body) + ENTRY_BYTES)
