@@ -31,7 +31,7 @@ def test_an_empty_file_means_every_default() -> None:
         ({"web": {"port": True}}, r"\[web\] port must be of type int"),
         ({"web": {"port": -1}}, r"\[web\] port must not be negative"),
         ({"web": 7}, r"\[web\] must be a table"),
-        ({"clients": {"a": {}}}, r"\[clients.a\] needs the key jwks_file"),
+        ({"clients": {"a": {}}}, r"\[clients.a\] needs one of jwks_file"),
         ({"connections": {"a": {"url": "x"}}}, r"\[connections.a\] needs the key adapter"),
         ({"tenant": ""}, "tenant must be a text"),
     ],

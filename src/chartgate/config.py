@@ -4,28 +4,27 @@ Nothing else reads the environment. Unknown keys are errors that name the near o
 relative to the file's own folder. Secrets are named by file, never written here.
 """
 
-import difflib
-import math
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from chartgate.errors import ConfigError
-from chartgate.formats.web_address import origin_of
+from chartgate.formats.toml_tables import (
+    check_keys,
+    parse_named,
+    parse_section,
+    switch_of,
+    table_of,
+    tables_of,
+    text_of,
+)
+from chartgate.formats.web_address import Origin, check_url, origin_of
 
-TYPES: Mapping[str, tuple[type, ...]] = {
-    "str": (str,),
-    "int": (int,),
-    "float": (int, float),
-    "bool": (bool,),
-    "table": (dict,),  # of texts; its adapter looks inside
-    "tuple": (list,),  # of texts
-    "Mapping": (dict,),  # of texts to texts
-}
 BOUNDS: Mapping[str, tuple[float, float]] = {  # least and most; else from 0 on
     "store.connections_max": (4, 10_000),  # the audit and the wake-ups keep one each
     "store.acquire_timeout_s": (0.1, 3600),
@@ -40,12 +39,11 @@ BOUNDS: Mapping[str, tuple[float, float]] = {  # least and most; else from 0 on
     "people.break_glass_minutes_max": (1, 60),
     "people.break_glass_review_within_h": (1, 72),
 }
+POWERS = ("audit", "introspect", "metrics", "revoke")  # that a service may have
 CONSENT_MODES = ("opt-in", "opt-out", "opt-in-with-exceptions", "not-needed")
 SESSION_IDLE_MAX_S = 900.0  # in production: a screen that nobody sits at closes itself
 CONFIG_VARIABLE = "CHARTGATE_CONFIG"
 CONFIG_DEFAULT = "chartgate.toml"
-
-Section = TypeVar("Section")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,6 +228,7 @@ class ConnectionConfig:
     name: str
     adapter: str  # its kind: fhir_r4, hl7v2_mllp or an installed one
     site: str = ""  # for feeds: which site its messages are about
+    vendor: str = ""  # of [vendors.NAME]: who runs it for us; needed in production
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -238,9 +237,32 @@ class ClientConfig:
     """[clients.NAME]: a registered AI client."""
 
     name: str
-    jwks_file: str  # its public keys, as a JWK set
+    jwks_file: str = ""  # its public keys, as a JWK set
+    jwks_url: str = ""  # or where it publishes them; one of the two
+    vendor: str = ""  # of [vendors.NAME]: who runs it; needed in production
     notify_url: str = ""  # where its notifications go; empty: none
     notify_secret_file: str = ""  # Standard Webhooks secret, "whsec_…"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceConfig:
+    """[services.NAME]: a program of ours or of the hospital that is neither an AI nor a person."""
+
+    name: str
+    jwks_file: str = ""  # its public keys, as a JWK set
+    jwks_url: str = ""  # or where it publishes them; one of the two
+    may: tuple[str, ...] = ()  # of "audit", "introspect", "metrics", "revoke"
+
+
+@dataclass(frozen=True, kw_only=True)
+class VendorConfig:
+    """[vendors.NAME]: who handles patient data for us, and under which contract."""
+
+    name: str
+    contract: str = ""  # its number, e.g. "BAA-2026-014"; empty: there is none
+    kind: str = "BAA"  # of contract: a business associate agreement, "DPA", "own" for ourselves
+    until: date = date.max  # its last day; left out: it has no end
+    contact: str = ""  # whom to call
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,6 +286,8 @@ class Config:
     oidc: OidcConfig = OidcConfig()
     connections: Mapping[str, ConnectionConfig] = field(default_factory=dict)
     clients: Mapping[str, ClientConfig] = field(default_factory=dict)
+    services: Mapping[str, ServiceConfig] = field(default_factory=dict)
+    vendors: Mapping[str, VendorConfig] = field(default_factory=dict)
     launch: Mapping[str, LaunchConfig] = field(default_factory=dict)
     sites: Mapping[str, SiteConfig] = field(default_factory=dict)
 
@@ -304,6 +328,16 @@ SECTIONS: Mapping[str, type[Any]] = {
 }
 
 
+NAMED: Mapping[str, type[Any]] = {
+    "clients": ClientConfig,
+    "services": ServiceConfig,
+    "vendors": VendorConfig,
+    "launch": LaunchConfig,
+    "sites": SiteConfig,
+}
+PLAIN = frozenset({"production", "tenant", "data_dir", "charters_dir"})
+
+
 def config_file(path: Path | None = None) -> Path:
     """`path`, else $CHARTGATE_CONFIG, else ./chartgate.toml."""
     return path or Path(os.environ.get(CONFIG_VARIABLE, CONFIG_DEFAULT))
@@ -323,59 +357,55 @@ def load_config(path: Path | None = None) -> Config:
 
 def parse_config(table: Mapping[str, Any], *, folder: Path) -> Config:
     """The records of a parsed chartgate.toml. Raises ConfigError."""
-    plain = {"production", "tenant", "data_dir", "charters_dir"}
-    check_keys(
-        table, {*plain, *SECTIONS, "connections", "clients", "launch", "sites"}, "chartgate.toml"
-    )
+    check_keys(table, {*PLAIN, *SECTIONS, *NAMED, "connections"}, "chartgate.toml")
+    sections: dict[str, Any] = {
+        **{n: parse_section(s, n, table_of(table, n), bounds=BOUNDS) for n, s in SECTIONS.items()},
+        **{n: parse_named(s, n, table, bounds=BOUNDS) for n, s in NAMED.items()},
+    }
     config = Config(
         folder=folder,
-        production=_switch(table, "production"),
-        tenant=_text(table, "tenant", "main"),
-        data_dir=folder / _text(table, "data_dir", "var"),
-        charters_dir=folder / _text(table, "charters_dir", "charters"),
-        connections={n: _connection(n, t) for n, t in _tables(table, "connections").items()},
-        clients={
-            n: parse_section(ClientConfig, f"clients.{n}", {**t, "name": n})
-            for n, t in _tables(table, "clients").items()
-        },
-        launch={
-            n: parse_section(LaunchConfig, f"launch.{n}", {**t, "name": n})
-            for n, t in _tables(table, "launch").items()
-        },
-        sites={
-            n: parse_section(SiteConfig, f"sites.{n}", {**t, "name": n})
-            for n, t in _tables(table, "sites").items()
-        },
-        **{n: parse_section(s, n, _table(table, n)) for n, s in SECTIONS.items()},
+        production=switch_of(table, "production"),
+        tenant=text_of(table, "tenant", "main"),
+        data_dir=folder / text_of(table, "data_dir", "var"),
+        charters_dir=folder / text_of(table, "charters_dir", "charters"),
+        connections={n: _connection(n, t) for n, t in tables_of(table, "connections").items()},
+        **sections,
     )
+    _check_parties(config)
     _check_people(config)
     for site in config.sites.values():
         _check_site(config, site)
     return config
 
 
-def parse_section(section: type[Section], name: str, table: Mapping[str, Any]) -> Section:
-    """One flat table as a dataclass. A typo must not silently mean the default."""
-    known = {f.name: f for f in fields(section)}  # type: ignore[arg-type]
-    check_keys(table, set(known), f"[{name}]")
-    for key, spec in known.items():
-        if key not in table:
-            if spec.default is MISSING and spec.default_factory is MISSING:
-                raise ConfigError(f"[{name}] needs the key {key}")
-            continue
-        expected = TYPES[getattr(spec.type, "__name__", str(spec.type))]
-        value = table[key]
-        if not isinstance(value, expected) or (isinstance(value, bool) and bool not in expected):
-            raise ConfigError(
-                f"[{name}] {key} must be of type {getattr(spec.type, '__name__', spec.type)}, not {value!r}"
-            )
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            _check_bounds(name, key, value)
-        if isinstance(value, dict) and not all(isinstance(one, str) for one in value.values()):
-            raise ConfigError(f"[{name}] {key} must be a table of texts, not {value!r}")
-        if isinstance(value, list) and not all(isinstance(one, str) for one in value):
-            raise ConfigError(f"[{name}] {key} must be a list of texts, not {value!r}")
-    return section(**{k: tuple(v) if isinstance(v, list) else v for k, v in table.items()})
+def _check_parties(config: Config) -> None:
+    """What could not be meant of clients, services and vendors. Raises ConfigError."""
+    for name, service in config.services.items():
+        _check_keys_of(f"[services.{name}]", service)
+        for power in service.may:
+            check_keys({power: None}, set(POWERS), f"[services.{name}] may: chartgate")
+    for name, client in config.clients.items():
+        where = f"[clients.{name}]"
+        _check_keys_of(where, client)
+        if client.notify_url:
+            _origin(f"{where} notify_url", client.notify_url)
+        if name in config.services:
+            raise ConfigError(f"{name} is a client and a service; one credential is one kind")
+        _check_vendor_of(config, where, client)
+    for name, connection in config.connections.items():
+        _check_vendor_of(config, f"[connections.{name}]", connection)
+
+
+def _check_keys_of(where: str, party: ClientConfig | ServiceConfig) -> None:
+    if bool(party.jwks_file) == bool(party.jwks_url):
+        raise ConfigError(f"{where} needs one of jwks_file and jwks_url: its public keys")
+    if party.jwks_url:
+        check_url(party.jwks_url, f"{where} jwks_url", allow_http=False)
+
+
+def _check_vendor_of(config: Config, where: str, party: ClientConfig | ConnectionConfig) -> None:
+    if party.vendor and party.vendor not in config.vendors:
+        raise ConfigError(f"{where} vendor: there is no [vendors.{party.vendor}]")
 
 
 def _check_people(config: Config) -> None:
@@ -433,10 +463,7 @@ def _check_provider(
     config: Config, where: str, key: str, url: str, provider: OidcConfig | LaunchConfig
 ) -> None:
     for each in (url, *provider.origins):
-        try:
-            origin = origin_of(each)
-        except ConfigError as error:
-            raise ConfigError(f"{where} {key}: {error}") from None
+        origin = _origin(f"{where} {key}", each)
         if origin.scheme != "https" and config.production:
             raise ConfigError(f"{where} {key} must be https in production")
     if not provider.client_id or "openid" not in provider.scopes:
@@ -445,55 +472,21 @@ def _check_provider(
         raise ConfigError(f"{where} has a client_secret_file and a private_key_file; keep one")
 
 
-def _check_bounds(name: str, key: str, value: float) -> None:
-    least, most = BOUNDS.get(f"{name}.{key}", (0, math.inf))
-    if not 0 <= value < math.inf:
-        raise ConfigError(f"[{name}] {key} must not be negative or without end, not {value}")
-    if not least <= value <= most:
-        raise ConfigError(f"[{name}] {key} must be from {least} to {most}, not {value}")
-
-
-def check_keys(table: Mapping[str, Any], known: set[str], where: str) -> None:
-    """Raises ConfigError for a key that is not known, naming the near one."""
-    for key in table:
-        if key not in known:
-            near = difflib.get_close_matches(key, sorted(known), n=1)
-            hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(sorted(known))}"
-            raise ConfigError(f"{where} has no key {key}{hint}")
+def _origin(where: str, url: str) -> Origin:
+    try:
+        return origin_of(url)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
 
 
 def _connection(name: str, table: Mapping[str, Any]) -> ConnectionConfig:
-    options = {k: v for k, v in table.items() if k not in ("adapter", "site")}
+    options = {k: v for k, v in table.items() if k not in ("adapter", "site", "vendor")}
     if not isinstance(table.get("adapter"), str):
         raise ConfigError(f'[connections.{name}] needs the key adapter, e.g. "fhir_r4"')
-    site = _text(table, "site", "")
-    return ConnectionConfig(name=name, adapter=table["adapter"], site=site, options=options)
-
-
-def _text(table: Mapping[str, Any], key: str, default: str) -> str:
-    value = table.get(key, default)
-    if not isinstance(value, str) or not (value or key == "site"):
-        raise ConfigError(f"{key} must be a text, not {value!r}")
-    return value
-
-
-def _switch(table: Mapping[str, Any], key: str) -> bool:
-    value = table.get(key, False)
-    if not isinstance(value, bool):
-        raise ConfigError(f"{key} must be true or false, not {value!r}")
-    return value
-
-
-def _table(table: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = table.get(key, {})
-    if not isinstance(value, dict):
-        raise ConfigError(f"[{key}] must be a table")
-    return value
-
-
-def _tables(table: Mapping[str, Any], key: str) -> Mapping[str, Mapping[str, Any]]:
-    tables = _table(table, key)
-    for name, value in tables.items():
-        if not isinstance(value, dict):
-            raise ConfigError(f"[{key}.{name}] must be a table")
-    return tables
+    return ConnectionConfig(
+        name=name,
+        adapter=table["adapter"],
+        site=text_of(table, "site", ""),
+        vendor=text_of(table, "vendor", ""),
+        options=options,
+    )

@@ -17,8 +17,9 @@ from typing import Any, Protocol
 
 from chartgate.adapters.egress import address_rules
 from chartgate.clock import Clock
-from chartgate.config import TYPES, Config, ConnectionConfig, check_keys
+from chartgate.config import Config, ConnectionConfig
 from chartgate.errors import ConfigError
+from chartgate.formats.toml_tables import TYPES, check_keys, is_of_type
 from chartgate.model.ports import Feed, Probe, Sink, Source, Transmitter
 from chartgate.model.verdict import Verdicts
 
@@ -151,9 +152,7 @@ def check_connection(connection: ConnectionConfig, known: Mapping[str, Manifest]
             if spec.required:
                 raise ConfigError(f"{where} needs the key {key}: {spec.note}")
             continue
-        value = connection.options[key]
-        expected = TYPES[spec.type]
-        if not isinstance(value, expected) or (isinstance(value, bool) and bool not in expected):
+        if not is_of_type(connection.options[key], spec.type):
             raise ConfigError(f"{where} {key} must be of type {spec.type}: {spec.note}")
     return manifest
 

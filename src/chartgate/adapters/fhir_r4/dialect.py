@@ -11,8 +11,8 @@ from functools import cached_property
 from importlib import resources
 from typing import Any
 
-from chartgate.config import check_keys
 from chartgate.errors import ConfigError
+from chartgate.formats.toml_tables import check_keys
 from chartgate.model.verdict import Verdicts
 
 # What the probe tries. True means that it does what FHIR says.

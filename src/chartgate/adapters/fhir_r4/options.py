@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass, replace
 
-from chartgate.config import ConnectionConfig, parse_section
+from chartgate.config import ConnectionConfig
 from chartgate.errors import ConfigError
+from chartgate.formats.toml_tables import parse_section
 from chartgate.formats.web_address import check_url
 
 KEY_ALGS = ("RS384", "ES384")  # what SMART Backend Services asks servers to support
