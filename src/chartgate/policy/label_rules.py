@@ -40,6 +40,7 @@ class LabelRules:
     digest: str  # hex SHA-256 over both files
     text: TextOption = "off"
     weakened: tuple[str, ...] = ()  # a sentence for each thing that the site took away
+    rules: frozenset[tuple[str, ...]] = field(default=frozenset(), repr=False)  # what is in force
     confidentiality: Mapping[str, str] = field(repr=False)  # by sensitivity; left out: N
     labels: Mapping[tuple[str, str], str] = field(repr=False)  # the site's own label codes
     codings: Codings = field(repr=False, compare=False)
@@ -116,19 +117,14 @@ def _compile(own: RuleFile, site: RuleFile | None, digest: str) -> LabelRules:
         terms=terms,
         with_terms=site is not None and site.text != "off",
     )
-    confidentiality: dict[str, str] = {}
-    for rule in rules:
-        held = confidentiality.get(rule.sensitivity, rule.confidentiality)
-        confidentiality[rule.sensitivity] = max(
-            held, rule.confidentiality, key=CONFIDENTIALITY.index
-        )
     codings, texts, words = lookup(tables)
     return LabelRules(
         version=f"{own.version}+{site.version}" if site else own.version,
         digest=digest,
         text=site.text if site else "off",
         weakened=tuple(_weakened(site)) if site else (),
-        confidentiality=confidentiality,
+        rules=frozenset(_facts(rules, tables, site.text if site else "off")),
+        confidentiality=_levels(rules),
         labels=site.labels if site else {},
         codings=codings,
         texts=texts,
@@ -155,6 +151,32 @@ def _words(rules: Sequence[Entry], parts: Sequence[Entry], kind: str) -> Words:
             if (rule.sensitivity, phrase) not in left_out:
                 table.setdefault(phrase[0], []).append((phrase, rule.sensitivity))
     return table
+
+
+def _levels(rules: Sequence[Entry]) -> Mapping[str, str]:
+    """The confidentiality of each sensitivity: the highest that a rule gives it."""
+    levels: dict[str, str] = {}
+    for rule in rules:
+        held = levels.get(rule.sensitivity, rule.confidentiality)
+        levels[rule.sensitivity] = max(held, rule.confidentiality, key=CONFIDENTIALITY.index)
+    return levels
+
+
+def _facts(rules: Sequence[Entry], tables: Tables, text: TextOption) -> Iterator[tuple[str, ...]]:
+    """Each thing that is looked for, apart: one that is gone from these is a weakening."""
+    for sensitivity, confidentiality in _levels(rules).items():
+        for code in CONFIDENTIALITY[: CONFIDENTIALITY.index(confidentiality) + 1]:
+            yield sensitivity, code
+    for system, table in tables.codes.items():
+        exceptions = tables.excepted.get(system, {})
+        for code, found in table.items():
+            for sensitivity in found:
+                without = (e for e, of in exceptions.items() if sensitivity in of)
+                yield sensitivity, system, code, *sorted(e for e in without if e.startswith(code))
+    for kind, words in (("ingredient", tables.ingredients), ("term", tables.terms)):
+        for phrases in words.values():
+            yield from ((sensitivity, kind, *phrase) for phrase, sensitivity in phrases)
+    yield from (("text", option) for option in TEXT_OPTIONS[: TEXT_OPTIONS.index(text) + 1])
 
 
 def _weakened(site: RuleFile) -> Iterator[str]:
