@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, fields
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -151,9 +152,9 @@ def configuration() -> str:
         ("top of the file", config.Config),
         *((f"[{name}]", section) for name, section in config.SECTIONS.items()),
         ("[connections.NAME]", config.ConnectionConfig),
-        ("[clients.NAME]", config.ClientConfig),
+        *((f"[{name}.NAME]", section) for name, section in config.NAMED.items()),
     ]
-    hidden = {"folder", "connections", "clients", "name", "options", *config.SECTIONS}
+    hidden = {"folder", "connections", "name", "options", *config.SECTIONS, *config.NAMED}
     for title, section in sections:
         comments = _field_comments(SOURCE / "config.py", section.__name__)
         rows = [
@@ -169,8 +170,10 @@ def configuration() -> str:
 
 
 def _default(spec: Any) -> str:
-    if spec.default is MISSING:
+    if spec.default is MISSING and spec.default_factory is MISSING:
         return "needed"
+    if spec.default is MISSING or spec.default in ((), date.max):
+        return "empty"
     return "empty" if str(spec.default) == "" else f"`{spec.default}`"
 
 
