@@ -13,6 +13,7 @@ from chartgate.adapters.fhir_r4.adapter import FhirR4
 from chartgate.demo.hospital.server import Hospital
 from chartgate.errors import (
     ConfigError,
+    Invalid,
     NotFound,
     OutcomeUnknown,
     SourceUnreachable,
@@ -260,3 +261,14 @@ async def test_certificate_file_that_holds_none_is_a_config_error(
     for name in ("ca.pem", "none.pem"):
         with pytest.raises(ConfigError, match="holds no certificate"):
             await open_ehr("https://ehr.test/fhir", ca_file=name)
+
+
+@pytest.mark.parametrize("id_", [".", ".."])
+async def test_id_that_stands_for_another_path_is_not_asked_for(
+    hospital: Hospital, ehr: FhirR4, id_: str
+) -> None:
+    """ "Patient/." would be a search for all patients."""
+    before = hospital.journal.counts.total()
+    with pytest.raises(Invalid):
+        await ehr.read(f"Patient/{id_}")
+    assert hospital.journal.counts.total() == before

@@ -19,7 +19,7 @@ from chartgate.adapters.fhir_r4.auth import BackendServices
 from chartgate.adapters.fhir_r4.breaker import Breaker
 from chartgate.adapters.fhir_r4.options import FhirOptions
 from chartgate.adapters.fhir_r4.throttle import Throttle
-from chartgate.errors import OutcomeUnknown, SourceUnreachable, Throttled
+from chartgate.errors import Invalid, OutcomeUnknown, SourceUnreachable, Throttled
 from chartgate.model.ports import LastLook
 
 FHIR_JSON = "application/fhir+json"
@@ -219,12 +219,13 @@ class Link:
         once: bool,
         last_look: LastLook | None,
     ) -> Answer:
-        """One request on the wire, after the last look. Raises NotSent, AnswerLost."""
+        """One request on the wire, after the last look. Raises NotSent, AnswerLost, Invalid."""
         sent_headers = {"Accept": FHIR_JSON}
         if token:
             sent_headers["Authorization"] = f"Bearer {token}"
         if headers:
             sent_headers.update(headers)
+        _check_path(path)
         slash = "/" if path and not path.startswith("?") else ""
         url = URL(f"{self.base}{slash}{path}", encoded=True)
         asked_at = self._clock()
@@ -281,3 +282,10 @@ async def _no_repetition(
         raise
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
         raise AnswerLost(type(error).__name__) from error
+
+
+def _check_path(path: str) -> None:
+    """FHIR's pattern of an id lets "." and ".." pass, which servers take for other places.
+    Source: RFC 3986, section 5.2.4"""
+    if any(part in (".", "..") for part in path.partition("?")[0].split("/")):
+        raise Invalid("this id could not be asked for: it stands for another path")
