@@ -10,6 +10,7 @@ from typing import Any
 from chartgate.formats import r4
 from chartgate.model.charter import STAGES
 from chartgate.policy.charter_shape import near
+from chartgate.policy.charter_sight import sight_findings, view_findings
 from chartgate.policy.content import PROTECTED
 from chartgate.policy.guards import VARIABLE, parse_none_query, parse_variable
 from chartgate.policy.minimise import NEVER_SHOWN, kept_elements, listable_elements
@@ -37,6 +38,8 @@ def content_findings(charter: Mapping[str, Any]) -> list[str]:
     findings: list[str] = []
     for resource_type, rule in charter["reads"].items():
         findings.extend(_read_findings(resource_type, rule))
+        findings.extend(sight_findings(resource_type, rule))
+    findings.extend(view_findings(charter))
     for name, action in charter.get("proposes", {}).items():
         where = f"proposes.{name}"
         findings.extend(_write_findings(where, action["writes"], charter["reads"]))

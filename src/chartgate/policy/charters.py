@@ -163,6 +163,7 @@ def _charter(
         halt_when=value.get("halt_when", {}),
         retention_s={k: duration_s(v) for k, v in value.get("retention", {}).items()},
         official_process=value.get("official_process"),
+        data_use_agreement=value.get("data_use_agreement", ""),
     )
 
 
@@ -171,12 +172,19 @@ def _read_rule(resource_type: str, rule: Mapping[str, Any]) -> ReadRule:
     if elements == ALL:
         elements = sorted(listable_elements(resource_type))
     when: Literal["refuse", "stale"] = rule.get("when_unreachable", "refuse")
+    identifiers = rule.get("identifiers", () if rule["elements"] == ALL else None)
+    extensions = rule.get("extensions")
     return ReadRule(
         elements=tuple(elements),
         search=tuple(rule.get("search", [])),
         fresh_s=duration_s(rule.get("fresh", "live")),
         when_unreachable=when,
         relationship=tuple(rule.get("relationship", [])),
+        sensitive=tuple(rule.get("sensitive", [])),
+        text=rule.get("text", "keep"),
+        extensions=None if extensions is None else tuple(extensions),
+        identifiers=None if identifiers is None else tuple(identifiers),
+        view=rule.get("view", "identified"),
     )
 
 
