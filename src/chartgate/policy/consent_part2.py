@@ -93,7 +93,8 @@ def _lacking_of_2_31(
     """The elements of 2.31(a). The patient is named, or the consent would not be theirs."""
     listed = provision.labels.sensitivities if provision.labels else frozenset()
     named = covered_by(tuple(sorted(listed)))
-    labelled = listed and protected(question.labels) - PART2_LAW <= named
+    wanted = (protected(question.labels) - PART2_LAW) or {"SUD"}
+    labelled = wanted <= named or listed >= PART2_LAW
     pointed_at = any(each.meaning != "authoredby" for each in provision.data or ())
     specific = labelled or pointed_at or provision.codes
     purposes = _codes_of(provision)
