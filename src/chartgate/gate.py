@@ -32,6 +32,7 @@ class Running:
     stamps: tuple[tuple[str, int, int, int], ...] = ()  # of the files as they were looked at
     model_paths: frozenset[Path] = frozenset()
     breakage: str = ""  # digest of the mistakes that an alarm was raised for
+    awaiting: str = ""  # digest of the change that waits for two people before it may run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +72,11 @@ class Gate:
     @cached_property
     def providers(self) -> dict[str, Any]:
         """What flows/providers.py knows of those who vouch for people, by way of signing in."""
+        return {}
+
+    @cached_property
+    def party_keys(self) -> dict[str, Any]:
+        """What flows/party_keys.py fetched of those who publish their keys, by their place."""
         return {}
 
     @cached_property

@@ -12,7 +12,8 @@ import uvloop
 
 from chartgate.config import Config
 from chartgate.errors import ConfigError, Unavailable
-from chartgate.flows.charters import load_book
+from chartgate.flows.changes import settle_config
+from chartgate.flows.charters import load_book, settle
 from chartgate.gate import Gate, open_gate, open_store_gate
 from chartgate.policy.charters import CharterBook, compile_book
 from chartgate.store.embedded import EmbeddedServer, running_url, start_embedded
@@ -60,10 +61,13 @@ def running_store_url(config: Config) -> str:
 
 @asynccontextmanager
 async def gate_on(config: Config, url: str) -> AsyncIterator[Gate]:
-    """A gate with everything, on a store that was checked and brought up to date."""
+    """A gate with everything, on a store that was checked and brought up to date. Settings and
+    charters that are weaker than before wait for two people, where they are needed."""
     book = load_book(config)
     await _prepare(url)
     async with open_gate(config, url=url, book=book) as gate:
+        await settle_config(gate)
+        await settle(gate)
         yield gate
 
 
@@ -87,7 +91,7 @@ def with_store(
 
     async def run(url: str) -> Answer:
         await _prepare(url)
-        async with open_store_gate(config, url=url, book=book or compile_book(())) as gate:
+        async with open_store_gate(config, url=url, book=book or no_charters(config)) as gate:
             return await act(gate)
 
     with store_url(config) as url:
@@ -100,7 +104,12 @@ def charters_or_mistakes(config: Config) -> tuple[CharterBook, str]:
     try:
         return load_book(config), ""
     except ConfigError as error:
-        return compile_book(()), str(error)
+        return no_charters(config), str(error)
+
+
+def no_charters(config: Config) -> CharterBook:
+    """A book that permits what no charter has to, as strict as the config is."""
+    return compile_book((), production=config.production, mfa_required=config.mfa_required)
 
 
 async def _prepare(url: str) -> None:

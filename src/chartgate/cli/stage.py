@@ -10,6 +10,7 @@ from chartgate.flows import halts
 from chartgate.flows.charters import load_book
 from chartgate.gate import Gate
 from chartgate.model.charter import STAGES
+from chartgate.store.changes import Change
 
 
 def add_parser(commands: Any) -> None:
@@ -30,10 +31,15 @@ def run_stage(arguments: argparse.Namespace) -> int:
     """Sets the stage."""
     config = load_config(arguments.config)
 
-    async def act(gate: Gate) -> None:
-        await halts.set_stage(gate, operator(), arguments.charter, arguments.stage)
+    async def act(gate: Gate) -> Change | None:
+        return await halts.set_stage(gate, operator(), arguments.charter, arguments.stage)
 
-    with_store(config, act, book=load_book(config))
+    change = with_store(config, act, book=load_book(config))
+    if change is not None:
+        waits = f"{change.sentences[0]} once two people approve: chartgate change approve"
+        value = {"charter": arguments.charter, "change": change.digest, "status": change.status}
+        show(arguments.json, value, f"{waits} {change.digest}")
+        return 0
     show(
         arguments.json,
         {"charter": arguments.charter, "stage": arguments.stage},

@@ -5,12 +5,14 @@ everywhere as soon as it is committed. Clients can do none of this: no rule perm
 """
 
 from chartgate.errors import Denied, Invalid, NotFound
+from chartgate.flows import changes
 from chartgate.gate import Gate
 from chartgate.model.audit import AuditEvent, Outcome
 from chartgate.model.charter import STAGES, Charter
 from chartgate.model.decision import Decision, Request
 from chartgate.model.principal import Principal
 from chartgate.policy.decide import decide
+from chartgate.store.changes import Change
 from chartgate.store.halts import EVERYTHING, Halt, HaltStore
 from chartgate.store.proposals import ProposalStore
 from chartgate.store.stages import StageStore
@@ -41,16 +43,27 @@ async def resume(gate: Gate, who: Principal, *, scope: str = EVERYTHING, reason:
         await ProposalStore(gate.database).wake(change, scope)
 
 
-async def set_stage(gate: Gate, who: Principal, charter: Charter | str, stage: str) -> None:
-    """Moves a charter to a stage of its rollout. Raises Denied, NotFound, Invalid."""
+async def set_stage(
+    gate: Gate, who: Principal, charter: Charter | str, stage: str
+) -> Change | None:
+    """Moves a charter to a stage of its rollout; or the change that waits for two people, where
+    they are needed for a step forward. Raises Denied, NotFound, Invalid."""
     name = charter if isinstance(charter, str) else charter.name
     known = [s.name for s in gate.charters.get(name).rollout] or list(STAGES)
     if stage not in known:
         raise Invalid(f"the rollout of {name} has no stage {stage}; it has {', '.join(known)}")
     decision = await _check(gate, who, "promote", name)
+    if gate.config.two_people_required and await _is_forward(gate, name, stage):
+        return await changes.ask_stage(gate, name, stage, asked_by=who.agent)
     event = _event(gate, who, "promote", name, decision, stage)
     async with gate.database.change(event) as change:
         await StageStore(gate.database).put(change, name, stage, set_by=who.agent, at=gate.clock())
+    return None
+
+
+async def _is_forward(gate: Gate, charter: str, stage: str) -> bool:
+    current = await StageStore(gate.database).current(gate.charters.get(charter))
+    return STAGES.index(stage) > STAGES.index(current)
 
 
 async def _check(gate: Gate, who: Principal, action: str, scope: str) -> Decision:

@@ -55,6 +55,7 @@ ACTIONS: Mapping[str, str] = {
     "charter.promote": "a charter was moved to another stage of its rollout",
     "charter.reload": "charters were read anew; failed: a broken file left the old ones running",
     "charter.resume": "a halt was ended",
+    "config.adopt": "settings that rights hang on are other than before, and took effect",
     "connection.probe": "a system of record was tried, and the verdicts were stored",
     "consent.change": "a system of record said something else of a patient's consents than before",
     "consent.import": "a consent was brought in by an operator",
@@ -115,7 +116,9 @@ ACTIONS: Mapping[str, str] = {
     "quarantine.dismiss": "an operator closed what was set aside, with a reason",
     "quarantine.fix": "an operator queued an edited copy of what was set aside",
     "quarantine.show": "an operator looks at what was set aside, with all that it says",
-    "token.issue": "an AI client got an access token, or was refused one",
+    "token.introspect": "a service, or the client whose it is, asked what a token is good for",
+    "token.issue": "an AI client or a service got an access token, or was refused one",
+    "token.revoke": "access tokens were taken away; denied: there were none, or another's",
     "web.refuse": "a request was refused at the edge: it was not sound, or had no credential",
 }
 

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from chartgate.model.audit import AuditEvent
 from chartgate.model.charter import Charter
-from chartgate.store.database import Database
+from chartgate.store.database import Connection, Database
 from chartgate.store.queries import load_queries
 
 QUERIES = load_queries("charters.sql")
@@ -33,13 +33,24 @@ class CharterStore:
     ) -> None:
         """Keeps the revisions; one that is there already stays. `bodies` are by charter."""
         async with self._database.change(*audit) as transaction:
-            for charter in charters:
-                await transaction.execute(
-                    QUERIES["insert_charter_revision"],
-                    self._database.tenant,
-                    charter.name,
-                    charter.digest,
-                    charter.revision,
-                    bodies[charter.name],
-                    loaded_at,
-                )
+            await self.insert(transaction, charters, bodies, loaded_at=loaded_at)
+
+    async def insert(
+        self,
+        transaction: Connection,
+        charters: Sequence[Charter],
+        bodies: Mapping[str, bytes],
+        *,
+        loaded_at: datetime,
+    ) -> None:
+        """As `keep`, in a change that does more."""
+        for charter in charters:
+            await transaction.execute(
+                QUERIES["insert_charter_revision"],
+                self._database.tenant,
+                charter.name,
+                charter.digest,
+                charter.revision,
+                bodies[charter.name],
+                loaded_at,
+            )

@@ -22,6 +22,11 @@ class StageStore:
             return stage
         return charter.rollout[0].name if charter.rollout else STAGES[0]
 
+    async def standing(self, charter: str) -> tuple[str, datetime] | None:
+        """The stage that was set and when; None: none was yet."""
+        row = await self._database.fetch_row(QUERIES["select_standing"], charter)
+        return (row["stage"], row["set_at"]) if row else None
+
     async def put(
         self, transaction: Connection, charter: str, stage: str, *, set_by: str, at: datetime
     ) -> None:

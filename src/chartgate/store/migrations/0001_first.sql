@@ -109,6 +109,19 @@ CREATE TABLE access_token (
   charter text NOT NULL,
   scopes text[] NOT NULL,
   expires_at timestamptz NOT NULL,
+  sites text[] NOT NULL,  -- where it holds
+  audience text NOT NULL,  -- the address that it was issued for
+  issued_at timestamptz NOT NULL,
+  PRIMARY KEY (tenant, token_hash)
+);
+
+CREATE TABLE service_token (
+  tenant text NOT NULL,
+  token_hash bytea NOT NULL CHECK (length(token_hash) = 32),
+  service text NOT NULL,
+  expires_at timestamptz NOT NULL,
+  audience text NOT NULL,
+  issued_at timestamptz NOT NULL,
   PRIMARY KEY (tenant, token_hash)
 );
 
@@ -265,7 +278,7 @@ CREATE TABLE inbox (
   lane integer NOT NULL,
   merged_lane integer,  -- of the patient who is merged away, which must keep its order too
   digest bytea NOT NULL CHECK (length(digest) = 32),
-  raw bytea NOT NULL,
+  raw bytea NOT NULL,  -- sealed by its connection's key; empty: erased
   ack bytea NOT NULL,  -- empty where none was asked for
   application_ack text NOT NULL DEFAULT ''  -- MSH-16: when to send a second one, after processing
     CHECK (application_ack IN ('', 'AL', 'NE', 'ER', 'SU')),
@@ -345,7 +358,7 @@ CREATE TABLE quarantine (
   reason text NOT NULL,
   position text NOT NULL DEFAULT '',
   digest bytea NOT NULL CHECK (length(digest) = 32),
-  raw bytea NOT NULL,
+  raw bytea NOT NULL,  -- sealed by its connection's key; empty: erased
   first_seen_at timestamptz NOT NULL,
   last_seen_at timestamptz NOT NULL,
   count integer NOT NULL DEFAULT 1,
@@ -447,7 +460,8 @@ CREATE TABLE outgoing (
   control_id text NOT NULL,  -- MSH-10
   cause text NOT NULL,  -- e.g. "Message/12"
   patient text,
-  raw bytea NOT NULL,
+  raw bytea NOT NULL,  -- sealed
+  sealed_by bigint,
   queued_at timestamptz NOT NULL,
   status text NOT NULL CHECK (status IN ('queued', 'sent', 'acknowledged', 'failed')),
   attempts integer NOT NULL DEFAULT 0,

@@ -1,6 +1,6 @@
 """The versioned JSON API under /v1; openapi.yaml is its contract."""
 
-from chartgate.web.api import contract, handoffs, proposals, session
+from chartgate.web.api import break_glass, changes, contract, handoffs, proposals, session
 from chartgate.web.routes import Endpoint, Guard, Route
 
 
@@ -21,7 +21,17 @@ ROUTES: tuple[Route, ...] = (
     _route("POST", "/proposals/{id}/review", proposals.review, Guard.PERSON, "review"),
     _route("POST", "/proposals/{id}/edit", proposals.edit, Guard.PERSON, "edit"),
     _route("POST", "/proposals/{id}/rollback", proposals.roll_back, Guard.PERSON, "rollback"),
+    _route("GET", "/changes", changes.listed, Guard.PERSON, "changes"),
+    _route("GET", "/changes/{digest}", changes.show, Guard.PERSON, "change"),
+    _route("POST", "/changes/{digest}/approve", changes.approve, Guard.PERSON, "change-approve"),
+    _route("POST", "/changes/{digest}/refuse", changes.refuse, Guard.PERSON, "change-refuse"),
     _route("GET", "/handoffs", handoffs.listed, Guard.PERSON, "handoffs"),
     _route("POST", "/handoffs/{id}/take", handoffs.take, Guard.PERSON, "take"),
     _route("POST", "/handoffs/{id}/close", handoffs.close, Guard.PERSON, "close"),
+    _route("GET", "/break-glass", break_glass.listed, Guard.PERSON, "break-glasses"),
+    _route("POST", "/break-glass", break_glass.open_, Guard.PERSON, "break-glass"),
+    _route("POST", "/break-glass/{id}/end", break_glass.end, Guard.PERSON, "break-glass-end"),
+    _route(
+        "POST", "/break-glass/{id}/review", break_glass.review, Guard.PERSON, "break-glass-review"
+    ),
 )

@@ -1,0 +1,242 @@
+"""What counts as weakening a charter, a policy or a label rule."""
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chartgate.model.charter import ActionRule, AutoRule, Charter, GuardRule, ReadRule, WriteRule
+from chartgate.policy import weakening
+from chartgate.policy.charters import CharterBook, compile_book
+from chartgate.policy.decide import decide
+from chartgate.policy.forbids import ForbidFile
+from chartgate.policy.label_rules import parse_label_rules
+from chartgate.policy.weakening import weakenings
+from tests.policy.generated import (
+    World,
+    compiled,
+    draw_charter,
+    draw_request,
+    draw_rule,
+    draw_world,
+)
+from tests.policy.test_decide import CHARTERS, FORBID_TEXTS
+
+BOOKING = CHARTERS[0]
+PATIENT = replace(BOOKING.reads["Patient"], relationship=("care-team", "encounter"))
+BOOK_RULE = BOOKING.proposes["book"]
+SAMPLE = replace(BOOKING, reads={**BOOKING.reads, "Patient": PATIENT})
+
+
+def found(before: Charter, after: Charter) -> tuple[str, ...]:
+    return weakenings(compile_book([before]), compile_book([replace(after, digest="new")]))
+
+
+def with_read(**changes: Any) -> Charter:
+    return replace(SAMPLE, reads={**SAMPLE.reads, "Patient": replace(PATIENT, **changes)})
+
+
+def with_action(**changes: Any) -> Charter:
+    return replace(SAMPLE, proposes={"book": replace(BOOK_RULE, **changes)})
+
+
+@pytest.mark.parametrize(
+    ("after", "sentence"),
+    [
+        (replace(SAMPLE, purpose_of_use="HMARKT"), "purpose_of_use was changed"),
+        (replace(SAMPLE, sites={**SAMPLE.sites, "south": "x"}), "sites has more: south"),
+        (replace(SAMPLE, sites={"north-clinic": "other"}), "sites leads elsewhere: north-clinic"),
+        (replace(SAMPLE, clients=("slot-picker", "spy")), "clients has more: spy"),
+        (replace(SAMPLE, model_digest="other"), "model_digest was changed"),
+        (replace(SAMPLE, model_version="2"), "model_version was changed"),
+        (replace(SAMPLE, events=(*SAMPLE.events, "ORU^R01")), "events has more: ORU^R01"),
+        (replace(SAMPLE, budgets={}), "budgets allows more: open_proposals, patients_per_hour"),
+        (
+            replace(SAMPLE, budgets={**SAMPLE.budgets, "patients_per_hour": 201}),
+            "budgets allows more: patients_per_hour",
+        ),
+        (replace(SAMPLE, rollout=SAMPLE.rollout[1:]), "rollout asks for less at shadow"),
+        (
+            replace(SAMPLE, rollout=(replace(SAMPLE.rollout[0], gate=()), *SAMPLE.rollout[1:])),
+            "rollout asks for less at shadow",
+        ),
+        (replace(SAMPLE, halt_when={}), "halt_when halts less"),
+        (replace(SAMPLE, retention_s={"audit": 1.0}), "retention_s was changed"),
+        (replace(SAMPLE, reads={**SAMPLE.reads, "Flag": PATIENT}), "reads.Flag is new"),
+        (
+            replace(SAMPLE, proposes={**SAMPLE.proposes, "more": BOOK_RULE}),
+            "proposes.more is new",
+        ),
+        (with_read(elements=(*PATIENT.elements, "address")), "elements has more: address"),
+        (with_read(search=("name",)), "reads.Patient.search has more: name"),
+        (with_read(fresh_s=301.0), "fresh_s was raised from 300 to 301"),
+        (with_read(when_unreachable="stale"), "shows stale copies now"),
+        (with_read(relationship=()), "relationship asks for nothing any more"),
+        (
+            with_read(relationship=("care-team", "encounter", "appointment")),
+            "relationship has more: appointment",
+        ),
+        (with_read(sensitive=("PSY",)), "reads.Patient.sensitive has more: PSY"),
+        (with_action(guards=BOOK_RULE.guards[1:]), "guards has fewer: same Slot.status"),
+        (with_action(rules=()), "rules has fewer: appointment-within-slot"),
+        (with_action(review_by="anybody"), "review_by was changed"),
+        (with_action(auto=AutoRule(min_confidence=0.5, from_stage="full")), "less confidence"),
+        (with_action(auto=AutoRule(min_confidence=0.97, from_stage="canary")), "begins earlier"),
+        (with_action(handoff_to="nobody"), "handoff_to was changed"),
+        (with_action(handoff_below=0.1), "handoff_below was lowered from 0.6 to 0.1"),
+        (
+            with_action(
+                writes=(
+                    *BOOK_RULE.writes,
+                    WriteRule(interaction="update", resource_type="Patient"),
+                )
+            ),
+            "writes more: update Patient",
+        ),
+        (
+            with_action(
+                writes=(
+                    BOOK_RULE.writes[0],
+                    WriteRule(interaction="patch", resource_type="Slot"),
+                )
+            ),
+            "writes more: patch Slot",
+        ),
+    ],
+)
+def test_charter_when_it_gives_more_or_checks_less_then_a_sentence_says_so(
+    after: Charter, sentence: str
+) -> None:
+    told = found(SAMPLE, after)
+    assert any(sentence in each for each in told), told
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        SAMPLE,
+        replace(SAMPLE, revision=2, digest="x", official_process="x.bpmn"),
+        replace(SAMPLE, clients=()),
+        replace(SAMPLE, events=()),
+        replace(SAMPLE, reads={"Patient": PATIENT}),
+        replace(SAMPLE, proposes={}),
+        replace(SAMPLE, budgets={**SAMPLE.budgets, "patients_per_hour": 1}),
+        replace(SAMPLE, halt_when={**SAMPLE.halt_when, "approval": "< 0.5"}),
+        with_read(elements=("name",), fresh_s=0.0),
+        with_read(relationship=("care-team",)),
+        with_action(guards=(*BOOK_RULE.guards, GuardRule(kind="same", paths=("Slot.id",)))),
+        with_action(auto=None),
+        with_action(auto=AutoRule(min_confidence=0.99, from_stage="full")),
+        with_action(handoff_below=0.9),
+        with_action(review_relationship=("care-team",)),
+        with_action(writes=BOOK_RULE.writes[:1]),
+    ],
+)
+def test_charter_when_it_gives_less_or_checks_more_then_nothing_is_weakened(
+    after: Charter,
+) -> None:
+    assert found(SAMPLE, after) == ()
+
+
+def test_charter_when_it_is_new_then_it_gives_rights_and_when_it_goes_it_does_not() -> None:
+    both, one = compile_book([SAMPLE, CHARTERS[1]]), compile_book([SAMPLE])
+    assert weakenings(both, one) == ()
+    assert "the charter is new" in weakenings(one, both)[0]
+
+
+def test_forbid_when_it_goes_changes_or_moves_then_a_sentence_names_it() -> None:
+    def book(*forbids: ForbidFile) -> CharterBook:
+        return compile_book([SAMPLE], forbids=forbids)
+
+    one = ForbidFile(text='@id("a") @sentence("no") forbid (principal, action, resource);')
+    other = replace(one, text=one.text.replace("(principal,", "(principal is Client,"))
+    assert weakenings(book(one), book()) == ("the policy a is gone",)
+    assert weakenings(book(one), book(other)) == ("the policy a is another",)
+    assert weakenings(book(one), book(replace(one, site="south"))) == ("the policy a is another",)
+    assert weakenings(book(), book(one)) == ()
+    reworded = replace(one, text=one.text.replace("forbid (", "  forbid\n("))
+    assert weakenings(book(one), book(reworded)) == ()
+
+
+def test_strictness_when_the_book_loses_it_then_a_sentence_says_so() -> None:
+    strict = compile_book([SAMPLE], production=True)
+    assert weakenings(strict, compile_book([SAMPLE]))
+    assert weakenings(compile_book([SAMPLE]), strict) == ()
+
+
+def test_label_rules_when_a_site_goes_without_some_then_a_sentence_says_so() -> None:
+    without = b"""version: "1"
+without:
+  - {sensitivity: HIV, because: "kept elsewhere"}
+"""
+    weaker = compile_book([SAMPLE], labels=parse_label_rules(without))
+    packaged = compile_book([SAMPLE])
+    assert weakenings(packaged, weaker)
+    assert weakenings(weaker, packaged) == ()
+
+
+SCHEMA: Mapping[type, Mapping[str, Any]] = {
+    Charter: weakening.CHARTER_FIELDS,
+    ReadRule: weakening.READ_FIELDS,
+    ActionRule: weakening.ACTION_FIELDS,
+}
+
+
+@pytest.mark.parametrize("record", list(SCHEMA))
+def test_fields_when_compared_then_each_row_names_one_that_there_is(record: type) -> None:
+    """A row of a field that was renamed would silently fall back to `other`."""
+    assert set(SCHEMA[record]) <= {field.name for field in fields(record)}
+
+
+def redrawn(random: Random, world: World) -> World:
+    """One part of one charter drawn anew, or other forbids."""
+    charters = dict(world.charters)
+    name = random.choice(sorted(charters))
+    part = random.choice(["sites", "clients", "reads", "proposes", "relationship", "rules"])
+    rules = [rule for rule in world.rules if rule.cedar]
+    if part == "rules":
+        rules += [rule for rule in [draw_rule(random, "g1")] if rule]
+        return compiled(charters, rules[random.randint(0, 1) :])
+    drawn = draw_charter(random, name)
+    if part == "relationship":
+        reads = {t: replace(r, relationship=()) for t, r in charters[name].reads.items()}
+        charters[name] = replace(charters[name], reads=reads, digest="other")
+    else:
+        changed: dict[str, Any] = {part: getattr(drawn, part)}
+        charters[name] = replace(charters[name], digest=drawn.digest, **changed)
+    return compiled(charters, rules)
+
+
+def test_decision_that_becomes_a_yes_always_comes_with_a_sentence() -> None:
+    """Law: where nothing is said to be weaker, nothing is permitted that was not before."""
+    random, silent, became = Random(4), 0, 0
+    for _ in range(250):
+        before = draw_world(random, forbids_max=3)
+        after = redrawn(random, before)
+        told = weakenings(before.book, after.book)
+        silent += not told
+        for _ in range(40):
+            request = draw_request(random, before)
+            yes = (
+                not decide(before.book, request).permitted and decide(after.book, request).permitted
+            )
+            became += yes
+            assert told or not yes, request
+    assert silent > 20
+    assert became > 30
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**6), index=st.integers(0, len(FORBID_TEXTS) - 1))
+def test_forbid_that_is_added_never_weakens_and_taken_away_always_does(
+    seed: int, index: int
+) -> None:
+    world = draw_world(Random(seed), forbids_max=0)
+    charters = list(world.charters.values())
+    more = compile_book(charters, forbids=[FORBID_TEXTS[index]])
+    assert weakenings(world.book, more) == ()
+    assert weakenings(more, world.book)
