@@ -18,6 +18,7 @@ class ChartgateError(Exception):
     def __init__(self, message: str, *, operator_detail: str = "") -> None:
         super().__init__(message)
         self.operator_detail = operator_detail  # for the log only
+        self.decision = ""  # id of policy's decision, where it came to one
 
 
 class Invalid(ChartgateError):

@@ -30,6 +30,7 @@ from chartgate.errors import (
     VersionConflict,
     WriteRefused,
 )
+from chartgate.flows.consented import why_not_consented
 from chartgate.flows.drafts import content_on_live
 from chartgate.flows.grounds import Grounds, grounds_of, patient_in, patient_of_proposal
 from chartgate.flows.guards import Standing, look
@@ -136,6 +137,8 @@ async def _commit(gate: Gate, proposal: Proposal, agent: str) -> None:
         _why_never(gate, proposal, action),
         grounds_of(gate, proposal.connection, proposal.interaction, content.base),
     )
+    if never is None:
+        never = await why_not_consented(gate, proposal, grounds.bodies)
     if never or action is None:
         after = moved(proposal, Status.HANDED_OFF, reason=never)
         await hand_off(gate, proposal, after, action, agent=agent)

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from datetime import timedelta
 
 from chartgate.errors import Throttled
-from chartgate.flows.read_walk import Walk, record, record_denied
+from chartgate.flows.read_walk import Walk, record, record_denied, with_decision
 from chartgate.model.audit import Outcome
 from chartgate.store.budgets import BudgetStore
 
@@ -34,7 +34,7 @@ async def spend(walk: Walk, entity: str, patients: Collection[str]) -> None:
     scope = f"{walk.client.agent} charter:{walk.charter.name}"
     if most is not None and not await _meet(walk, scope, new, most, HOUR):
         await record(walk, walk.event(entity, outcome=Outcome.DENIED, reason="patient-budget"))
-        raise Throttled(SAY_HOUR, retry_after_s=RETRY_AFTER_S)
+        raise with_decision(Throttled(SAY_HOUR, retry_after_s=RETRY_AFTER_S), walk)
     for patient in new:
         walk.gate.caches.met.put(_key(walk, patient), walk.at)
 

@@ -16,6 +16,8 @@ from uuid import UUID, uuid4
 import orjson
 
 from chartgate.errors import ChartgateError, Denied, Invalid, NotFound, Throttled, VersionConflict
+from chartgate.flows.consented import why_not_consented
+from chartgate.flows.contexts import in_context, is_bound, proposal_for
 from chartgate.flows.drafts import draft
 from chartgate.flows.grounds import Grounds, grounds_of, patient_in, patient_of_proposal
 from chartgate.flows.guards import GuardResult, Standing, cannot_tell, look_bounded
@@ -132,9 +134,10 @@ async def listed(
         author=principal.agent if client else None,
         charters=allowed,
         sites=principal.sites if isinstance(principal, Person) else None,
-        limit=min(limit, LIST_MAX),
+        limit=LIST_MAX if is_bound(principal) else min(limit, LIST_MAX),
     )
-    shown = tuple(p for p in found if _may_see(gate, principal, p))
+    seen = [p for p in found if _may_see(gate, principal, p)]
+    shown = tuple([p for p in seen if await in_context(gate, principal, p)][:limit])
     event = AuditEvent(
         recorded=gate.clock(),
         action="proposal.list",
@@ -232,6 +235,8 @@ async def _submit(
     )
     if earlier := await _submitted_before(gate, submission, proposal):
         return earlier
+    if hindrance := await why_not_consented(gate, proposal, grounds.bodies):
+        raise Denied(hindrance)
     return await _store(gate, proposal, submission, charter, grounds, decision)
 
 
@@ -414,7 +419,7 @@ def _refusal(
 
 
 async def _visible(gate: Gate, principal: Principal, id_: str) -> Proposal:
-    proposal = await ProposalStore(gate.database).get(id_)
+    proposal = await proposal_for(gate, principal, id_)
     if not _may_see(gate, principal, proposal):
         request = request_on(proposal, principal, "show")
         await record_denied(gate, request, decide(gate.charters, request), proposal=proposal.id)

@@ -4,7 +4,7 @@ under which charter and rule, by which decision, in which interaction."""
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Literal
+from typing import Literal, TypeVar
 from uuid import UUID, uuid4
 
 from chartgate.errors import ChartgateError, Invalid, Moved, NotFound
@@ -23,6 +23,7 @@ from chartgate.store.database import promptly
 from chartgate.store.interactions import InteractionStore
 
 Verb = Literal["read", "search"]
+E = TypeVar("E", bound=ChartgateError)
 
 # One sentence for "not there", "not yours" and "not in your charter": nobody learns which.
 SAY_NOT_FOUND = "there is no such resource"
@@ -57,6 +58,7 @@ class Walk:
         labels: tuple[str, ...] | None = None,
         consent: str | None = None,
         disclosed: str | None = None,
+        decision: Decision | None = None,
         details: tuple[tuple[str, str], ...] = (),
     ) -> AuditEvent:
         """The audit event of this walk."""
@@ -74,8 +76,8 @@ class Walk:
             charter_digest=self.charter.digest,
             purpose=self.charter.purpose_of_use,
             interaction=self.interaction.id,
-            rule=self.decision.rule,
-            decision=self.decision.id,
+            rule=(decision or self.decision).rule,
+            decision=(decision or self.decision).id,
             reason=reason,
             labels=labels,
             consent=consent,
@@ -124,7 +126,7 @@ async def enter(
         # The interaction may be another's, so a refused read neither joins nor opens one.
         event = walk.event(resource_type, outcome=Outcome.DENIED, reason=reason)
         await gate.audit.record(replace(event, interaction=None))
-        raise NotFound(SAY_NOT_FOUND)
+        raise with_decision(NotFound(SAY_NOT_FOUND), walk)
     return walk
 
 
@@ -141,15 +143,26 @@ async def record(
     return epoch
 
 
-async def record_denied(walk: Walk, *entities: str, reason: str) -> NotFound:
+async def record_denied(
+    walk: Walk, *entities: str, reason: str, consent: str | None = None
+) -> NotFound:
     """The error to raise for what may not be known to be there, after it was audited."""
-    await record(walk, walk.event(*entities, outcome=Outcome.DENIED, reason=reason))
-    return NotFound(SAY_NOT_FOUND)
+    event = walk.event(*entities, outcome=Outcome.DENIED, reason=reason, consent=consent)
+    await record(walk, event)
+    return with_decision(NotFound(SAY_NOT_FOUND), walk)
 
 
 async def record_failure(walk: Walk, entity: str, error: ChartgateError) -> None:
     """Notes that it was allowed and did not work."""
     await record(walk, walk.event(entity, outcome=Outcome.FAILED, reason=error.issue))
+    with_decision(error, walk)
+
+
+def with_decision(error: E, walk: Walk) -> E:
+    """The error with the id of the decision by which the walk began: the same for what is not
+    there and for what may not be seen."""
+    error.decision = walk.decision.id
+    return error
 
 
 def check_still(walk: Walk, *epochs: int) -> None:

@@ -20,8 +20,9 @@ from chartgate.flows.read_walk import (
     record,
     record_denied,
     record_failure,
+    with_decision,
 )
-from chartgate.flows.visibility import Held, Visible, known, look
+from chartgate.flows.visibility import Held, Visible, consent_digest, known, look, notice_of
 from chartgate.gate import Gate
 from chartgate.model.disclosure import Shown
 from chartgate.model.interaction import Seen
@@ -51,6 +52,7 @@ class Answer:
     not_modified: bool
     decision: str
     stale: bool
+    notice: str = ""  # that must travel with it: 42 CFR 2.32
 
 
 async def read(
@@ -81,7 +83,9 @@ async def read(
         held, as_of, stale = await _read_live(walk, reference, current)
     (visible,) = await look(walk, [(reference, held)])
     if visible.hidden:
-        raise await record_denied(walk, reference, reason=visible.hidden)
+        raise await record_denied(
+            walk, reference, reason=visible.hidden, consent=consent_digest([visible])
+        )
     await spend(walk, reference, visible.shown.patients)
     shown = visible.shown
     not_modified = if_none_match is not None and _matches(if_none_match, shown.etag)
@@ -94,8 +98,9 @@ async def read(
         as_of=as_of,
         interaction=walk.interaction.id,
         not_modified=not_modified,
-        decision=walk.decision.id,
+        decision=visible.decision.id,
         stale=stale,
+        notice=notice_of([visible]),
     )
 
 
@@ -122,7 +127,7 @@ async def _read_live(
     except ChartgateError as error:
         await record_failure(walk, reference, error)
         if isinstance(error, NotFound):
-            raise NotFound(SAY_NOT_FOUND) from error
+            raise with_decision(NotFound(SAY_NOT_FOUND), walk) from error
         raise
     if isinstance(answer, NotModified):
         assert current is not None, "a 304 without a version asked about"
@@ -150,6 +155,8 @@ async def _record_shown(
         patients=shown.patients,
         reason=reason,
         labels=codes_of(shown.labels),
+        consent=consent_digest([visible]),
+        decision=visible.decision,
         disclosed=sent.digest.hex() if sent else None,
     )
     return await record(walk, event, [seen], disclosed=sent)

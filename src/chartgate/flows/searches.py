@@ -12,9 +12,16 @@ import orjson
 
 from chartgate.errors import ChartgateError, Gone
 from chartgate.flows.patient_budgets import spend
-from chartgate.flows.read_walk import Walk, check_still, enter, record, record_failure
+from chartgate.flows.read_walk import (
+    Walk,
+    check_still,
+    enter,
+    record,
+    record_failure,
+    with_decision,
+)
 from chartgate.flows.reads import Answer, check_names
-from chartgate.flows.visibility import Visible, look
+from chartgate.flows.visibility import Visible, consent_digest, look, notice_of
 from chartgate.gate import Gate
 from chartgate.model.audit import Outcome
 from chartgate.model.disclosure import Piece, Shown
@@ -85,7 +92,7 @@ async def search_on(
         decision=walk.decision.id,
     ):
         await record(walk, walk.event(resource_type, outcome=Outcome.DENIED, reason="cursor"))
-        raise Gone(SAY_NO_PAGE)
+        raise with_decision(Gone(SAY_NO_PAGE), walk)
     await _check_search(walk, resource_type, cursor.criteria)
     return await _answer(walk, cursor, epoch)
 
@@ -107,6 +114,7 @@ async def _answer(walk: Walk, cursor: Cursor, epoch: int) -> Answer:
         not_modified=False,
         decision=walk.decision.id,
         stale=False,
+        notice=notice_of(page.visible),
     )
 
 
@@ -186,13 +194,14 @@ async def _check_search(walk: Walk, resource_type: str, criteria: Criteria) -> N
     """What may not be read may not be searched by. Raises Denied, audited."""
     try:
         check_search(walk.rule, resource_type, criteria)
-    except ChartgateError:
+    except ChartgateError as error:
         names = ",".join(sorted({name for name, _ in criteria}))[:SEARCH_KEPT_MAX]
         details = (("parameters", names),)  # their values may be about a patient
         denied = walk.event(
             resource_type, outcome=Outcome.DENIED, reason="search-guard", details=details
         )
         await record(walk, denied)
+        with_decision(error, walk)
         raise
 
 
@@ -217,6 +226,7 @@ async def _record_shown(walk: Walk, cursor: Cursor, page: Page, sent: Shown) -> 
         patients=patients,
         labels=codes_of(high_water(v.shown.labels for v in page.visible)),
         disclosed=sent.digest.hex(),
+        consent=consent_digest(page.visible),
     )
     return await record(walk, event, seen, disclosed=sent)
 

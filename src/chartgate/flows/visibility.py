@@ -14,13 +14,16 @@ from typing import Protocol
 import orjson
 
 from chartgate.errors import Denied
+from chartgate.flows.consents import Asked, decide_for
 from chartgate.flows.read_walk import Walk
 from chartgate.formats.canonical import canonical_bytes, digest
 from chartgate.formats.compartment import SOMEBODY, is_unattributed, patients_named
+from chartgate.model.consent import ConsentAnswer
 from chartgate.model.decision import Decision, at_release
 from chartgate.model.disclosure import Piece
 from chartgate.model.label import Labels, security_of
 from chartgate.model.resource import Resource
+from chartgate.policy.consent_part2 import NOTICE
 from chartgate.policy.consent_question import question_about
 from chartgate.policy.decide import decide
 from chartgate.policy.labels import can_show, labels_of
@@ -53,21 +56,68 @@ class Visible:
     as_of: datetime
     shown: Minimised
     decision: Decision  # at release
-    hidden: str = ""
+    consent: ConsentAnswer | None  # None: nobody had to be asked
+    hidden: str
 
 
 async def look(walk: Walk, copies: Sequence[tuple[str, Held]]) -> list[Visible]:
-    """For each copy, with its reference. Raises Unavailable."""
-    found = [
-        (reference, copy.as_of, minimised(walk, reference, copy)) for reference, copy in copies
+    """For each copy, with its reference. Raises Unavailable, ConfigError."""
+    found = [(r, copy.as_of, minimised(walk, r, copy)) for r, copy in copies]
+    asked = [shown for _, _, shown in found if not shown.hidden and shown.patients]
+    answers = iter(await _consented(walk, asked))
+    return [
+        _visible(
+            walk,
+            reference,
+            as_of,
+            shown,
+            next(answers) if not shown.hidden and shown.patients else None,
+        )
+        for reference, as_of, shown in found
     ]
-    return [_visible(walk, reference, as_of, shown) for reference, as_of, shown in found]
 
 
-def _visible(walk: Walk, reference: str, as_of: datetime, shown: Minimised) -> Visible:
+async def _consented(walk: Walk, asked: Sequence[Minimised]) -> Sequence[ConsentAnswer]:
+    if not asked:
+        return ()
+    questions = [Asked(patients=each.patients, question=each.question) for each in asked]
+    return await decide_for(walk.gate, walk.site, walk.client.id, questions, at=walk.at)
+
+
+def _visible(
+    walk: Walk, reference: str, as_of: datetime, shown: Minimised, consent: ConsentAnswer | None
+) -> Visible:
     decision = decide(walk.book, at_release(walk.request, shown.labels, frozenset()))
-    hidden = shown.hidden or ("" if decision.permitted else "policy")
-    return Visible(reference=reference, as_of=as_of, shown=shown, decision=decision, hidden=hidden)
+    hidden = shown.hidden
+    if not hidden and not decision.permitted:
+        hidden = "policy"
+    if not hidden and consent is not None and not consent.permitted:
+        hidden = "consent"
+    return Visible(
+        reference=reference,
+        as_of=as_of,
+        shown=shown,
+        decision=decision,
+        consent=consent,
+        hidden=hidden,
+    )
+
+
+def consent_digest(shown: Sequence[Visible]) -> str | None:
+    """Of all consents by which these were looked at, for the audit."""
+    digests = [v.consent.digest for v in shown if v.consent is not None]
+    if len(set(digests)) <= 1:
+        return digests[0] if digests else None
+    return digest("/".join(digests).encode()).hex()
+
+
+def notice_of(shown: Sequence[Visible]) -> str:
+    """What must travel with them by 42 CFR 2.32: the notice, and what the consents cover."""
+    under = [v.consent for v in shown if v.consent is not None and v.consent.notice]
+    if not under:
+        return ""
+    scopes = sorted({answer.scope for answer in under if answer.scope})
+    return " ".join([NOTICE, *(f"({scope})" for scope in scopes)])
 
 
 def known(walk: Walk, reference: str) -> Minimised | None:

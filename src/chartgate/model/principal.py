@@ -3,6 +3,8 @@ credential can never hold a person's power (invariant 13)."""
 
 from dataclasses import dataclass, field
 
+CLIENT_PREFIX = "client:"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Client:
@@ -11,12 +13,14 @@ class Client:
     id: str
     charter: str  # the one charter this token acts under
     scopes: tuple[str, ...] = ()
+    # Where the token holds; None: wherever its charter does, for what is not a token.
+    sites: tuple[str, ...] | None = None
     # The epoch (store/governance.py) at which the credential was found good; None: not by one.
     epoch: int | None = field(default=None, compare=False, repr=False)
 
     @property
     def agent(self) -> str:
-        return f"client:{self.id}"
+        return f"{CLIENT_PREFIX}{self.id}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +40,19 @@ class Person:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Service:
+    """A program that asks about Chartgate itself: an audit repository, a monitor, a resource
+    server. It holds powers of the config, sees no chart, and decides nothing."""
+
+    id: str
+    may: tuple[str, ...]  # of config.POWERS
+
+    @property
+    def agent(self) -> str:
+        return f"service:{self.id}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Process:
     """One of our own processes, e.g. "worker", or an operator at the command line."""
 
@@ -46,4 +63,4 @@ class Process:
         return f"process:{self.id}"
 
 
-Principal = Client | Person | Process
+Principal = Client | Person | Service | Process

@@ -75,7 +75,8 @@ class MemorySource:
         return copy
 
     async def search(self, resource_type: str, criteria: Criteria, *, count_max: int) -> SearchPage:
-        """All of the type; criteria are matched on top-level elements of the same name."""
+        """All of the type; criteria are matched on top-level elements of the same name, and on
+        what they refer to."""
         self.asked.append((f"{resource_type}?{criteria}", None))
         if self.fault:
             raise self.fault
@@ -83,7 +84,9 @@ class MemorySource:
             self._copy(reference)
             for reference, resource in sorted(self._resources.items())
             if reference.startswith(f"{resource_type}/")
-            and all(resource.get(name) == value for name, value in criteria)
+            and all(
+                resource.get(name) in (value, {"reference": value}) for name, value in criteria
+            )
         ]
         complete = len(found) <= count_max
         return SearchPage(copies=tuple(found[:count_max]), complete=complete, as_of=self._clock())

@@ -56,7 +56,12 @@ def outcome_page(request: Request, error: ChartgateError, request_id: str) -> Re
 
 
 def headers_of(error: ChartgateError) -> Mapping[str, str]:
-    """Headers that the status calls for."""
+    """Headers that the status calls for, and the id of the decision."""
+    headers = _headers_of_status(error)
+    return {**headers, "chartgate-decision": error.decision} if error.decision else headers
+
+
+def _headers_of_status(error: ChartgateError) -> Mapping[str, str]:
     if isinstance(error, Unauthenticated):
         return {"www-authenticate": REALM}
     if isinstance(error, Throttled):

@@ -21,6 +21,8 @@ def respond(answer: Answer) -> Response:
         "chartgate-interaction": answer.interaction,
         "chartgate-decision": answer.decision,
     }
+    if answer.notice:
+        headers["chartgate-notice"] = answer.notice.encode("ascii", "replace").decode()
     if answer.etag:
         headers["etag"] = answer.etag
     if answer.stale:
