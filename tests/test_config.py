@@ -63,3 +63,51 @@ def test_a_file_that_is_no_toml_says_where(tmp_path: Path) -> None:
     (tmp_path / "chartgate.toml").write_text("tenant = \n")
     with pytest.raises(ConfigError, match="line 1"):
         load_config(tmp_path / "chartgate.toml")
+
+
+def test_a_site_says_how_it_stands_to_consent() -> None:
+    config = parsed(
+        connections={"north-ehr": EHR},
+        clients={"scribe": {"jwks_file": "x"}},
+        sites={
+            "north": {
+                "consent": "opt-in-with-exceptions",
+                "consent_exceptions": ["PUBHLTH"],
+                "consent_from": "north-ehr",
+                "consent_fresh_s": 5,
+                "time_zone": "Europe/Berlin",
+                "recipients": {"scribe": "Device/9 Organization/2", "*": "Organization/1"},
+            }
+        },
+    )
+    site = config.site("north")
+    assert (site.name, site.consent, site.consent_fresh_s) == ("north", "opt-in-with-exceptions", 5)
+    assert site.consent_exceptions == ("PUBHLTH",)
+
+
+@pytest.mark.parametrize(
+    ("table", "sentence"),
+    [
+        ({"consent": "opt in"}, r"\[sites.n\] consent must be one of opt-in, opt-out"),
+        ({"concent": "opt-in"}, r"\[sites.n\] has no key concent; did you mean consent"),
+        ({"consent_from": "ehr"}, r"\[sites.n\] consent_from names no connection"),
+        ({"consent": "opt-in-with-exceptions"}, "consent_exceptions and the consent"),
+        ({"consent_exceptions": ["TREAT"]}, "consent_exceptions and the consent"),
+        ({"consent_fresh_s": 3601}, "consent_fresh_s must be at most 3600"),
+        ({"consent_timeout_s": 0}, "consent_timeout_s must be from 0.1 to 60"),
+        ({"time_zone": "Europe/Berln"}, "time_zone must be one that is known"),
+        ({"time_zone": "../../etc/passwd"}, "time_zone must be one that is known"),
+        ({"recipients": {"scrib": "Device/1"}}, "recipients names a client that there is not"),
+        ({"recipients": {"*": 7}}, r"\[sites.n\] recipients must be a table of texts"),
+    ],
+)
+def test_a_site_that_cannot_be_meant_is_refused(table: Any, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        parsed(sites={"n": table})
+
+
+def test_a_site_without_a_table_needs_no_consent_but_in_production_must_say_so() -> None:
+    assert parsed().site("north").consent == "not-needed"
+    with pytest.raises(ConfigError, match=r"in production \[sites.north\] must say consent"):
+        parsed(production=True).site("north")
+    assert parsed(production=True, sites={"north": {}}).site("north").consent == "not-needed"
