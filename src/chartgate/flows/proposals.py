@@ -407,7 +407,7 @@ def _refusal(
         recorded=gate.clock(),
         action="proposal.submit",
         agent=client.agent,
-        outcome=Outcome.FAILED,
+        outcome=Outcome.DENIED if isinstance(error, Denied) else Outcome.FAILED,
         site=submission.site,
         charter=client.charter,
         charter_digest=charter.digest if charter else None,
