@@ -263,6 +263,22 @@ class VendorConfig:
     kind: str = "BAA"  # of contract: a business associate agreement, "DPA", "own" for ourselves
     until: date = date.max  # its last day; left out: it has no end
     contact: str = ""  # whom to call
+    legal_name: str = ""  # as patients are told who got their data; empty: the table's name
+    address: str = ""  # as patients are told it
+
+
+@dataclass(frozen=True, kw_only=True)
+class AtnaConfig:
+    """[atna.NAME]: an audit record repository that the ledger's events are sent to (ITI-20)."""
+
+    name: str
+    url: str  # FHIR base of the repository
+    format: str = "fhir"  # AuditEvents, a batch Bundle at a time
+    token_file: str = ""  # bearer token, if it wants one
+    ca_file: str = ""  # who vouches for its certificate; empty: the system's
+    batch_max: int = 100  # events in one message
+    timeout_s: float = 10.0  # for it to take them
+    since: str = ""  # a date: what was recorded before is not sent; empty: all of the ledger
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -286,6 +302,7 @@ class Config:
     oidc: OidcConfig = OidcConfig()
     connections: Mapping[str, ConnectionConfig] = field(default_factory=dict)
     clients: Mapping[str, ClientConfig] = field(default_factory=dict)
+    atna: Mapping[str, AtnaConfig] = field(default_factory=dict)
     services: Mapping[str, ServiceConfig] = field(default_factory=dict)
     vendors: Mapping[str, VendorConfig] = field(default_factory=dict)
     launch: Mapping[str, LaunchConfig] = field(default_factory=dict)
@@ -334,6 +351,7 @@ NAMED: Mapping[str, type[Any]] = {
     "vendors": VendorConfig,
     "launch": LaunchConfig,
     "sites": SiteConfig,
+    "atna": AtnaConfig,
 }
 PLAIN = frozenset({"production", "tenant", "data_dir", "charters_dir"})
 

@@ -31,6 +31,7 @@ COMMANDS: Mapping[str, str] = {  # to the module beside this one that adds it
     "person": "person",
     "break-glass": "break_glass",
     "audit": "audit",
+    "audit": "audit",
     "ledger": "ledger",
     "status": "status",
 }

@@ -18,6 +18,7 @@ from chartgate.cli.faults import place_of
 from chartgate.cli.wakeups import Wakeups, listen_for_work
 from chartgate.errors import ChartgateError, Unavailable
 from chartgate.flows import (
+    atna,
     commits,
     deadlines,
     drift,
@@ -29,7 +30,8 @@ from chartgate.flows import (
     rollbacks,
 )
 from chartgate.gate import Gate
-from chartgate.store.witness import Witness, load_signer
+from chartgate.store.signing_keys import SigningKey
+from chartgate.store.witness import Witness
 
 Step = Callable[[], Awaitable[int]]  # how much it did; 0: nothing was queued
 
@@ -58,10 +60,11 @@ async def run_loops(
         notifications.open_client(gate) as http,
         lanes.open_lanes(gate) as outgoing,
         notifications.open_deliveries(gate, http) as deliveries,
+        atna.open_feeds(gate) as feeds,
     ):
         loops = [
             asyncio.create_task(_loop(name, step, gate, wakeups, stopping), name=name)
-            for name, step in _steps(gate, deliveries, outgoing, worker).items()
+            for name, step in _steps(gate, deliveries, outgoing, feeds, worker).items()
         ]
         listening = asyncio.create_task(listen_for_work(gate.database, wakeups), name="wakeups")
         told = asyncio.create_task(stopping.wait(), name="told")
@@ -78,15 +81,19 @@ async def run_loops(
 
 
 def _steps(
-    gate: Gate, deliveries: notifications.Deliveries, outgoing: lanes.Lanes, worker: str
+    gate: Gate,
+    deliveries: notifications.Deliveries,
+    outgoing: lanes.Lanes,
+    feeds: atna.Feeds,
+    worker: str,
 ) -> Mapping[str, Step]:
     watch = drift.DriftWatch(gate)
     settings = gate.config.ledger
     key_file = gate.config.path(settings.signing_key_file)
-    signer = load_signer(key_file, origin=settings.origin)
+    signing = SigningKey(key_file, origin=settings.origin)
     witness = Witness(gate.config.path(settings.witness_file))
     return {
-        "ledger": lambda: ledger.sequence_next(gate, signer, witness),
+        "ledger": lambda: ledger.sequence_next(gate, signing, witness),
         "drift": watch.settle_next,
         "messages": lambda: events.process_next(gate, worker, watch),
         "counts": feed_status.Folding(gate).fold_next,
@@ -96,6 +103,7 @@ def _steps(
         "verifications": lambda: commits.verify_next(gate, worker),
         "rollbacks": lambda: rollbacks.rollback_next(gate, worker),
         "deadlines": lambda: deadlines.expire_next(gate, worker),
+        "atna": feeds.send_next,
     }
 
 

@@ -236,12 +236,10 @@ def recipient(gate: Gate, agent: str) -> tuple[str, str]:
     """Name and address of who is behind an agent, as the registry has them."""
     kind, _, name = agent.partition(":")
     client = gate.config.clients.get(name) if kind == "client" else None
-    vendors = getattr(gate.config, "vendors", {})
-    vendor = vendors.get(getattr(client, "vendor", "")) if client else vendors.get(name)
+    vendor = gate.config.vendors.get(client.vendor) if client else None
     if vendor is None:
         return name or agent, ""
-    shown = getattr(vendor, "legal_name", "") or getattr(vendor, "name", "") or name
-    return str(shown), str(getattr(vendor, "address", ""))
+    return vendor.legal_name or vendor.name, vendor.address or vendor.contact
 
 
 def _basis(event: AuditEvent, now: datetime) -> str:

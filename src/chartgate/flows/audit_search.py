@@ -101,8 +101,8 @@ def may_look(who: Principal) -> bool:
     if isinstance(who, Process):
         return True
     if isinstance(who, Person):
-        return bool(ROLES & set(who.roles)) and not getattr(who, "sealed", False)
-    return POWER in getattr(who, "powers", ())
+        return bool(ROLES & set(who.roles)) and not who.sealed
+    return POWER in getattr(who, "may", ())
 
 
 async def everything(gate: Gate, criteria: Criteria, *, batch: int = BATCH) -> AsyncIterator[Found]:

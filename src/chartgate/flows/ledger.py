@@ -29,12 +29,14 @@ from chartgate.model.audit import AuditEvent, Outcome
 from chartgate.model.principal import Process
 from chartgate.store.database import Connection, Database, Row
 from chartgate.store.ledger import Head, LedgerStore, Sequenced
+from chartgate.store.signing_keys import SigningKey
 from chartgate.store.witness import Witness
 
 __all__ = [
     "LedgerVerdict",
     "Round",
     "Standing",
+    "check_agreement",
     "export",
     "prove",
     "sequence_next",
@@ -78,7 +80,7 @@ class Standing:
     trouble: str  # what is wrong and what to do; empty if nothing is
 
 
-async def sequence_next(gate: Gate, signer: Signer, witness: Witness) -> int:
+async def sequence_next(gate: Gate, signer: Signer | SigningKey, witness: Witness) -> int:
     """Numbers what has settled and signs a head if one is due; how many events got a number.
 
     Raises LedgerRewound while the store and the witness disagree; the numbers go on.
@@ -86,7 +88,7 @@ async def sequence_next(gate: Gate, signer: Signer, witness: Witness) -> int:
     return (await sequence_round(gate, signer, witness)).count
 
 
-async def sequence_round(gate: Gate, signer: Signer, witness: Witness) -> Round:
+async def sequence_round(gate: Gate, signer: Signer | SigningKey, witness: Witness) -> Round:
     """`sequence_next`, with all that it measured."""
     sequenced = await LedgerStore(gate.database).sequence(batch_max=BATCH_MAX)
     try:
@@ -109,7 +111,7 @@ async def standing(
         newest = await store.newest_head(connection)
         backlog = await store.waiting(connection)
         try:
-            await _check_agreement(store, connection, public_key, witness, size=size)
+            await check_agreement(store, connection, public_key, witness, size=size)
             trouble = ""
         except (LedgerRewound, Unavailable) as error:
             trouble = str(error)
@@ -193,7 +195,7 @@ async def export(
     return head.size
 
 
-async def _sign_if_due(gate: Gate, signer: Signer, witness: Witness) -> Head | None:
+async def _sign_if_due(gate: Gate, signing: Signer | SigningKey, witness: Witness) -> Head | None:
     """Compares with the witness at the first call, before each head, and while it disagrees."""
     store = LedgerStore(gate.database)
     interval = timedelta(seconds=gate.config.ledger.interval_s)
@@ -209,7 +211,9 @@ async def _sign_if_due(gate: Gate, signer: Signer, witness: Witness) -> Head | N
         )
         if witness.agrees and not due:
             return None
-        await _check_agreement(store, connection, signer.key, witness, size=size)
+        # Looked at as the leader: whoever rotates the key leads when it changes hands.
+        signer = signing.signer() if isinstance(signing, SigningKey) else signing
+        await check_agreement(store, connection, signer.key, witness, size=size)
         witness.agrees = True
         if not due:
             return None
@@ -220,7 +224,7 @@ async def _sign_if_due(gate: Gate, signer: Signer, witness: Witness) -> Head | N
         return head
 
 
-async def _check_agreement(
+async def check_agreement(
     store: LedgerStore,
     connection: Connection,
     key: VerificationKey,

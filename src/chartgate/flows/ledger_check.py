@@ -5,6 +5,7 @@ own check, for the operator; a stranger uses tools/verify_ledger.py, which share
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -43,9 +44,11 @@ async def verify(
     *,
     witness: Witness,
     public_key: VerificationKey,
+    earlier_keys: Sequence[VerificationKey] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> LedgerVerdict:
-    """Checks every event, number, node, head and signature. Raises Unavailable.
+    """Checks every event, number, node, head and signature, by `public_key` and, in their order,
+    those that handed over to it. Raises Unavailable.
 
     Safe beside a running sequencer: it looks at what was there when it began.
     """
@@ -55,7 +58,8 @@ async def verify(
     async with database.connection() as connection:
         newest = await store.newest_head(connection)
         size = await store.size(connection)
-        check = _Check(database.tenant, public_key, witness.notes(bytes_max=length))
+        keys = (*(key for key in earlier_keys if key != public_key), public_key)
+        check = _Check(database.tenant, keys, witness.notes(bytes_max=length))
         while check.size < size:
             first, end = check.size, min(check.size + BATCH, size)
             rows = await store.leaves(connection, first=first, end=end, count_max=BATCH)
@@ -73,13 +77,30 @@ async def verify(
     return check.verdict(backlog)
 
 
+class _KeyRing:
+    """The ledger's keys, each of which signs until a head bears its signature and the next's."""
+
+    def __init__(self, keys: Sequence[VerificationKey]) -> None:
+        self._keys = list(keys)
+
+    def open(self, note: str) -> Checkpoint:
+        """As `open_checkpoint`, by the key whose time it is."""
+        checkpoint = open_checkpoint(note, self._keys[0])
+        if len(self._keys) > 1:
+            with suppress(Invalid):
+                open_checkpoint(note, self._keys[1])
+                del self._keys[0]
+        return checkpoint
+
+
 class _Check:
     """The check under way: the tree so far, and what was found."""
 
-    def __init__(self, tenant: str, key: VerificationKey, notes: Iterator[str]) -> None:
+    def __init__(self, tenant: str, keys: Sequence[VerificationKey], notes: Iterator[str]) -> None:
         self.size = 0
         self._tenant = tenant
-        self._key = key
+        self._stored_by = _KeyRing(keys)
+        self._witnessed_by = _KeyRing(keys)
         self._frontier = Frontier()
         self._heads = 0
         self._covered = 0
@@ -169,7 +190,7 @@ class _Check:
         self._heads += 1
         self._covered = head.size
         try:
-            checkpoint = open_checkpoint(head.checkpoint, self._key)
+            checkpoint = self._stored_by.open(head.checkpoint)
         except Invalid as error:
             self._found(f"the stored head of {head.size} events: {error}")
             return
@@ -190,7 +211,7 @@ class _Check:
         for note in notes:
             self._witnessed += 1
             try:
-                checkpoint = open_checkpoint(note, self._key)
+                checkpoint = self._witnessed_by.open(note)
             except Invalid as error:
                 self._found(f"head {self._witnessed} in the witness file: {error}")
                 continue

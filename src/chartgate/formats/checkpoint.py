@@ -2,7 +2,8 @@
 
 Any tool of the transparency-log world reads them. Several checkpoints follow one another in a
 text file, each closed by an empty line; a write that a crash cut short is told from a damaged
-one by the mark `TORN`, which the next writer puts behind it.
+one by the mark `TORN`, which the next writer puts behind it. A head on which one signing key hands
+over to the next bears the signatures of both.
 
 Source: https://c2sp.org/tlog-checkpoint
 Source: https://c2sp.org/signed-note
@@ -71,8 +72,40 @@ class Signer:
     def sign(self, size: int, root: bytes) -> str:
         """The checkpoint as a signed note."""
         text = Checkpoint(origin=self.key.name, size=size, root=root).text
+        return f"{text}\n{self._line(text)}"
+
+    def hand_over(self, successor: "Signer", size: int, root: bytes) -> str:
+        """As `sign`, by this key and by the one that signs from then on."""
+        return self.sign(size, root) + successor._line(
+            Checkpoint(origin=successor.key.name, size=size, root=root).text
+        )
+
+    def endorse(self, successor: VerificationKey) -> str:
+        """This key's word that the successor signs after it; base64."""
+        return _base64(self._private_key.sign(endorsement_text(self.key, successor)))
+
+    def _line(self, text: str) -> str:
         signature = self._private_key.sign(text.encode())
-        return f"{text}\n{SIGNATURE_MARK}{self.key.name} {_base64(self.key.id + signature)}\n"
+        return f"{SIGNATURE_MARK}{self.key.name} {_base64(self.key.id + signature)}\n"
+
+
+def endorsement_text(old: VerificationKey, new: VerificationKey) -> bytes:
+    """What the old key signs before a new one takes its place: both, a line each."""
+    return f"{old}\n{new}\n".encode()
+
+
+def is_endorsed(old: VerificationKey, new: VerificationKey, endorsement: str) -> bool:
+    """Whether the old key gave its word for the new one."""
+    octets = _octets(endorsement)
+    if octets is None:
+        return False
+    try:
+        Ed25519PublicKey.from_public_bytes(old.public_key).verify(
+            octets, endorsement_text(old, new)
+        )
+    except InvalidSignature:
+        return False
+    return True
 
 
 def signer_of(private_key: Ed25519PrivateKey, *, origin: str) -> Signer:
@@ -118,17 +151,25 @@ def open_checkpoint(note: str, key: VerificationKey) -> Checkpoint:
 def read_notes(lines: Iterable[str]) -> Iterator[str]:
     """The whole notes among the lines of a file of checkpoints; torn ones are passed over.
 
-    A note is told by its signature line: before it stand origin, size, root and an empty line.
+    A note is told by its signature lines, of which it has two where one key hands over to the
+    next: before them stand origin, size, root and an empty line.
     """
     window: list[str] = []
+    note: list[str] = []
     for line in lines:
         if not line.endswith("\n"):
-            return  # the last line, still being written or cut short
-        window.append(line)
-        if line.startswith(SIGNATURE_MARK) and not line.endswith(f"{TORN}\n"):
-            yield "".join(window[-5:])
+            break  # the last line, still being written or cut short
+        is_signature = line.startswith(SIGNATURE_MARK) and not line.endswith(f"{TORN}\n")
+        if is_signature:
+            note = [*(note or window[-4:]), line]
             window = []
-        window = window[-4:]
+            continue
+        if note:
+            yield "".join(note)
+            note = []
+        window = [*window[-3:], line]
+    if note:
+        yield "".join(note)
 
 
 def join_to(tail: str, note: str) -> str:

@@ -142,6 +142,29 @@ class LedgerStore:
         )
         return rows
 
+    async def recorded_between(
+        self,
+        connection: Connection,
+        *,
+        first: int,
+        end: int,
+        since: datetime,
+        until: datetime,
+        count_max: int,
+    ) -> Sequence[Row]:
+        """seq, hash and body of numbered events of a span, from number `first` on."""
+        rows: list[Row] = await connection.fetch(
+            QUERIES["read_recorded_between"],
+            self._tenant,
+            first,
+            end,
+            since,
+            until,
+            count_max,
+            timeout=FULL_LOOK_S,
+        )
+        return rows
+
     async def backlog(self, connection: Connection) -> Backlog:
         """Counts every event without a number; looks at all events."""
         row = await connection.fetchrow(

@@ -110,3 +110,11 @@ WHERE e.tenant = $1
   AND (e.xid, e.id) > (coalesce((SELECT xid FROM ledger_cursor WHERE tenant = $1), '0'::xid8),
                        coalesce((SELECT event_id FROM ledger_cursor WHERE tenant = $1), 0))
   AND (SELECT l.seq FROM ledger_leaf l WHERE l.tenant = $1 AND l.event_id = e.id) IS NULL;
+
+-- name: read_recorded_between
+-- Numbered events recorded in a span, in the order of their numbers, from number $2 on.
+SELECT l.seq, l.hash, e.body
+FROM ledger_leaf l JOIN audit_event e ON e.tenant = $1 AND e.id = l.event_id
+WHERE l.tenant = $1 AND l.seq >= $2 AND l.seq < $3 AND e.recorded >= $4 AND e.recorded < $5
+ORDER BY l.seq
+LIMIT $6;
