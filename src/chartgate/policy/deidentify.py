@@ -28,7 +28,7 @@ from chartgate.policy.deidentify_values import (
     is_over,
     year_of,
 )
-from chartgate.policy.marks import masked, with_marks
+from chartgate.policy.marks import masked, masked_value, says_something, with_marks
 
 DEPTH_MAX = 64
 PSEUDONYM_BYTES = 16
@@ -141,7 +141,10 @@ def _object(value: Mapping[str, Any], owner: str, work: Work, depth: int) -> dic
             _keep(kept, element, [_primitive(v, owner, element, work) for v in _listed(inner)])
         else:
             shown = [_complex(v, element, work, depth) for v in _listed(inner)]
-            _keep(kept, element, shown)
+            if element.type == "Extension":
+                shown = [v for v in shown if v is not None]
+            if shown:
+                _keep(kept, element, shown)
     return kept
 
 
@@ -150,7 +153,7 @@ def _keep(kept: dict[str, Any], element: r4.Element, shown: list[Any]) -> None:
     if all(v is None for v in shown) and not element.min:
         return
     if not r4.is_primitive(element.type):
-        values = [masked() if v is None else v for v in shown]
+        values = [masked_value(element.type) if v is None else v for v in shown]
         kept[element.name] = values if element.many else values[0]
         return
     beside = [masked() if v is None else None for v in shown]
@@ -190,7 +193,7 @@ def _complex(value: Any, element: r4.Element, work: Work, depth: int) -> Any:
     kept = _object(value, element.type, work, depth - 1)
     if element.type in QUANTITIES and not work.is_limited:
         kept = aged(kept, is_age=element.type == "Age")
-    if element.type == "Extension" and kept.keys() <= {"url"}:
+    if element.type == "Extension" and not says_something(kept):
         return None
     return kept or None
 

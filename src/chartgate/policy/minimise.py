@@ -26,7 +26,7 @@ from chartgate.model.charter import ReadRule, TextRule, View
 from chartgate.model.resource import Resource
 from chartgate.policy.deidentify import ViewSettings, deidentify
 from chartgate.policy.free_text import is_prose
-from chartgate.policy.marks import SUBSETTED, masked, with_marks
+from chartgate.policy.marks import SUBSETTED, mask, masked, says_something, with_marks
 
 __all__ = [
     "SUBSETTED",
@@ -87,7 +87,7 @@ def minimise(resource: Resource, rule: ReadRule, settings: ViewSettings | None =
     kept["meta"] = _meta(resource.get("meta"), plan)
     for element in plan.masked:
         if element.name not in kept and "_" + element.name not in kept:
-            _mask(kept, element)
+            mask(kept, element)
     if plan.view == "identified":
         return kept
     if settings is None:
@@ -131,7 +131,7 @@ def _plan(
     required = sorted(r4.mandatory_bases(resource_type) - bases)
     if view != "identified":
         text = "cut"
-    named = {n: e for n, e in known.items() if e.base in bases}
+    named = {n: e for n, e in known.items() if e.base in bases and e.type != EXTENSION}
     return Plan(
         resource_type=resource_type,
         fields=_kinds(resource_type, named, text, all_identifiers=identifiers is None),
@@ -250,7 +250,8 @@ def _extensions(value: Any, plan: Plan, depth: int, *, inside: bool = False) -> 
         e for e, url, part in zip(held, urls, of_part, strict=True) if part or url in plan.urls
     ]
     fields = _fields(EXTENSION, plan.text)
-    return [c for c in (_clean(e, fields, plan, depth - 1) for e in listed) if len(c) > 1]
+    shown = (_clean(e, fields, plan, depth - 1) for e in listed)
+    return [each for each in shown if says_something(each)]
 
 
 def _modifiers(value: Any, plan: Plan, depth: int) -> Any:
@@ -293,13 +294,6 @@ def _clean_resource(value: Mapping[str, Any], plan: Plan, depth: int) -> dict[st
     return {"resourceType": resource_type, **cleaned}
 
 
-def _clean_extension(value: Mapping[str, Any], plan: Plan, depth: int) -> Any:
-    if plan.urls is None:
-        return value
-    shown = _extensions([value], plan, depth)
-    return shown[0] if shown else None
-
-
 def _clean_identifier(value: Mapping[str, Any], plan: Plan, depth: int) -> Any:
     if value.get("system") not in plan.systems:
         return None
@@ -309,10 +303,9 @@ def _clean_identifier(value: Mapping[str, Any], plan: Plan, depth: int) -> Any:
 SPECIAL: Mapping[str, Callable[[Mapping[str, Any], Plan, int], Any]] = {
     "Resource": _clean_resource,
     "DomainResource": _clean_resource,
-    EXTENSION: _clean_extension,
     LISTED_IDENTIFIER: _clean_identifier,
 }
-UNMASKED = frozenset({"Resource", "DomainResource", EXTENSION})
+UNMASKED = frozenset(r4.RESOURCE_TYPES_OPEN)
 
 
 def _meta(meta: Any, plan: Plan) -> dict[str, Any]:
@@ -327,17 +320,3 @@ def _meta(meta: Any, plan: Plan) -> dict[str, Any]:
 
 def _masked_like(value: Any) -> Any:
     return [masked() for _ in value] if type(value) is list else masked()
-
-
-def _mask(kept: dict[str, Any], element: r4.Element) -> None:
-    """Says that a required element is there and not shown, its own required parts too."""
-    if r4.is_primitive(element.type):
-        value: dict[str, Any] = masked()
-        name = "_" + element.name
-    else:
-        name, value = element.name, {}
-        for inner in r4.elements(element.type).values():
-            if inner.min > 0 and not inner.choice:
-                _mask(value, inner)
-        value = value or masked()
-    kept[name] = [value] if element.many else value
