@@ -13,9 +13,11 @@ from aiohttp import web
 
 from chartgate.errors import Unavailable
 from chartgate.flows import events, intake, notifications
+from chartgate.flows.consents import bring_in
 from chartgate.formats.webhooks import check_signature, parse_secret
 from chartgate.gate import Gate
 from chartgate.model.message import Received
+from chartgate.model.principal import Process
 from chartgate.policy.charters import CharterBook, compile_book
 from chartgate.policy.content import check_resource
 from chartgate.store.database import Database
@@ -23,6 +25,7 @@ from chartgate.store.outbox import OutboxStore
 from chartgate.testing.clock import FakeClock
 from chartgate.testing.messages import adt, siu
 from tests.flows.clinics import SITE
+from tests.flows.test_consented import dissent
 from tests.flows.feeds import CHARTER, CLIENT, FEED, SECRET, feed_gate
 
 
@@ -166,6 +169,18 @@ async def test_event_names_only_types_that_the_running_charter_reads(
         )
         found = [orjson.loads(row["body"]).get("entities", []) for row in rows]
         assert found == [[reference for _, reference in told]] * 2
+
+
+async def test_event_about_a_patient_who_objects_names_nothing(
+    gate: Gate, http: aiohttp.ClientSession, destinations: tuple[Destination, Destination]
+) -> None:
+    await happen(gate, siu("S12", appointment="A1", mrn="p1"))
+    await bring_in(gate, Process(id="cli"), SITE, [dissent("Patient/p1")])
+    assert await notifications.deliver_next(gate, http) == 2
+    one, _ = destinations
+    assert parts(one.bodies[0]) == []
+    assert one.numbers == [1], "numbers have no gaps"
+    assert b"p1" not in one.raw[0]
 
 
 async def test_event_when_the_audit_cannot_be_written_is_not_sent(

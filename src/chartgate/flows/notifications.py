@@ -19,10 +19,13 @@ import structlog
 
 from chartgate.adapters.egress import open_session
 from chartgate.errors import ChartgateError, ConfigError
+from chartgate.flows.consents import Asked, decide_for
 from chartgate.formats.canonical import canonical_bytes
+from chartgate.formats.compartment import PREFIX
 from chartgate.formats.webhooks import parse_secret, signed_headers
 from chartgate.gate import Gate
 from chartgate.model.audit import AuditEvent
+from chartgate.model.consent import ConsentQuestion
 from chartgate.model.message import Notification
 from chartgate.store.outbox import OutboxStore, Subscription
 
@@ -153,13 +156,14 @@ async def _deliver_in_a_row(
         if gate.clock() > send_until:
             await outbox.release(notification, lease_until=lease_until)
             return count
-        error = await _send(gate, http, notification)
+        told = await _permitted(gate, notification)
+        error = await _send(gate, http, notification, told)
         now = gate.clock()
         if error:
             await _put_off(gate, notification, error, now)
             await outbox.release(notification, lease_until=lease_until)
             return count
-        event = _event(gate, notification, "notification.deliver", at=now)
+        event = _event(gate, notification, told, "notification.deliver", at=now)
         await outbox.delivered(notification, event, at=now)
     return len(claimed)
 
@@ -176,7 +180,9 @@ async def _put_off(gate: Gate, notification: Notification, error: str, now: date
     await OutboxStore(gate.database).failed(notification, next_try_at=retry_at, error=error)
 
 
-async def _send(gate: Gate, http: aiohttp.ClientSession, notification: Notification) -> str:
+async def _send(
+    gate: Gate, http: aiohttp.ClientSession, notification: Notification, told: tuple[str, ...]
+) -> str:
     """Empty once it is taken, else what went wrong, without anything that was sent or said.
 
     Raises Unavailable, and sends nothing, where the audit cannot be written.
@@ -184,7 +190,7 @@ async def _send(gate: Gate, http: aiohttp.ClientSession, notification: Notificat
     client = gate.config.clients.get(notification.client)
     if client is None or not client.notify_url:
         return "the client has no notify_url"
-    body = canonical_bytes(notification_bundle(gate, notification))
+    body = canonical_bytes(notification_bundle(gate, notification, told))
     try:
         key = parse_secret(gate.config.path(client.notify_secret_file).read_text("utf-8"))
     except (OSError, ConfigError):
@@ -196,7 +202,7 @@ async def _send(gate: Gate, http: aiohttp.ClientSession, notification: Notificat
         body=body,
     )
     timeout = aiohttp.ClientTimeout(total=gate.config.worker.notify_timeout_s)
-    await gate.audit.record(_event(gate, notification, "notification.send", at=gate.clock()))
+    await gate.audit.record(_event(gate, notification, told, "notification.send", at=gate.clock()))
     try:
         async with http.post(
             client.notify_url,
@@ -210,7 +216,30 @@ async def _send(gate: Gate, http: aiohttp.ClientSession, notification: Notificat
         return type(error).__name__
 
 
-def notification_bundle(gate: Gate, notification: Notification) -> dict[str, Any]:
+async def _permitted(gate: Gate, notification: Notification) -> tuple[str, ...]:
+    """What may be told now: nothing where a patient whom it names objects, or cannot be asked.
+    Raises Unavailable."""
+    told = told_of(gate, notification)
+    patients = frozenset(r for r in notification.event.focus if r.startswith(PREFIX))
+    if not told or not patients:
+        return told
+    now = gate.clock()
+    question = ConsentQuestion(
+        patient="",
+        purpose=gate.charters.get(notification.charter).purpose_of_use,
+        actors=frozenset(),
+        at=now,
+    )
+    asked = Asked(patients=patients, question=question)
+    (answer,) = await decide_for(
+        gate, notification.event.site, notification.client, [asked], at=now
+    )
+    return told if answer.permitted else ()
+
+
+def notification_bundle(
+    gate: Gate, notification: Notification, told: Sequence[str]
+) -> dict[str, Any]:
     """The FHIR R4 Subscriptions Backport notification, id-only: it names, and the client reads.
 
     Source: http://hl7.org/fhir/uv/subscriptions-backport
@@ -219,7 +248,6 @@ def notification_bundle(gate: Gate, notification: Notification) -> dict[str, Any
     base = f"{gate.config.web.url}/fhir/{event.site}"
     subscription = subscription_id(notification.client, notification.charter)
     at = _instant(event.occurred_at)
-    told = told_of(gate, notification)
     focus = [reference for reference in told if reference == event.focus[0]]
     context = [reference for reference in told if reference != event.focus[0]]
     part: list[dict[str, Any]] = [
@@ -298,9 +326,10 @@ def _instant(at: datetime) -> str:
     return at.isoformat(timespec="milliseconds")
 
 
-def _event(gate: Gate, notification: Notification, action: str, *, at: datetime) -> AuditEvent:
+def _event(
+    gate: Gate, notification: Notification, told: tuple[str, ...], action: str, *, at: datetime
+) -> AuditEvent:
     charter = gate.charters.charters.get(notification.charter)
-    told = told_of(gate, notification)
     return AuditEvent(
         recorded=at,
         action=action,
