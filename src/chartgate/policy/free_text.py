@@ -15,7 +15,7 @@ PROSE_TYPES = frozenset({"markdown", "xhtml", "base64Binary"})
 STRUCTURED_OWNERS = frozenset(
     {
         *("Address", "Age", "ContactPoint", "Count", "Distance", "Duration", "HumanName"),
-        *("Identifier", "Meta", "Money", "Quantity", "SampledData", "SubstanceAmount"),
+        *("Identifier", "Meta", "Money", "Quantity", "Reference", "SampledData", "SubstanceAmount"),
     }
 )
 STRUCTURED_NAMES = frozenset(
