@@ -58,12 +58,13 @@ class PublishedKey:
     key: Key
 
 
-def parse_keys(document: Any) -> tuple[PublishedKey, ...]:
-    """The keys of a JWK set that can be used; others are passed over. Empty: none can."""
+def parse_keys(document: Any, *, curve: str = "P-256") -> tuple[PublishedKey, ...]:
+    """The keys of a JWK set that can be used: RSA, and elliptic on that curve; others are passed
+    over. Empty: none can."""
     entries = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(entries, list):
         return ()
-    found = (_parse_key(entry) for entry in entries[:KEYS_MAX] if isinstance(entry, dict))
+    found = (_parse_key(entry, curve) for entry in entries[:KEYS_MAX] if isinstance(entry, dict))
     return tuple(key for key in found if key is not None)
 
 
@@ -122,24 +123,33 @@ def claim_texts(claims: Mapping[str, Any], path: str) -> tuple[str, ...]:
     return tuple(v for v in value if isinstance(v, str)) if isinstance(value, list) else ()
 
 
-def _parse_key(entry: Mapping[str, Any]) -> PublishedKey | None:
+def _parse_key(entry: Mapping[str, Any], curve: str) -> PublishedKey | None:
     kinds: dict[str, type[RSAKey | ECKey]] = {"RSA": RSAKey, "EC": ECKey}
     kind = kinds.get(str(entry.get("kty")))
-    if kind is None or entry.get("use", "sig") != "sig":
+    if kind is None or entry.get("use", "sig") != "sig" or _is_weak(entry):
         return None
     try:
         key = kind.import_key({k: v for k, v in entry.items() if k != "key_ops"})
     except (JoseError, ValueError, TypeError, KeyError, AttributeError):
         return None
-    if isinstance(key, RSAKey) and key.public_key.key_size < RSA_BITS_MIN:
+    if isinstance(key, ECKey) and key.curve_name != curve:
         return None
-    if isinstance(key, ECKey) and key.curve_name != "P-256":
+    # A modulus can be written with zeros before it, which its length does not tell.
+    if isinstance(key, RSAKey) and key.public_key.key_size < RSA_BITS_MIN:
         return None
     kid, algorithm = entry.get("kid"), entry.get("alg")
     return PublishedKey(
         kid=kid if isinstance(kid, str) else None,
         algorithm=algorithm if isinstance(algorithm, str) else None,
         key=key,
+    )
+
+
+def _is_weak(entry: Mapping[str, Any]) -> bool:
+    """By the length of an RSA modulus, before anything is made of it."""
+    modulus = entry.get("n", "")
+    return entry.get("kty") == "RSA" and (
+        not isinstance(modulus, str) or len(modulus.rstrip("=")) * 6 < RSA_BITS_MIN
     )
 
 

@@ -1,71 +1,59 @@
-"""Access tokens for AI clients: SMART Backend Services, where a client signs an assertion with
-its own key and gets a short-lived opaque token for one charter.
+"""Access tokens for AI clients and services: SMART Backend Services, where a client signs an
+assertion with its own key and gets a short-lived opaque token for one charter and address.
 
-Source: https://hl7.org/fhir/smart-app-launch/STU2.2/backend-services.html
+Source: https://hl7.org/fhir/smart-app-launch/STU2.2/backend-services.html and, for `resource`,
+https://www.rfc-editor.org/rfc/rfc8707
 """
 
-import base64
-import binascii
 import hashlib
 import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-import orjson
-from joserfc import jwt
-from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, KeySet, RSAKey
-
-from chartgate.errors import ChartgateError, ConfigError, NotFound, Unauthenticated
-from chartgate.formats.depth import deeper_than
+from chartgate.config import ClientConfig, ServiceConfig
+from chartgate.errors import Denied, NotFound, Unauthenticated
+from chartgate.flows.assertions import Proven, TokenRefused, check_assertion
 from chartgate.gate import Gate
 from chartgate.model.audit import AuditEvent, Outcome
 from chartgate.model.charter import Charter
-from chartgate.model.principal import Client
+from chartgate.model.principal import Client, Service
+from chartgate.policy.scopes import ScopeRefused, narrow, scopes_of
+from chartgate.policy.vendors import vendor_flaw
 from chartgate.store.caches import KnownToken
 from chartgate.store.database import promptly
-from chartgate.store.tokens import Assertion, TokenStore
+from chartgate.store.tokens import ClientToken, ServiceToken, Ticket, TokenStore
 
-ALGORITHMS = ("RS384", "ES384")  # the two that SMART names; anything else, above all none, is not
-ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-ASSERTION_BYTES_MAX = 8_000
-ASSERTION_LIFETIME = timedelta(minutes=5)
-SKEW = timedelta(seconds=60)
-JTI_LENGTH_MAX = 200
-RSA_BITS_MIN = 2048
-TOKEN_PREFIX = "cg_"  # so that scanners for leaked secrets can know one
-TOKEN = re.compile(r"cg_[A-Za-z0-9_\-]{43}")  # 256 bits
-# How long a token is taken as known before the store is asked again.
+# So that scanners for leaked secrets can know one, and each kind the other; 256 bits follow.
+TOKEN_PREFIX = "cg_"
+SERVICE_PREFIX = "cgs_"
+TOKEN = re.compile(r"cg_[A-Za-z0-9_\-]{43}")
+SERVICE_TOKEN = re.compile(r"cgs_[A-Za-z0-9_\-]{43}")
+# How long a token is taken as known before the store is asked again, unless the epoch moves.
 KNOWN_FOR = timedelta(seconds=1)
 CHARTER_SCOPE = "charter:"
-SCOPE = re.compile(r"system/(\*|[A-Z][A-Za-z]{1,40})\.(\*|read|c?r?u?d?s?)")
 SCOPES_LENGTH_MAX = 4_000
-SAY_UNKNOWN = (
-    "the client assertion does not hold: its client, key id, algorithm (RS384 or ES384) "
-    "or signature is not one that is registered here"
-)
+SAY_NO_TOKEN = "this needs a valid access token, sent as `Authorization: Bearer …`"
 
 
-class TokenRefused(ChartgateError):
-    """No token. `code` is the error code of RFC 6749, section 5.2; `reason` is for the audit."""
+class ContractEnded(Denied):
+    """The vendor of a client that we know may not handle patient data for us any more."""
 
-    def __init__(self, code: str, message: str, *, reason: str, client: str = "unknown") -> None:
+    def __init__(self, message: str, *, agent: str) -> None:
         super().__init__(message)
-        self.code = code
-        self.status = 401 if code == "invalid_client" else 400
-        self.reason = reason
-        self.client = client
+        self.agent = agent
 
 
 @dataclass(frozen=True, kw_only=True)
 class Granted:
-    """What a token would allow."""
+    """What a token would allow, where."""
 
     charter: Charter
     scopes: tuple[str, ...]
+    sites: tuple[str, ...]
+    audience: str
 
 
 async def issue(gate: Gate, form: Mapping[str, str]) -> dict[str, Any]:
@@ -73,50 +61,78 @@ async def issue(gate: Gate, form: Mapping[str, str]) -> dict[str, Any]:
     after that was audited, or Unavailable."""
     now = gate.clock()
     try:
-        assertion = check_assertion(gate, form, now=now)
-        granted = grant(gate, assertion.client, form.get("scope", ""))
-        token = TOKEN_PREFIX + secrets.token_urlsafe(32)
-        await _store(gate, token, assertion, granted, now=now)
+        if form.get("grant_type") != "client_credentials":
+            raise TokenRefused(
+                "unsupported_grant_type",
+                "grant_type must be client_credentials; there are no refresh tokens, sign anew",
+                reason="grant-type",
+            )
+        proven = await check_assertion(gate, form, now=now)
+        if isinstance(proven.party, ServiceConfig):
+            return await _issue_to_service(gate, form, proven, proven.party, now=now)
+        return await _issue_to_client(gate, form, proven, proven.party, now=now)
     except TokenRefused as refused:
         await gate.audit.record(
             AuditEvent(
                 recorded=now,
                 action="token.issue",
-                agent=f"client:{refused.client}",
+                agent=refused.agent,
                 outcome=Outcome.DENIED,
                 reason=refused.reason,
             )
         )
         raise
-    return {
-        "access_token": token,
-        "token_type": "bearer",
-        "expires_in": int(gate.config.web.token_lifetime_s),
-        "scope": " ".join((*granted.scopes, CHARTER_SCOPE + granted.charter.name)),
-    }
 
 
-async def client_of(gate: Gate, token: str) -> Client:
-    """Whose token it is. Raises Unauthenticated, always with the same sentence."""
+async def client_of(gate: Gate, token: str, *, kept: bool = False) -> Client:
+    """Whose token it is. `kept`: what was found a moment ago will do, for walks that look at the
+    client's epoch before they answer.
+
+    Raises Unauthenticated, always with the same sentence; ContractEnded.
+    """
     now = gate.clock()
     hashed = hash_token(token)
-    known = gate.caches.tokens.get(hashed)
-    if known is None or known.until <= now:
-        gate.caches.tokens.drop(hashed)
-        if not TOKEN.fullmatch(token):
-            raise Unauthenticated(SAY_NO_TOKEN)
-        async with promptly():
-            found = await TokenStore(gate.database).find(hashed, now=now)
-        if found is None:
-            raise Unauthenticated(SAY_NO_TOKEN)
-        known = KnownToken(client=found[0], until=min(found[1], now + KNOWN_FOR))
-        gate.caches.tokens.put(hashed, known)
-    if not _is_still_party(gate, known.client):
-        raise Unauthenticated(SAY_NO_TOKEN)
+    known = gate.caches.tokens.get(hashed) if kept else None
+    if known is None or known.until <= now or (known.client.epoch or 0) < gate.audit.epoch:
+        known = await _looked_up(gate, token, hashed, now)
+    check_holder(gate, known.client)
     return known.client
 
 
-SAY_NO_TOKEN = "this needs a valid access token, sent as `Authorization: Bearer …`"
+async def token_of(gate: Gate, token: str) -> ClientToken:
+    """The token as it is stored, if it holds and is for us. Raises Unauthenticated."""
+    if not TOKEN.fullmatch(token):
+        raise Unauthenticated(SAY_NO_TOKEN)
+    async with promptly():
+        found = await TokenStore(gate.database).find(hash_token(token), now=gate.clock())
+    if found is None or not _is_for_us(gate, found):
+        raise Unauthenticated(SAY_NO_TOKEN)
+    return found
+
+
+def check_holder(gate: Gate, client: Client) -> None:
+    """A client that was taken out of the config or its charter is out at once, and so is one whose
+    vendor's contract ended. Raises Unauthenticated, ContractEnded."""
+    try:
+        named = client.id in gate.charters.get(client.charter).clients
+    except NotFound:
+        named = False
+    if not named or client.id not in gate.config.clients:
+        raise Unauthenticated(SAY_NO_TOKEN)
+    if flaw := contract_flaw(gate, client.id):
+        raise ContractEnded(flaw, agent=client.agent)
+
+
+async def service_of(gate: Gate, token: str) -> Service:
+    """Whose token it is, with the powers that the config gives it now. Raises Unauthenticated."""
+    if not SERVICE_TOKEN.fullmatch(token):
+        raise Unauthenticated(SAY_NO_TOKEN)
+    async with promptly():
+        found = await TokenStore(gate.database).find_of_service(hash_token(token), now=gate.clock())
+    registered = gate.config.services.get(found.service) if found else None
+    if found is None or registered is None or found.ticket.audience != gate.config.web.url:
+        raise Unauthenticated(SAY_NO_TOKEN)
+    return Service(id=registered.name, may=registered.may)
 
 
 def hash_token(token: str) -> bytes:
@@ -124,67 +140,60 @@ def hash_token(token: str) -> bytes:
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
 
 
-def check_assertion(gate: Gate, form: Mapping[str, str], *, now: datetime) -> Assertion:
-    """The client assertion of the request, proven. Raises TokenRefused."""
-    if form.get("grant_type") != "client_credentials":
-        raise TokenRefused(
-            "unsupported_grant_type", "grant_type must be client_credentials", reason="grant-type"
-        )
-    text = form.get("client_assertion", "")
-    if form.get("client_assertion_type") != ASSERTION_TYPE or not text:
-        raise TokenRefused(
-            "invalid_request",
-            f"client_assertion, and client_assertion_type {ASSERTION_TYPE}, are needed",
-            reason="no-assertion",
-        )
-    client, claims = _verify(gate, text)
-    expires_at = _check_claims(client, claims, audience=gate.config.web.token_url, now=now)
-    return Assertion(client=client, jti=claims["jti"], expires_at=expires_at + SKEW)
+def contract_flaw(gate: Gate, client: str) -> str:
+    """Why a client's vendor may not handle patient data, in production; empty: it may."""
+    registered = gate.config.clients.get(client)
+    if not gate.config.production or registered is None:
+        return ""
+    flaw = vendor_flaw(gate.config, registered.vendor, gate.clock().date())
+    return flaw and f"the client {client} may not be served: {flaw}"
 
 
-def grant(gate: Gate, client: str, asked: str) -> Granted:
-    """The charter and scopes for a request: what was asked, cut down to what the charter allows.
-    No scope asked means all of the charter's. Raises TokenRefused."""
-    if len(asked) > SCOPES_LENGTH_MAX:
+def grant(gate: Gate, client: str, *, scope: str, resource: str = "") -> Granted:
+    """The charter, scopes and sites for a request: what was asked, cut down to what the charter
+    allows. No scope asked means all of the charter's. Raises TokenRefused."""
+    agent = f"client:{client}"
+    if len(scope) > SCOPES_LENGTH_MAX:
         raise TokenRefused(
-            "invalid_scope", "the list of scopes is too long", reason="scope", client=client
+            "invalid_scope", "the list of scopes is too long", reason="scope", agent=agent
         )
-    words = asked.split()
+    words = scope.split()
     charter = _charter_asked(gate, client, [w for w in words if w.startswith(CHARTER_SCOPE)])
-    scopes = [w for w in words if not w.startswith(CHARTER_SCOPE)]
-    allowed = scopes_of(charter)
-    granted = tuple(
-        scope
-        for resource_type, letters in allowed.items()
-        if (scope := _cut(resource_type, letters, scopes))
-    )
-    if not granted and (scopes or allowed):
+    asked = [w for w in words if not w.startswith(CHARTER_SCOPE)]
+    try:
+        scopes = tuple(str(scope) for scope in narrow(asked, charter.reads))
+    except ScopeRefused as refused:
+        raise TokenRefused("invalid_scope", str(refused), reason="scope", agent=agent) from None
+    if not scopes and (asked or charter.reads):
         raise TokenRefused(
             "invalid_scope",
             f"charter {charter.name} allows none of these scopes; it allows "
-            + " ".join(f"system/{t}.{letters}" for t, letters in allowed.items()),
+            + " ".join(str(scope) for scope in scopes_of(charter.reads)),
             reason="scope",
-            client=client,
+            agent=agent,
         )
-    return Granted(charter=charter, scopes=granted)
+    audience, sites = _target(gate, charter, resource, agent=agent)
+    return Granted(charter=charter, scopes=scopes, sites=sites, audience=audience)
 
 
-def scopes_of(charter: Charter) -> dict[str, str]:
-    """{"Slot": "rs", "Patient": "r"}: derived from what the charter reads and searches."""
-    return {t: "rs" if rule.search else "r" for t, rule in sorted(charter.reads.items())}
-
-
-def _cut(resource_type: str, letters: str, scopes: list[str]) -> str | None:
-    """ "system/Slot.r" if that is what remains of the asked scopes for this type."""
-    if not scopes:
-        return f"system/{resource_type}.{letters}"
-    asked: set[str] = set()
-    for scope in scopes:
-        match = SCOPE.fullmatch(scope)
-        if match and match[1] in ("*", resource_type):
-            asked.update("rs" if match[2] in ("*", "read") else match[2])
-    kept = "".join(letter for letter in letters if letter in asked)
-    return f"system/{resource_type}.{kept}" if kept else None
+def _target(
+    gate: Gate, charter: Charter, resource: str, *, agent: str
+) -> tuple[str, tuple[str, ...]]:
+    """The address that a token is for, and the sites behind it: all of the charter's, or one."""
+    base = gate.config.web.url
+    sites = tuple(sorted(charter.sites))
+    wanted = resource.rstrip("/")
+    if wanted in ("", base, f"{base}/fhir"):
+        return base, sites
+    site = wanted.removeprefix(f"{base}/fhir/")
+    if site in sites and wanted == f"{base}/fhir/{site}":
+        return wanted, (site,)
+    raise TokenRefused(
+        "invalid_target",
+        f"resource must be {base}, or {base}/fhir/SITE with a site of the charter",
+        reason="target",
+        agent=agent,
+    )
 
 
 def _charter_asked(gate: Gate, client: str, named: list[str]) -> Charter:
@@ -199,133 +208,104 @@ def _charter_asked(gate: Gate, client: str, named: list[str]) -> Charter:
         "invalid_scope",
         f"a token is for one charter; ask for exactly one of: {names or '(no charter lists you)'}",
         reason="charter",
-        client=client,
+        agent=f"client:{client}",
     )
 
 
-async def _store(
-    gate: Gate, token: str, assertion: Assertion, granted: Granted, *, now: datetime
-) -> None:
-    """Uses up the assertion. Raises TokenRefused if it was used before."""
+async def _issue_to_client(
+    gate: Gate, form: Mapping[str, str], proven: Proven, party: ClientConfig, *, now: datetime
+) -> dict[str, Any]:
+    if flaw := contract_flaw(gate, party.name):
+        raise TokenRefused("unauthorized_client", flaw, reason="vendor", agent=proven.agent)
+    granted = grant(
+        gate, party.name, scope=form.get("scope", ""), resource=form.get("resource", "")
+    )
     charter = granted.charter
-    client = Client(id=assertion.client, charter=charter.name, scopes=granted.scopes)
+    token = TOKEN_PREFIX + secrets.token_urlsafe(32)
+    stored = ClientToken(
+        ticket=_ticket(gate, token, audience=granted.audience, now=now),
+        client=Client(
+            id=party.name, charter=charter.name, scopes=granted.scopes, sites=granted.sites
+        ),
+    )
     issued = AuditEvent(
         recorded=now,
         action="token.issue",
-        agent=client.agent,
+        agent=proven.agent,
         charter=charter.name,
         charter_digest=charter.digest,
         purpose=charter.purpose_of_use,
-        details=(("scope", " ".join(granted.scopes)),),
+        details=(("scope", " ".join(granted.scopes)), ("sites", " ".join(granted.sites))),
     )
     try:
-        await TokenStore(gate.database).issue(
-            hash_token(token),
-            client,
-            expires_at=now + timedelta(seconds=gate.config.web.token_lifetime_s),
-            assertion=assertion,
-            audit=issued,
+        await TokenStore(gate.database).issue(stored, assertion=proven.assertion, audit=issued)
+    except Unauthenticated as replay:
+        raise _replayed(replay, proven) from None
+    return _answer(gate, token, (*granted.scopes, CHARTER_SCOPE + charter.name))
+
+
+async def _issue_to_service(
+    gate: Gate, form: Mapping[str, str], proven: Proven, party: ServiceConfig, *, now: datetime
+) -> dict[str, Any]:
+    if form.get("scope") or form.get("resource", gate.config.web.url) != gate.config.web.url:
+        raise TokenRefused(
+            "invalid_scope",
+            "a service asks for no scope and no resource: what it may do stands in the config",
+            reason="scope",
+            agent=proven.agent,
+        )
+    token = SERVICE_PREFIX + secrets.token_urlsafe(32)
+    stored = ServiceToken(
+        ticket=_ticket(gate, token, audience=gate.config.web.url, now=now), service=party.name
+    )
+    issued = AuditEvent(
+        recorded=now,
+        action="token.issue",
+        agent=proven.agent,
+        details=(("may", " ".join(party.may)),),
+    )
+    try:
+        await TokenStore(gate.database).issue_to_service(
+            stored, assertion=proven.assertion, audit=issued
         )
     except Unauthenticated as replay:
-        raise TokenRefused(
-            "invalid_client", str(replay), reason="replay", client=assertion.client
-        ) from None
+        raise _replayed(replay, proven) from None
+    return _answer(gate, token, tuple(f"service:{power}" for power in party.may))
 
 
-def _verify(gate: Gate, text: str) -> tuple[str, dict[str, Any]]:
-    """The registered client and the claims that it signed. Raises TokenRefused; until the
-    signature holds, the same for every cause."""
-    unknown = TokenRefused("invalid_client", SAY_UNKNOWN, reason="assertion")
-    parts = text.split(".")
-    if len(text) > ASSERTION_BYTES_MAX or len(parts) != 3:
-        raise unknown
-    header, claims = _decoded(parts[0]), _decoded(parts[1])
-    if header is None or claims is None or header.get("alg") not in ALGORITHMS:
-        raise unknown
-    client = claims.get("iss")
-    registered = gate.config.clients.get(client) if isinstance(client, str) else None
-    if registered is None:
-        raise unknown
-    try:
-        key = _load_keys(gate, registered.jwks_file).get_by_kid(header.get("kid"))
-        if not isinstance(key, RSAKey | ECKey) or _is_weak(key):
-            raise unknown
-        token = jwt.decode(text, key, algorithms=list(ALGORITHMS))
-    except (JoseError, ValueError):
-        raise unknown from None
-    return registered.name, token.claims
+def _ticket(gate: Gate, token: str, *, audience: str, now: datetime) -> Ticket:
+    return Ticket(
+        token_hash=hash_token(token),
+        audience=audience,
+        issued_at=now,
+        expires_at=now + timedelta(seconds=gate.config.web.token_lifetime_s),
+    )
 
 
-def _decoded(part: str) -> dict[str, Any] | None:
-    """A JSON object out of base64url, or None. Depth first: this is before authentication."""
-    try:
-        raw = base64.b64decode(part + "=" * (-len(part) % 4), altchars=b"-_", validate=True)
-        value = None if deeper_than(raw, 8) else orjson.loads(raw)
-    except (binascii.Error, orjson.JSONDecodeError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None
+def _replayed(replay: Unauthenticated, proven: Proven) -> TokenRefused:
+    return TokenRefused("invalid_client", str(replay), reason="replay", agent=proven.agent)
 
 
-def _load_keys(gate: Gate, jwks_file: str) -> KeySet:
-    """The client's registered keys, read each time: a key that is removed is gone at once."""
-    path = gate.config.path(jwks_file)
-    try:
-        return KeySet.import_key_set(orjson.loads(path.read_bytes()))
-    except (OSError, KeyError, TypeError, orjson.JSONDecodeError, JoseError) as error:
-        raise ConfigError(
-            "the keys of this client cannot be read; tell the operator",
-            operator_detail=f"{path}: {type(error).__name__}",
-        ) from error
+def _answer(gate: Gate, token: str, scopes: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        "access_token": token,
+        "token_type": "bearer",
+        "expires_in": int(gate.config.web.token_lifetime_s),
+        "scope": " ".join(scopes),
+    }
 
 
-def _is_weak(key: RSAKey | ECKey) -> bool:
-    return isinstance(key, RSAKey) and key.public_key.key_size < RSA_BITS_MIN
+async def _looked_up(gate: Gate, token: str, hashed: bytes, now: datetime) -> KnownToken:
+    gate.caches.tokens.drop(hashed)
+    found = await token_of(gate, token)
+    known = KnownToken(client=found.client, until=min(found.ticket.expires_at, now + KNOWN_FOR))
+    gate.caches.tokens.put(hashed, known)
+    return known
 
 
-def _check_claims(
-    client: str, claims: Mapping[str, Any], *, audience: str, now: datetime
-) -> datetime:
-    """When the assertion expires. Raises TokenRefused; the sender has proven who it is, so it
-    may learn what is wrong."""
-
-    def refused(message: str, reason: str) -> TokenRefused:
-        return TokenRefused("invalid_client", message, reason=reason, client=client)
-
-    if claims.get("sub") != client:
-        raise refused("iss and sub must both be the client id", "subject")
-    if claims.get("aud") not in (audience, [audience]):
-        raise refused(f"aud must be {audience}", "audience")
-    expires_at = _instant(claims.get("exp"))
-    if expires_at is None or expires_at + SKEW <= now:
-        raise refused("the assertion has expired, or has no exp; sign a new one", "expired")
-    if expires_at > now + ASSERTION_LIFETIME + SKEW:
-        raise refused("exp must be at most 300 seconds ahead", "lifetime")
-    for name in ("nbf", "iat"):
-        if name in claims:
-            instant = _instant(claims[name])
-            if instant is None or instant > now + SKEW:
-                raise refused(f"{name} lies in the future; check your clock", "clock")
-    jti = claims.get("jti")
-    if not isinstance(jti, str) or not 0 < len(jti) <= JTI_LENGTH_MAX or not jti.isprintable():
-        raise refused(f"jti must be a text of 1 to {JTI_LENGTH_MAX} characters", "jti")
-    return expires_at
-
-
-def _instant(value: Any) -> datetime | None:
-    """A NumericDate of RFC 7519."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        return datetime.fromtimestamp(value, tz=UTC)
-    except (OverflowError, ValueError, OSError):
-        return None
-
-
-def _is_still_party(gate: Gate, client: Client) -> bool:
-    """A client that was taken out of the config or its charter is out at once."""
-    try:
-        return client.id in gate.charters.get(client.charter).clients and (
-            client.id in gate.config.clients
-        )
-    except NotFound:
-        return False
+def _is_for_us(gate: Gate, found: ClientToken) -> bool:
+    """Whether the address that it was issued for is still ours; else another Chartgate on the
+    same store issued it, or this one moved."""
+    base = gate.config.web.url
+    one_site = [f"{base}/fhir/{site}" for site in found.client.sites or ()]
+    return found.ticket.audience == base or [found.ticket.audience] == one_site

@@ -143,6 +143,8 @@ def _refusal_by_kind(request: Request) -> str | None:
             return f"{DOING[request.action]} is for people: an AI client never decides"
         if principal.charter != request.charter:
             return f"this credential acts under charter {principal.charter} only"
+        if principal.sites is not None and request.site not in principal.sites:
+            return f"this credential does not hold at the site {request.site}"
         return None
     actions: frozenset[str] = frozenset()
     if isinstance(principal, Person):

@@ -75,6 +75,11 @@ class AuditWriter:
         self._epoch = 0
 
     @property
+    def epoch(self) -> int:
+        """The epoch of the last commit; what was kept from before it may not hold any more."""
+        return self._epoch
+
+    @property
     def queued(self) -> int:
         """How many events wait for their commit."""
         return len(self._queue)

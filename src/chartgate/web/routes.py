@@ -17,7 +17,7 @@ from starlette.responses import Response
 from chartgate.errors import ChartgateError, Invalid
 from chartgate.flows.people import SignedIn
 from chartgate.gate import Gate
-from chartgate.model.principal import Client, Person
+from chartgate.model.principal import Client, Person, Service
 
 FORM_FIELDS_MAX = 200  # our largest form has under 20
 
@@ -26,9 +26,11 @@ class Guard(Enum):
     """Who may call. What they may do once in is for policy to decide, not for the guard."""
 
     PUBLIC = "public"  # nobody is asked who they are; shows no patient data
-    CLIENT = "client"  # an AI client, by its access token
+    CLIENT = "client"  # an AI client, by its access token; the walk looks at its epoch at the end
     PERSON = "person"  # a member of staff, by their session cookie
     PRINCIPAL = "principal"  # either of the two
+    SERVICE = "service"  # a program that asks about Chartgate itself, by its access token
+    TOKEN = "token"  # an AI client or a service, by its access token
     OPERATOR = "operator"  # a person who holds the role operator
 
 
@@ -41,13 +43,25 @@ class Call:
     parameters: Mapping[str, str]  # of the path, percent-decoded
     body: bytes
     request_id: str
-    principal: Client | Person | None  # None: only where the guard is PUBLIC
+    principal: Client | Person | Service | None  # None: only where the guard is PUBLIC
     signed_in: SignedIn | None = None  # set where the principal is a Person
 
     @property
     def client(self) -> Client:
         """The calling AI client; only where the guard is CLIENT."""
         assert isinstance(self.principal, Client), "not a CLIENT route"
+        return self.principal
+
+    @property
+    def service(self) -> Service:
+        """The calling service; only where the guard is SERVICE."""
+        assert isinstance(self.principal, Service), "not a SERVICE route"
+        return self.principal
+
+    @property
+    def holder(self) -> Client | Service:
+        """Whose token it is; only where the guard is TOKEN."""
+        assert isinstance(self.principal, Client | Service), "not a TOKEN route"
         return self.principal
 
     @property

@@ -3,7 +3,7 @@
 from chartgate.web.fhir.metadata import capability_statement, smart_configuration
 from chartgate.web.fhir.read import read
 from chartgate.web.fhir.search import search, search_by_form
-from chartgate.web.fhir.token import token, token_error
+from chartgate.web.fhir.token import introspect, revoke, token, token_error
 from chartgate.web.fhir.write import refuse_write
 from chartgate.web.routes import Guard, Route
 
@@ -68,6 +68,18 @@ TOKEN = (
         name="token",
         error_page=token_error,
         body_types=FORM,
+    ),
+    *(
+        Route(
+            method="POST",
+            path=f"/oauth/{name}",
+            endpoint=endpoint,
+            guard=Guard.TOKEN,
+            name=name,
+            error_page=token_error,
+            body_types=FORM,
+        )
+        for name, endpoint in (("introspect", introspect), ("revoke", revoke))
     ),
 )
 

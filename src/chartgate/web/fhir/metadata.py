@@ -7,10 +7,11 @@ from starlette.responses import Response
 
 from chartgate import __version__
 from chartgate.errors import NotFound
-from chartgate.flows.tokens import ALGORITHMS, scopes_of
+from chartgate.flows.assertions import ALGORITHMS
 from chartgate.formats import r4
 from chartgate.gate import Gate
 from chartgate.model.charter import Charter
+from chartgate.policy.scopes import scopes_of
 from chartgate.web.routes import Call
 
 FHIR_JSON = "application/fhir+json"
@@ -54,14 +55,18 @@ async def smart_configuration(call: Call) -> Response:
     Source: https://hl7.org/fhir/smart-app-launch/STU2.2/conformance.html
     """
     charters = charters_at(call.gate, call.parameters["site"])
-    scopes = {f"system/{t}.{letters}" for c in charters for t, letters in scopes_of(c).items()}
+    web = call.gate.config.web
+    scopes = {str(scope) for c in charters for scope in scopes_of(c.reads)}
     configuration = {
-        "token_endpoint": call.gate.config.web.token_url,
+        "token_endpoint": web.token_url,
         "token_endpoint_auth_methods_supported": ["private_key_jwt"],
         "token_endpoint_auth_signing_alg_values_supported": list(ALGORITHMS),
         "grant_types_supported": ["client_credentials"],
+        "introspection_endpoint": f"{web.url}/oauth/introspect",
+        "introspection_endpoint_auth_methods_supported": ["Bearer"],
+        "revocation_endpoint": f"{web.url}/oauth/revoke",
         "scopes_supported": sorted(scopes),
-        "capabilities": ["client-confidential-asymmetric", "permission-v2"],
+        "capabilities": ["client-confidential-asymmetric", "permission-v1", "permission-v2"],
         "code_challenge_methods_supported": ["S256"],
     }
     return Response(orjson.dumps(configuration), media_type="application/json")
