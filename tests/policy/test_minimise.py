@@ -2,6 +2,7 @@
 
 import time
 from copy import deepcopy
+from random import Random
 from typing import Any
 
 import orjson
@@ -13,12 +14,15 @@ from chartgate.errors import Denied
 from chartgate.formats import r4
 from chartgate.formats.r4_structure import structure_findings
 from chartgate.model.charter import ReadRule
+from chartgate.policy.marks import masked_value
 from chartgate.policy.minimise import (
     META_KEPT,
     kept_elements,
     listable_elements,
     minimise,
+    minimise_measured,
 )
+from tests.formats.r4_instances import make_resource
 
 CANARY = "CANARY"
 PATIENT: dict[str, Any] = {
@@ -213,6 +217,290 @@ def test_minimise_when_nested_without_end_then_it_is_refused() -> None:
         shown(
             {"resourceType": "QuestionnaireResponse", "status": "completed", "item": [item]}, "item"
         )
+
+
+# Free text by rule.
+
+NOTE: dict[str, Any] = {
+    "resourceType": "Observation",
+    "status": "final",
+    "code": {
+        "coding": [{"system": "http://loinc.org", "code": "1-1", "display": "Name of the code"}],
+        "text": f"{CANARY} as the doctor calls it",
+    },
+    "subject": {"reference": "Patient/7"},
+    "valueString": f"{CANARY} said so",
+    "note": [{"authorString": CANARY, "time": "2026-03-02", "text": CANARY}],
+    "component": [{"code": {"text": CANARY}, "valueQuantity": {"value": 1, "unit": "mg"}}],
+    "interpretation": [{"text": CANARY}],
+}
+OBSERVED = ("code", "subject", "value", "note", "component", "interpretation")
+
+
+def test_text_when_kept_then_it_is_shown_as_it_stands() -> None:
+    kept = minimise(NOTE, ReadRule(elements=OBSERVED))
+    assert {k: v for k, v in kept.items() if k != "meta"} == NOTE
+    assert "security" not in kept["meta"]
+
+
+def test_text_when_structured_only_then_what_people_wrote_is_cut() -> None:
+    kept = minimise(NOTE, ReadRule(elements=OBSERVED, text="structured-only"))
+    assert CANARY not in orjson.dumps(kept).decode()
+    assert kept["code"] == {"coding": NOTE["code"]["coding"]}
+    assert kept["subject"] == {"reference": "Patient/7"}
+    assert kept["component"][0]["valueQuantity"] == {"value": 1, "unit": "mg"}
+    assert kept["note"][0]["time"] == "2026-03-02"
+    assert kept["note"][0]["_text"]["extension"][0]["valueCode"] == "masked"  # required in R4
+    assert "valueString" not in kept
+    assert list(structure_findings(kept)) == []
+    assert [c["code"] for c in kept["meta"]["security"]] == ["REDACTED"]
+
+
+def test_text_when_cut_then_names_of_codes_are_cut_too() -> None:
+    kept = minimise(NOTE, ReadRule(elements=OBSERVED, text="cut"))
+    assert kept["code"] == {"coding": [{"system": "http://loinc.org", "code": "1-1"}]}
+    assert "Name of the code" not in orjson.dumps(kept).decode()
+
+
+def test_text_when_structured_only_then_names_and_addresses_are_no_prose() -> None:
+    rule = ReadRule(elements=("name", "birthDate", "generalPractitioner"), text="structured-only")
+    kept = minimise(PATIENT, rule)
+    assert kept["name"] == [{"family": "Test", "given": ["A", "B"]}]
+    assert kept["birthDate"] == "1970-01-01"
+
+
+@pytest.mark.parametrize("text", ["structured-only", "cut"])
+@pytest.mark.parametrize(
+    ("resource_type", "element", "value"),
+    [
+        ("Appointment", "comment", CANARY),
+        ("Appointment", "patientInstruction", CANARY),
+        ("Condition", "note", [{"text": CANARY}]),
+        ("DiagnosticReport", "conclusion", CANARY),
+        ("DiagnosticReport", "presentedForm", [{"contentType": "text/plain", "data": CANARY}]),
+        ("DocumentReference", "description", CANARY),
+        ("DocumentReference", "content", [{"attachment": {"title": CANARY, "data": CANARY}}]),
+        ("DocumentReference", "content", [{"attachment": {"url": f"https://x/{CANARY}"}}]),
+        ("Communication", "payload", [{"contentString": CANARY}]),
+        ("QuestionnaireResponse", "item", [{"linkId": "1", "text": CANARY}]),
+        (
+            "QuestionnaireResponse",
+            "item",
+            [{"linkId": "1", "answer": [{"valueString": CANARY}]}],
+        ),
+        ("MedicationRequest", "dosageInstruction", [{"text": CANARY}]),
+        ("AllergyIntolerance", "reaction", [{"description": CANARY}]),
+        ("Task", "description", CANARY),
+        ("ImagingStudy", "series", [{"uid": "1.2", "description": CANARY}]),
+        ("Patient", "contained", [{"resourceType": "Basic", "code": {"text": CANARY}}]),
+    ],
+)
+def test_text_when_it_is_not_kept_then_no_element_that_holds_prose_shows_it(
+    resource_type: str, element: str, value: Any, text: Any
+) -> None:
+    resource = {"resourceType": resource_type, element: value}
+    kept = minimise(resource, ReadRule(elements=(element,), text=text))
+    assert CANARY not in orjson.dumps(kept).decode()
+    assert CANARY in orjson.dumps(minimise(resource, ReadRule(elements=(element,)))).decode()
+
+
+def test_narrative_when_it_stands_at_any_depth_then_it_is_never_shown() -> None:
+    """F-23: `text.div` keeps what minimisation took away."""
+    inner = {"resourceType": "Patient", "text": {"status": "generated", "div": CANARY}}
+    bundle = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": inner}]}
+    contained = {"resourceType": "Basic", "contained": [inner], "text": {"div": CANARY}}
+    for resource in (bundle, contained):
+        names = tuple(sorted(r4.element_names(resource["resourceType"])))
+        assert CANARY not in orjson.dumps(shown(resource, *names)).decode()
+    # A Composition's sections have a narrative that is none of the resource's own.
+    section = {"title": "t", "text": {"status": "generated", "div": CANARY}}
+    composition = {"resourceType": "Composition", "section": [section]}
+    assert CANARY not in orjson.dumps(shown(composition, "section")).decode()
+
+
+# Extensions by URL.
+
+RACE = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-race"
+EXTENDED: dict[str, Any] = {
+    "resourceType": "Patient",
+    "extension": [
+        {
+            "url": RACE,
+            "extension": [
+                {"url": "ombCategory", "valueCoding": {"system": "s", "code": "c"}},
+                {"url": "http://x/hidden-inside", "valueString": CANARY},
+            ],
+        },
+        {"url": "http://x/other", "valueString": CANARY},
+        {"url": "ombCategory", "valueString": CANARY},  # relative, and part of nothing
+        {"url": 7, "valueString": CANARY},
+        CANARY,
+    ],
+    "name": [{"family": "Test", "extension": [{"url": "http://x/other", "valueString": CANARY}]}],
+    "birthDate": "1970-01-01",
+    "_birthDate": {
+        "id": CANARY,
+        "extension": [
+            {"url": "http://x/time", "valueDateTime": "1970-01-01T04:05:06Z"},
+            {"url": "http://x/other", "valueString": CANARY},
+        ],
+    },
+    "generalPractitioner": [
+        {
+            "reference": "Practitioner/1",
+            "extension": [
+                {
+                    "url": "http://x/time",
+                    "valueReference": {"reference": "Practitioner/2", "display": CANARY},
+                }
+            ],
+        }
+    ],
+}
+LISTED_URLS = (RACE, "http://x/time")
+
+
+def test_extensions_when_urls_are_listed_then_those_are_shown_and_no_others() -> None:
+    """F-24: an extension hides data; nested ones, and those of primitives, too."""
+    elements = ("name", "birthDate", "generalPractitioner")
+    kept = minimise(EXTENDED, ReadRule(elements=elements, extensions=LISTED_URLS))
+    assert CANARY not in orjson.dumps(kept).decode()
+    assert kept["extension"] == [
+        {
+            "url": RACE,
+            "extension": [{"url": "ombCategory", "valueCoding": {"system": "s", "code": "c"}}],
+        }
+    ]
+    assert kept["_birthDate"] == {
+        "extension": [{"url": "http://x/time", "valueDateTime": "1970-01-01T04:05:06Z"}]
+    }
+    assert kept["generalPractitioner"][0]["extension"] == [
+        {"url": "http://x/time", "valueReference": {"reference": "Practitioner/2"}}
+    ]
+    assert list(structure_findings(kept)) == []
+    assert [c["code"] for c in kept["meta"]["security"]] == ["REDACTED"]
+
+
+@pytest.mark.parametrize("extensions", [(), ("http://x/none",)])
+def test_extensions_when_none_of_them_is_listed_then_none_is_shown(
+    extensions: tuple[str, ...],
+) -> None:
+    rule = ReadRule(elements=("name", "extension", "birthDate"), extensions=extensions)
+    kept = minimise(EXTENDED, rule)
+    assert "url" not in orjson.dumps(kept).decode()
+
+
+def test_extensions_when_beside_a_list_of_primitives_then_places_are_kept() -> None:
+    beside = [None, {"extension": [{"url": "http://x/time", "valueCode": "c"}]}]
+    hidden = [{"extension": [{"url": "http://x/other", "valueString": CANARY}]}, None]
+    name = [{"given": ["A", "B"], "_given": beside}, {"given": [None, "B"], "_given": hidden}]
+    rule = ReadRule(elements=("name",), extensions=LISTED_URLS)
+    kept = minimise({"resourceType": "Patient", "name": name}, rule)
+    assert kept["name"][0]["_given"] == beside
+    assert kept["name"][1]["_given"][0]["extension"][0]["valueCode"] == "masked"
+    assert CANARY not in orjson.dumps(kept).decode()
+    assert list(structure_findings(kept)) == []
+
+
+def test_modifier_extension_when_its_url_is_not_listed_then_the_resource_is_refused() -> None:
+    extension = [{"url": "http://x/not", "valueBoolean": True}]
+    resource = {"resourceType": "Patient", "modifierExtension": extension}
+    listed = ("modifierExtension",)
+    with pytest.raises(Denied, match="does not name"):
+        minimise(resource, ReadRule(elements=listed, extensions=LISTED_URLS))
+    with pytest.raises(Denied, match="modifier extension"):
+        minimise(resource, ReadRule(elements=("name",), extensions=("http://x/not",)))
+    kept = minimise(resource, ReadRule(elements=listed, extensions=("http://x/not",)))
+    assert kept["modifierExtension"] == extension
+
+
+# Identifiers by system.
+
+
+def identified(**more: Any) -> dict[str, Any]:
+    mine = {"system": "http://mrn", "value": CANARY}
+    public = {"system": "http://npi", "value": "123", "assigner": {"display": CANARY}}
+    return {"resourceType": "Practitioner", "identifier": [mine, public, {"value": CANARY}], **more}
+
+
+def test_identifiers_when_systems_are_listed_then_those_are_shown_and_no_others() -> None:
+    rule = ReadRule(elements=("identifier",), identifiers=("http://npi",))
+    kept = minimise(identified(), rule)
+    assert kept["identifier"][1] == {
+        "system": "http://npi",
+        "value": "123",
+        "assigner": {"extension": [{"url": MASKED_URL, "valueCode": "masked"}]},
+    }
+    assert len(kept["identifier"]) == 3
+    assert CANARY not in orjson.dumps(kept).decode()
+
+
+MASKED_URL = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
+
+
+def test_identifiers_when_inside_of_other_elements_then_they_are_cut() -> None:
+    inside = {
+        "resourceType": "Composition",
+        "relatesTo": [{"code": "replaces", "targetIdentifier": {"value": CANARY}}],
+        "contained": [identified()],
+    }
+    kept = shown(inside, "relatesTo", "contained")
+    assert CANARY not in orjson.dumps(kept).decode()
+    assert list(structure_findings({**kept, "contained": []})) != []  # and still a Composition
+    rule = ReadRule(elements=("contained",), identifiers=("http://npi",))
+    assert minimise(inside, rule)["contained"][0]["identifier"][1]["value"] == "123"
+
+
+def test_identifiers_when_listed_by_name_without_systems_then_all_are_shown() -> None:
+    assert shown(identified(), "identifier")["identifier"][0]["value"] == CANARY
+
+
+# How much is left.
+
+
+def test_minimise_measured_when_less_is_listed_then_the_ratio_is_smaller() -> None:
+    little, small = minimise_measured(PATIENT, ReadRule(elements=("birthDate",)))
+    more, large = minimise_measured(PATIENT, ReadRule(elements=("birthDate", "name", "address")))
+    assert little == minimise(PATIENT, ReadRule(elements=("birthDate",)))
+    assert more["name"]
+    assert 0 < small < large < 1
+
+
+def test_masks_when_a_type_has_required_parts_then_they_are_masked_too() -> None:
+    assert masked_value("Annotation")["_text"]["extension"][0]["valueCode"] == "masked"
+    assert masked_value("Reference")["extension"][0]["valueCode"] == "masked"
+
+
+RULES = st.builds(
+    dict,
+    text=st.sampled_from(["keep", "structured-only", "cut"]),
+    extensions=st.sampled_from([None, (), ("http://x",)]),
+    identifiers=st.sampled_from([None, (), ("http://x",)]),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(seed=st.integers(0, 10**7), rule=RULES, count=st.integers(0, 9))
+def test_what_is_shown_of_a_valid_resource_is_valid_and_shown_again_the_same(
+    seed: int, rule: dict[str, Any], count: int
+) -> None:
+    random = Random(seed)
+    resource_type = random.choice(sorted(r4.resource_types()))
+    resource = make_resource(random, resource_type)
+    names = sorted(listable_elements(resource_type))
+    listed = random.sample(names, min(count, len(names)))
+    listed += random.choice(([], ["contained"], ["extension"]))
+    read_rule = ReadRule(elements=tuple(listed), **rule)
+    try:
+        kept = minimise(resource, read_rule)
+    except Denied as denied:
+        assert "modifier extension" in str(denied)  # noqa: PT017
+        return
+    assert list(structure_findings(kept)) == []
+    assert minimise(kept, read_rule) == kept
+    plain = minimise(resource, ReadRule(elements=tuple(listed)))
+    allowed = {n.removeprefix("_") for n in plain} | {"extension"}
+    assert {n.removeprefix("_") for n in kept} <= allowed
 
 
 def values_of(element: r4.Element, depth: int) -> st.SearchStrategy[Any]:

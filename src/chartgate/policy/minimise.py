@@ -163,6 +163,8 @@ def _kinds(
 ) -> Fields:
     kinds = {}
     for name, element in elements.items():
+        if element.type == "Narrative":  # also where it is not the resource's own
+            continue
         if not r4.is_primitive(element.type):
             by_system = element.type == IDENTIFIER and not all_identifiers
             kinds[name] = LISTED_IDENTIFIER if by_system else element.type
