@@ -64,6 +64,16 @@ class World:
     book: CharterBook
 
 
+SECOND_FACTOR = Rule(
+    id="chartgate/second-factor",
+    site="",
+    action=(
+        "review", "edit", "hand-back", "rollback", "halt", "resume", "promote", "administer",
+    ),
+    head=lambda q: isinstance(q.principal, Person),
+    tests=(("mfa", lambda known, _: not known, None),),
+    cedar="",
+)  # fmt: skip
 OWN = Rule(
     id="chartgate/own-proposal",
     site="",
@@ -79,14 +89,18 @@ def draw_world(random: Random, *, forbids_max: int = 10) -> World:
     names = random.sample(CHARTER_NAMES, random.randint(1, len(CHARTER_NAMES)))
     charters = {name: draw_charter(random, name) for name in names}
     rules = [draw_rule(random, f"f{n}") for n in range(random.randint(0, forbids_max))]
-    return compiled(charters, [rule for rule in rules if rule])
+    mfa_required = random.random() < 0.3
+    return compiled(charters, [rule for rule in rules if rule], mfa_required=mfa_required)
 
 
-def compiled(charters: Mapping[str, Charter], rules: Sequence[Rule]) -> World:
+def compiled(
+    charters: Mapping[str, Charter], rules: Sequence[Rule], *, mfa_required: bool = False
+) -> World:
     """The world of these charters and rules."""
     files = [ForbidFile(text=rule.cedar, site=rule.site) for rule in rules]
-    book = compile_book(list(charters.values()), forbids=files)
-    return World(charters=charters, rules=(*rules, OWN), book=book)
+    book = compile_book(list(charters.values()), forbids=files, mfa_required=mfa_required)
+    own = (OWN, SECOND_FACTOR) if mfa_required else (OWN,)
+    return World(charters=charters, rules=(*rules, *own), book=book)
 
 
 def draw_charter(random: Random, name: str) -> Charter:

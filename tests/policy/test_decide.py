@@ -218,6 +218,21 @@ def test_forbid_of_a_site_when_another_site_is_asked_about_then_it_does_not_exis
     assert (closed.permitted, closed.rule) == (False, "south/all")
 
 
+def test_forbid_that_closes_everything_when_it_names_no_action_then_halting_is_left() -> None:
+    """Nor does it keep anyone from taking it away again."""
+    closed = '@id("closed") @sentence("closed") forbid (principal, action, resource);'
+    book = compile_book(CHARTERS, forbids=[closed])
+    everything: dict[str, Any] = {"charter": "*", "site": "", "book": book}
+    assert not asked(PICKER, "read", resource_type="Slot", book=book).permitted
+    assert not asked(OLU, "resume", **everything).permitted
+    assert asked(OLU, "halt", **everything).permitted
+    ada = Person(id="ada", roles=("administrator",), sites=())
+    assert asked(ada, "administer", **everything).permitted
+    named = closed.replace("action,", 'action == Action::"halt",')
+    everything["book"] = compile_book(CHARTERS, forbids=[named])
+    assert not asked(OLU, "halt", **everything).permitted
+
+
 def test_relationship_when_the_charter_asks_for_one_then_only_a_known_one_permits() -> None:
     rule = replace(CHARTERS[0].reads["Patient"], relationship=("care-team", "encounter"))
     charter = replace(CHARTERS[0], reads={"Patient": rule})

@@ -208,7 +208,7 @@ def redrawn(random: Random, world: World) -> World:
     else:
         changed: dict[str, Any] = {part: getattr(drawn, part)}
         charters[name] = replace(charters[name], digest=drawn.digest, **changed)
-    return compiled(charters, rules)
+    return compiled(charters, rules, mfa_required=world.book.rulebook.mfa_required)
 
 
 def test_decision_that_becomes_a_yes_always_comes_with_a_sentence() -> None:
@@ -237,6 +237,7 @@ def test_forbid_that_is_added_never_weakens_and_taken_away_always_does(
 ) -> None:
     world = draw_world(Random(seed), forbids_max=0)
     charters = list(world.charters.values())
-    more = compile_book(charters, forbids=[FORBID_TEXTS[index]])
+    strict = world.book.rulebook.mfa_required
+    more = compile_book(charters, forbids=[FORBID_TEXTS[index]], mfa_required=strict)
     assert weakenings(world.book, more) == ()
     assert weakenings(more, world.book)

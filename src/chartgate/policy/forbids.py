@@ -24,6 +24,9 @@ WORK_ACTIONS = frozenset(
 )
 RUN_ACTIONS = frozenset({"list", "halt", "resume", "promote", "administer"})
 ACTIONS = READ_ACTIONS | WORK_ACTIONS | RUN_ACTIONS
+# What stops an AI, and what changes the rules, is forbidden only by its name: a policy that closes
+# everything must not keep people from halting, or from ever taking that policy away again.
+ONLY_BY_NAME = frozenset({"halt", "administer"})
 # What may be unknown when a question is asked, by action; the schema says the same.
 MAYBE_KNOWN: Mapping[str, frozenset[str]] = {
     **dict.fromkeys(READ_ACTIONS, LABEL_KEYS | {"stage", "relationship"}),
@@ -193,13 +196,13 @@ def _forbid(file: ForbidFile, body: Mapping[str, Any]) -> Forbid:
 
 
 def _actions(head: Mapping[str, Any]) -> frozenset[str]:
-    """Actions that a head can match; what is not understood matches all."""
+    """Actions that a head is about; what is not understood is about all."""
     match head:
         case {"op": "==" | "in", "entity": {"id": id_}}:
             return frozenset({id_})
         case {"op": "in", "entities": list(entities)}:
             return frozenset(entity["id"] for entity in entities)
-    return ACTIONS
+    return ACTIONS - ONLY_BY_NAME
 
 
 def _guard(forbid: Forbid, action: str) -> Mapping[str, Any] | None:
