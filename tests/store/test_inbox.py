@@ -46,11 +46,12 @@ async def claimed(inbox: InboxStore, database: Database, *, count_max: int = 100
 async def test_arrivals_and_their_audit_event_are_one_commit(
     inbox: InboxStore, database: Database
 ) -> None:
+    await inbox.accept([arrival("0")], EVENT)  # makes the key of its connection
     before = await database.fetch_value("SELECT pg_current_xact_id()::text::bigint WHERE $1 <> ''")
     await inbox.accept([arrival("1"), arrival("2")], EVENT)
     after = await database.fetch_value("SELECT pg_current_xact_id()::text::bigint WHERE $1 <> ''")
     assert after - before == 2  # the statement's, and that of this question
-    assert await database.fetch_value("SELECT count(*) FROM audit_event WHERE tenant = $1") == 1
+    assert await database.fetch_value("SELECT count(*) FROM audit_event WHERE tenant = $1") == 2
 
 
 async def test_answers_come_in_order_and_repeats_get_the_first_answer(inbox: InboxStore) -> None:
@@ -150,9 +151,11 @@ async def test_filtered_message_without_a_reason_is_refused_by_the_store(
         await end_without_reason()
 
 
-async def test_tenants_never_see_one_another(inbox: InboxStore, database_url: str) -> None:
+async def test_tenants_never_see_one_another(
+    inbox: InboxStore, database: Database, database_url: str
+) -> None:
     await inbox.accept([arrival("1")], EVENT)
-    other = await open_database(database_url, tenant="other")
+    other = await open_database(database_url, tenant="other", masters=database.vault.masters)
     assert await InboxStore(other).counts() == {}
     assert [s.taken for s in await InboxStore(other).accept([arrival("1")], EVENT)] == [True]
     assert await claimed(InboxStore(other), other) == ["1"]

@@ -47,7 +47,7 @@ async def queue(database: Database, count: int) -> None:
     query = """
         INSERT INTO inbox (tenant, connection, sender, control_id, message_type, lane, digest, raw,
                            ack, received_at)
-        SELECT $1, $2, 's', n::text, 'ADT^A08', 1, sha256(''), ''::bytea, ''::bytea, now()
+        SELECT $1, $2, 's', n::text, 'ADT^A08', 1, sha256(''), 'MSH'::bytea, ''::bytea, now()
         FROM generate_series(1, $3::int) n"""
     await database.fetch(query, FEED, count)
 

@@ -10,6 +10,7 @@ from chartgate.formats.mllp import frame
 from chartgate.gate import Gate
 from chartgate.store.database import Database
 from chartgate.store.inbox import InboxStore
+from chartgate.store.quarantine import QuarantineStore
 from chartgate.testing.clock import FakeClock
 from chartgate.testing.messages import adt, header, message, patient
 from tests.flows.feeds import feed_gate
@@ -125,8 +126,7 @@ async def test_broken_header_is_answered_all_the_same(gate: Gate, raw: bytes, re
         assert await sender.ask(raw) in ("AR", "AE")
         assert await sender.ask(adt(control_id="good")) == "AA"
     if report == "m08_mirth_2894":
-        query = "SELECT raw FROM quarantine WHERE tenant = $1"
-        assert [row["raw"] for row in await gate.database.fetch(query)] == [raw]
+        assert (await QuarantineStore(gate.database).get(1)).raw == raw
 
 
 async def test_m09_mirth_510_line_feeds_between_frames_are_no_noise(gate: Gate) -> None:
@@ -141,8 +141,7 @@ async def test_m09_mirth_1309_framing_bytes_inside_data_end_no_frame(gate: Gate)
     raw = adt().replace(b"Ada", b"A\x1cd\x0ba")
     async with serving(gate) as port, sender_to(port) as sender:
         assert await sender.ask(raw) == "AA"
-    [row] = await gate.database.fetch("SELECT raw FROM inbox WHERE tenant = $1")
-    assert row["raw"] == raw
+    assert await InboxStore(gate.database).raw(1) == raw
 
 
 async def test_m11_medplum_8122_frame_without_an_end_is_not_kept_in_silence(gate: Gate) -> None:
@@ -153,8 +152,8 @@ async def test_m11_medplum_8122_frame_without_an_end_is_not_kept_in_silence(gate
         async with sender_to(port) as sender:
             assert await sender.ask(adt(control_id="2")) == "AA"
     assert await control_ids(gate) == ["2"]
-    query = "SELECT reason_class, raw FROM quarantine WHERE tenant = $1"
-    assert [tuple(row) for row in await gate.database.fetch(query)] == [("truncated", adt())]
+    kept = await QuarantineStore(gate.database).get(1)
+    assert (kept.reason_class, kept.raw) == ("truncated", adt())
 
 
 async def test_batch_when_the_storage_is_gone_is_acknowledged_in_no_part(gate: Gate) -> None:

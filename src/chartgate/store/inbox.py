@@ -11,6 +11,7 @@ from chartgate.model.audit import AuditEvent, leaf_bytes
 from chartgate.model.message import Arrival, Processed, Queued, Stored
 from chartgate.store.database import Connection, Database, Row
 from chartgate.store.queries import load_queries
+from chartgate.store.sealed_messages import INBOX, opened_raw, queued, sealed_raws
 
 QUERIES = load_queries("inbox.sql")
 
@@ -45,8 +46,10 @@ class InboxStore:
         """As `accept`, on the caller's connection; in a transaction it counts once that commits."""
         new = {key_of(a): a for a in reversed(arrivals)}  # of repeats in one batch the first
         first = [a for a in arrivals if new.get(key_of(a)) is a]
+        rows = [(a.connection, a.digest, a.raw) for a in first]
+        raws = await sealed_raws(self._database, connection, INBOX, rows)
         taken = await connection.fetchval(
-            QUERIES["accept_arrivals"], *self._accept_parameters(first, audit)
+            QUERIES["accept_arrivals"], *self._accept_parameters(first, raws, audit)
         )
         if taken == len(arrivals):
             return tuple(Stored(taken=True, ack=a.ack, digest=a.digest) for a in arrivals)
@@ -71,7 +74,7 @@ class InboxStore:
         found = await transaction.fetch(
             QUERIES["select_messages"], self._database.tenant, [row["id"] for row in chosen]
         )
-        return tuple(Queued(**row) for row in found)
+        return tuple(queued(self._database, row) for row in found)
 
     async def _waiting(self, transaction: Connection, count_max: int) -> list[Row]:
         """The head of the queue. Where a few lanes fill it, what stands behind them comes too."""
@@ -99,16 +102,19 @@ class InboxStore:
         assert count == len(ended), "only a lane's holder ends its messages"
 
     async def raw(self, message: int) -> bytes | None:
-        """The bytes of one message as they came; None where there is no such message."""
-        found: bytes | None = await self._database.fetch_value(QUERIES["select_raw"], message)
-        return found
+        """The bytes of one message as they came; None where there is no such message, or it was
+        erased."""
+        row = await self._database.fetch_row(QUERIES["select_raw"], message)
+        return (opened_raw(self._database, INBOX, row) or None) if row else None
 
     async def counts(self) -> Mapping[str, int]:
         """How many messages stand in each status."""
         rows = await self._database.fetch(QUERIES["count_by_status"])
         return {row["status"]: row["count"] for row in rows}
 
-    def _accept_parameters(self, arrivals: Sequence[Arrival], audit: AuditEvent) -> list[Any]:
+    def _accept_parameters(
+        self, arrivals: Sequence[Arrival], raws: Sequence[bytes], audit: AuditEvent
+    ) -> list[Any]:
         parts = _body_parts(replace(audit, recorded=NO_TIME), self._database.tenant)
         recorded = audit.recorded.isoformat(timespec="microseconds").encode()
         return [
@@ -121,7 +127,7 @@ class InboxStore:
             [a.lane for a in arrivals],
             [a.merged_lane for a in arrivals],
             [a.digest for a in arrivals],
-            [a.raw for a in arrivals],
+            raws,
             [a.ack for a in arrivals],
             [a.application_ack for a in arrivals],
             audit.action,

@@ -53,9 +53,13 @@ WHERE pg_try_advisory_xact_lock(hashtext('chartgate.inbox.' || $1), lane)
 LIMIT $3;
 
 -- name: select_messages
-SELECT id, connection, message_type, raw, received_at, application_ack, lane FROM inbox
-WHERE tenant = $1 AND id = ANY($2::bigint[])
-ORDER BY id;
+SELECT i.id, i.connection, i.message_type, i.raw, i.digest, i.received_at, i.application_ack, i.lane,
+       k.key_id, k.wrapped
+FROM inbox i
+LEFT JOIN LATERAL (SELECT id AS key_id, wrapped FROM patient_key
+                   WHERE tenant = $1 AND connection = i.connection AND patient = '' LIMIT 1) k ON true
+WHERE i.tenant = $1 AND i.id = ANY($2::bigint[])
+ORDER BY i.id;
 
 -- name: end_messages
 WITH moved AS (
@@ -79,4 +83,8 @@ SELECT count(*) FROM moved;
 SELECT status, count(*) FROM inbox WHERE tenant = $1 GROUP BY status;
 
 -- name: select_raw
-SELECT raw FROM inbox WHERE tenant = $1 AND id = $2;
+SELECT i.connection, i.raw, i.digest, k.key_id, k.wrapped
+FROM inbox i
+LEFT JOIN LATERAL (SELECT id AS key_id, wrapped FROM patient_key
+                   WHERE tenant = $1 AND connection = i.connection AND patient = '' LIMIT 1) k ON true
+WHERE i.tenant = $1 AND i.id = $2;

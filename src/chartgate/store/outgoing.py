@@ -23,6 +23,7 @@ from chartgate.model.outgoing import (
 )
 from chartgate.store.database import Connection, Database
 from chartgate.store.queries import load_queries
+from chartgate.store.vault import CONNECTION_KEY, Key
 
 QUERIES = load_queries("outgoing.sql")
 NOBODY = 0  # no row has this id
@@ -61,6 +62,9 @@ class OutgoingStore:
             return {}
         tenant = self._database.tenant
         status = OutgoingStatus.FAILED if failed else OutgoingStatus.QUEUED
+        whose = [(d.destination, d.patient or CONNECTION_KEY) for d in drafts]
+        keys = await self._database.vault.keys_in(transaction, whose)
+        sealed = [self._sealed(keys[one], d) for one, d in zip(whose, drafts, strict=True)]
         rows = await transaction.fetch(
             QUERIES["insert_outgoing"],
             tenant,
@@ -72,7 +76,8 @@ class OutgoingStore:
             [d.control_id for d in drafts],
             [d.cause for d in drafts],
             [d.patient for d in drafts],
-            [d.raw for d in drafts],
+            sealed,
+            [keys[one].id for one in whose],
         )
         if rows and not failed:
             lanes = sorted({(d.destination, d.lane) for d in drafts})  # one order: no deadlock
@@ -102,7 +107,7 @@ class OutgoingStore:
         row = await self._database.fetch_row(
             QUERIES["select_head"], lane.destination, lane.name, settled
         )
-        return _outgoing(row) if row else None
+        return self._outgoing(row) if row else None
 
     async def advance(
         self,
@@ -229,6 +234,16 @@ class OutgoingStore:
             for name in sorted({*counts, *failed, *errors})
         )
 
+    def _sealed(self, key: Key, draft: Draft) -> bytes:
+        place = ("outgoing", draft.destination, draft.control_id)
+        return self._database.vault.seal(key, draft.raw, *place)
+
+    def _outgoing(self, row: Any) -> Outgoing:
+        place = ("outgoing", row["destination"], row["control_id"])
+        opened = self._database.vault.open(row["raw"], row["sealed_by"], row["wrapped"], *place)
+        values = {**row, "status": OutgoingStatus(row["status"]), "raw": opened}
+        return Outgoing(**{name: values[name] for name in values.keys() - {"sealed_by", "wrapped"}})
+
 
 class _Overtaken(Exception):
     """The message that was to be sent next is settled."""
@@ -258,7 +273,3 @@ def _key(lane: Lane) -> tuple[str, str, int]:
 def _count(status: str) -> int:
     """Rows of "UPDATE n"."""
     return int(status.rpartition(" ")[2])
-
-
-def _outgoing(row: Any) -> Outgoing:
-    return Outgoing(**{**row, "status": OutgoingStatus(row["status"])})

@@ -1,9 +1,9 @@
 -- name: insert_outgoing
 -- A control id that is here already is left alone: what caused it was done before.
 INSERT INTO outgoing (tenant, queued_at, status, reason, destination, lane, control_id, cause,
-                      patient, raw)
+                      patient, raw, sealed_by)
 SELECT $1, $2, $3, $4, * FROM unnest($5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
-                                     $10::bytea[])
+                                     $10::bytea[], $11::bigint[])
 ON CONFLICT (tenant, control_id, destination) DO NOTHING
 RETURNING id, control_id;
 
@@ -50,7 +50,8 @@ WHERE tenant = $1 AND destination = $2 AND lane = $3 AND fence = $4;
 
 -- name: select_head
 SELECT id, destination, lane, control_id, cause, patient, raw, status, attempts, refusals,
-       queued_at
+       queued_at, sealed_by,
+       (SELECT k.wrapped FROM patient_key k WHERE k.tenant = $1 AND k.id = sealed_by) AS wrapped
 FROM outgoing
 WHERE tenant = $1 AND destination = $2 AND lane = $3 AND status IN ('queued', 'sent')
   AND id <> $4

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
-from chartgate.errors import NotFound
+from chartgate.errors import Erased, NotFound
 from chartgate.formats.hl7v2 import read_header
 from chartgate.model.audit import AuditEvent
 from chartgate.model.message import Arrival, Rejected
 from chartgate.store.database import Connection, Database
 from chartgate.store.queries import load_queries
+from chartgate.store.sealed_messages import INBOX, QUARANTINE, opened_raw, sealed_raws
 
 QUERIES = load_queries("quarantine.sql")
 NAME_MAX = 200  # characters of a sender's own words, which may be noise
@@ -125,6 +126,8 @@ class QuarantineStore:
         keys = sorted(first)  # one order everywhere: no deadlock
         rows = [first[key] for key in keys]
         names = [_names(row.raw) for row in rows]
+        sealing = [(r.connection, key[2], r.raw) for key, r in zip(keys, rows, strict=True)]
+        raws = await sealed_raws(self._database, transaction, QUARANTINE, sealing)
         await transaction.execute(
             QUERIES["upsert_quarantine"],
             self._database.tenant,
@@ -136,7 +139,7 @@ class QuarantineStore:
             [r.reason for r in rows],
             [r.position for r in rows],
             [digest for _, _, digest in keys],
-            [r.raw for r in rows],
+            raws,
             [r.seen_at for r in rows],
             [r.seen_at for r in rows],
             [counts[key] for key in keys],
@@ -179,7 +182,11 @@ class QuarantineStore:
             raise NotFound(
                 f"there is no {id} in the quarantine; `chartgate feed quarantine list` shows them"
             )
-        return Opened(**{**row, "status": QuarantineStatus(row["status"])})
+        raw = opened_raw(self._database, QUARANTINE, row)
+        if not raw:
+            raise Erased("what was set aside here was about a patient who has been erased")
+        values = {**row, "status": QuarantineStatus(row["status"]), "raw": raw}
+        return Opened(**{name: values[name] for name in values.keys() - {"key_id", "wrapped"}})
 
     async def summary(self, *, at: datetime) -> tuple[OpenCount, ...]:
         """What is open, by connection and class, the most first."""
@@ -215,6 +222,8 @@ class QuarantineStore:
         self, transaction: Connection, copy: Arrival, *, control_id: str, edited_from: int
     ) -> int | None:
         """Queues an edited copy; its id, or None if it was here before."""
+        sealing = [(copy.connection, copy.digest, copy.raw)]
+        [raw] = await sealed_raws(self._database, transaction, INBOX, sealing)
         found: int | None = await transaction.fetchval(
             QUERIES["insert_copy"],
             self._database.tenant,
@@ -225,7 +234,7 @@ class QuarantineStore:
             copy.lane,
             copy.merged_lane,
             copy.digest,
-            copy.raw,
+            raw,
             copy.ack,
             copy.received_at,
             edited_from,

@@ -38,8 +38,11 @@ ORDER BY q.id DESC LIMIT $7;
 SELECT q.id, q.connection, q.inbox_id, q.sender, q.message_type, q.reason_class, q.reason,
        q.position, q.digest, q.first_seen_at, q.last_seen_at, q.count, q.status, q.resolved_at,
        q.resolved_by, q.because, coalesce(i.status = 'queued', false) AS queued_again, q.raw,
+       k.key_id, k.wrapped,
        (SELECT max(c.id) FROM inbox c WHERE c.tenant = $1 AND c.edited_from = q.id) AS copy
 FROM quarantine q LEFT JOIN inbox i ON i.tenant = q.tenant AND i.id = q.inbox_id
+LEFT JOIN LATERAL (SELECT id AS key_id, wrapped FROM patient_key
+                   WHERE tenant = $1 AND connection = q.connection AND patient = '' LIMIT 1) k ON true
 WHERE q.tenant = $1 AND q.id = $2;
 
 -- name: summarise_open

@@ -14,6 +14,7 @@ from chartgate.model.message import Queued
 from chartgate.store.database import Connection, Database
 from chartgate.store.queries import load_queries
 from chartgate.store.record import opened_body
+from chartgate.store.sealed_messages import queued
 
 QUERIES = load_queries("rebuilds.sql")
 LONG_S = 3600.0  # statements over a whole record; others are given up after seconds
@@ -123,12 +124,12 @@ class RebuildStore:
         rows = await transaction.fetch(QUERIES["select_delivered"], *names, past_waiting)
         if not rows:
             rows = await transaction.fetch(QUERIES["select_behind"], *names, timeout=LONG_S)
-        return tuple(Queued(**row) for row in rows)
+        return tuple(queued(self._database, row) for row in rows)
 
     async def messages(self, ids: Sequence[int]) -> tuple[Queued, ...]:
         """Messages of the inbox by id."""
         rows = await self._database.fetch(QUERIES["select_messages"], list(ids))
-        return tuple(Queued(**row) for row in rows)
+        return tuple(queued(self._database, row) for row in rows)
 
     async def advance_in(self, transaction: Connection, rebuild: Rebuild, looked: Looked) -> None:
         """Notes what it has looked at."""

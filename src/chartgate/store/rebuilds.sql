@@ -34,28 +34,43 @@ DELETE FROM rebuild WHERE tenant = $1 AND connection = $2;
 
 -- name: select_delivered
 -- Up to the first that still waits, so that a patient's messages never overtake one another.
-SELECT id, connection, message_type, raw, received_at, application_ack FROM inbox
-WHERE tenant = $1 AND id > $3 AND connection = $2 AND status = 'delivered'
-  AND ($5 OR id < ALL (SELECT w.id FROM inbox w
+SELECT i.id, i.connection, i.message_type, i.raw, i.digest, i.received_at, i.application_ack, i.lane,
+       k.key_id, k.wrapped
+FROM inbox i
+LEFT JOIN LATERAL (SELECT id AS key_id, wrapped FROM patient_key
+                   WHERE tenant = $1 AND connection = i.connection AND patient = '' LIMIT 1) k ON true
+WHERE i.tenant = $1 AND i.id > $3 AND i.connection = $2 AND i.status = 'delivered'
+  AND i.raw <> '' AND ($5 OR i.id < ALL (SELECT w.id FROM inbox w
                        WHERE w.tenant = $1 AND w.status = 'queued' AND w.id > $3
                          AND w.connection = $2
                        ORDER BY w.id LIMIT 1))
-ORDER BY id LIMIT $4;
+ORDER BY i.id LIMIT $4;
 
 -- name: select_behind
 -- Delivered after the rebuild had come past them.
-SELECT i.id, i.connection, i.message_type, i.raw, i.received_at, i.application_ack FROM inbox i
+SELECT i.id, i.connection, i.message_type, i.raw, i.digest, i.received_at, i.application_ack, i.lane,
+       k.key_id, k.wrapped
+FROM inbox i
+LEFT JOIN LATERAL (SELECT id AS key_id, wrapped FROM patient_key
+                   WHERE tenant = $1 AND connection = i.connection AND patient = '' LIMIT 1) k ON true
 WHERE i.tenant = $1 AND i.id <= $3 AND i.connection = $2 AND i.status = 'delivered'
+  AND i.raw <> ''
   AND NOT EXISTS (SELECT FROM rebuild_message t
                   WHERE t.tenant = $1 AND t.connection = $2 AND t.id = i.id)
 ORDER BY i.id LIMIT $4;
 
 -- name: select_messages
-SELECT id, connection, message_type, raw, received_at, application_ack FROM inbox
-WHERE tenant = $1 AND id = ANY($2::bigint[]) ORDER BY id;
+SELECT i.id, i.connection, i.message_type, i.raw, i.digest, i.received_at, i.application_ack, i.lane,
+       k.key_id, k.wrapped
+FROM inbox i
+LEFT JOIN LATERAL (SELECT id AS key_id, wrapped FROM patient_key
+                   WHERE tenant = $1 AND connection = i.connection AND patient = '' LIMIT 1) k ON true
+WHERE i.tenant = $1 AND i.id = ANY($2::bigint[]) ORDER BY i.id;
 
 -- name: count_delivered
-SELECT count(*) FROM inbox WHERE tenant = $1 AND connection = $2 AND status = 'delivered';
+-- What was erased is in no rebuild.
+SELECT count(*) FROM inbox
+WHERE tenant = $1 AND connection = $2 AND status = 'delivered' AND raw <> '';
 
 -- name: hold_processing
 -- Until the transaction ends no batch is under way, and none begins.

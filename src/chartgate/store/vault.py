@@ -87,9 +87,12 @@ class Vault:
         found = {one: key for one in wanted if (key := self._known.get(one))}
         missing = sorted(wanted - found.keys())
         if missing:
-            for one, key in (await self._select_or_make(connection, missing)).items():
+            made = await self._select_or_make(connection, missing)
+            found |= made
+            # One that is made in a transaction may yet be undone: what was sealed by it later
+            # could never be read.
+            for one, key in () if connection.is_in_transaction() else made.items():
                 self._known.put(one, key)
-                found[one] = key
         return found
 
     def seal(self, key: Key, plain: bytes, *place: str) -> bytes:
@@ -106,13 +109,17 @@ class Vault:
         if wrapped is None:
             raise Erased(SAY_ERASED)
         cipher = self._cipher(sealed_by, wrapped)
-        if body[: 1 + ID_BYTES] != FORMAT + sealed_by.to_bytes(ID_BYTES, "big"):
+        if not self.is_sealed_by(body, sealed_by):
             raise Damaged(SAY_DAMAGED, operator_detail=place[0])
         nonce = body[1 + ID_BYTES : HEAD_BYTES]
         try:
             return cipher.decrypt(nonce, body[HEAD_BYTES:], self._bound(*place))
         except (InvalidTag, ValueError):
             raise Damaged(SAY_DAMAGED, operator_detail=place[0]) from None
+
+    def is_sealed_by(self, body: bytes, id_: int) -> bool:
+        """Whether the body says that it was sealed by this key."""
+        return body.startswith(FORMAT + id_.to_bytes(ID_BYTES, "big"))
 
     def key(self, id_: int, wrapped: bytes) -> Key:
         """The key of a row of `patient_key`. Raises ConfigError."""
