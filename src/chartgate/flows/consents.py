@@ -215,15 +215,16 @@ async def _ask(gate: Gate, own: SiteConfig, patient: str) -> tuple[bytes, ...] |
         patient=patient,
         site=own.name,
     )
-    await ConsentStore(gate.database).keep(
-        own.consent_from,
-        patient,
-        bodies,
-        as_of=page.as_of,
-        changed=event,
-        # Elsewhere nothing was permitted while nothing was known, so nothing is taken away now.
-        first_counts=own.consent == "not-needed",
-    )
+    async with promptly():
+        await ConsentStore(gate.database).keep(
+            own.consent_from,
+            patient,
+            bodies,
+            as_of=page.as_of,
+            changed=event,
+            # Elsewhere nothing was permitted while nothing was known: nothing is taken away now.
+            first_counts=own.consent == "not-needed",
+        )
     return bodies
 
 
