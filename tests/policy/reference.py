@@ -5,6 +5,7 @@ from typing import Any
 from chartgate.model.principal import Client, Person
 
 READING, DESK = {"read", "search"}, {"take", "close", "show"}
+WAITS = {"relationship", "sensitivities", "confidentiality"}
 OPERATING = {"halt", "resume", "promote", "list"}
 REVIEWING = {"review", "edit", "hand-back", "rollback", *DESK}
 RANK = {level: number for number, level in enumerate("ULMNRV")}
