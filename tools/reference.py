@@ -5,6 +5,7 @@
 
 import argparse
 import ast
+import inspect
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -156,7 +157,7 @@ def configuration() -> str:
     ]
     hidden = {"folder", "connections", "name", "options", *config.SECTIONS, *config.NAMED}
     for title, section in sections:
-        comments = _field_comments(SOURCE / "config.py", section.__name__)
+        comments = _field_comments(Path(inspect.getfile(section)), section.__name__)
         rows = [
             (f"`{f.name}`", _default(f), comments.get(f.name, ""))
             for f in fields(section)

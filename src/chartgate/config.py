@@ -8,11 +8,18 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from chartgate.config_named import (
+    ClientConfig,
+    ConnectionConfig,
+    LaunchConfig,
+    ServiceConfig,
+    SiteConfig,
+    VendorConfig,
+)
 from chartgate.errors import ConfigError
 from chartgate.formats.toml_tables import (
     check_keys,
@@ -39,7 +46,15 @@ BOUNDS: Mapping[str, tuple[float, float]] = {  # least and most; else from 0 on
     "people.break_glass_minutes_max": (1, 60),
     "people.break_glass_review_within_h": (1, 72),
 }
-POWERS = ("audit", "introspect", "metrics", "revoke")  # that a service may have
+__all__ = [  # with the named tables, which lie beside this file
+    "ClientConfig",
+    "ConnectionConfig",
+    "LaunchConfig",
+    "ServiceConfig",
+    "SiteConfig",
+    "VendorConfig",
+]
+POWERS = ("audit", "introspect", "revoke")  # that a service may have
 CONSENT_MODES = ("opt-in", "opt-out", "opt-in-with-exceptions", "not-needed")
 SESSION_IDLE_MAX_S = 900.0  # in production: a screen that nobody sits at closes itself
 CONFIG_VARIABLE = "CHARTGATE_CONFIG"
@@ -186,85 +201,6 @@ class OidcConfig:
     mfa_acr: tuple[str, ...] = ()  # values of acr that do
     step_up_acr: str = ""  # acr_values to ask for when a second factor is needed
     keep_passwords: bool = False  # true: people of `chartgate person add` may still sign in
-
-
-@dataclass(frozen=True, kw_only=True)
-class LaunchConfig:
-    """[launch.NAME]: an EHR that may open Chartgate for one patient (SMART App Launch)."""
-
-    name: str
-    iss: str  # the EHR's FHIR address, exactly as it sends it
-    client_id: str  # under which Chartgate is registered there
-    site: str  # whose patients these are
-    roles: tuple[str, ...]  # that whoever may open it there has here
-    client_secret_file: str = ""  # as under [oidc]
-    private_key_file: str = ""  # as under [oidc]
-    scopes: tuple[str, ...] = ("launch", "openid", "fhirUser")  # that are asked for
-    origins: tuple[str, ...] = ()  # beside that of iss, that hold its token and key endpoints
-    name_claim: str = "sub"  # as under [oidc]
-    mfa_amr: tuple[str, ...] = ("mfa",)  # as under [oidc]
-    mfa_acr: tuple[str, ...] = ()  # as under [oidc]
-
-
-@dataclass(frozen=True, kw_only=True)
-class SiteConfig:
-    """[sites.NAME]: how a site stands to consent. In production each site of a charter needs one;
-    else a site without one needs no consent."""
-
-    name: str
-    consent: str = "not-needed"  # or "opt-in", "opt-out", "opt-in-with-exceptions"
-    consent_from: str = ""  # connection that holds its Consents; empty: only those imported here
-    consent_fresh_s: float = 60.0  # what it said is believed for so long; then it is asked again
-    consent_timeout_s: float = 5.0  # for its answer; without one nothing is permitted
-    consent_exceptions: tuple[str, ...] = ()  # purposes of use (HL7 v3) that need no consent there
-    time_zone: str = ""  # of dates in consents, e.g. "Europe/Berlin"; empty: any may be meant
-    recipients: Mapping[str, str] = field(default_factory=dict)  # client ("*": each) to references
-
-
-@dataclass(frozen=True, kw_only=True)
-class ConnectionConfig:
-    """[connections.NAME]: a configured system. `options` are the adapter's own, checked by it."""
-
-    name: str
-    adapter: str  # its kind: fhir_r4, hl7v2_mllp or an installed one
-    site: str = ""  # for feeds: which site its messages are about
-    vendor: str = ""  # of [vendors.NAME]: who runs it for us; needed in production
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClientConfig:
-    """[clients.NAME]: a registered AI client."""
-
-    name: str
-    jwks_file: str = ""  # its public keys, as a JWK set
-    jwks_url: str = ""  # or where it publishes them; one of the two
-    vendor: str = ""  # of [vendors.NAME]: who runs it; needed in production
-    notify_url: str = ""  # where its notifications go; empty: none
-    notify_secret_file: str = ""  # Standard Webhooks secret, "whsec_…"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ServiceConfig:
-    """[services.NAME]: a program of ours or of the hospital that is neither an AI nor a person."""
-
-    name: str
-    jwks_file: str = ""  # its public keys, as a JWK set
-    jwks_url: str = ""  # or where it publishes them; one of the two
-    may: tuple[str, ...] = ()  # of "audit", "introspect", "metrics", "revoke"
-
-
-@dataclass(frozen=True, kw_only=True)
-class VendorConfig:
-    """[vendors.NAME]: who handles patient data for us, and under which contract."""
-
-    name: str
-    contract: str = ""  # its number, e.g. "BAA-2026-014"; empty: there is none
-    kind: str = "BAA"  # of contract: a business associate agreement, "DPA", "own" for ourselves
-    until: date = date.max  # its last day; left out: it has no end
-    contact: str = ""  # whom to call
-    legal_name: str = ""  # as patients are told who got their data; empty: the table's name
-    address: str = ""  # as patients are told it
 
 
 @dataclass(frozen=True, kw_only=True)
