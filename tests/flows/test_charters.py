@@ -13,6 +13,7 @@ from chartgate.config import ClientConfig, Config, ConnectionConfig
 from chartgate.errors import ConfigError
 from chartgate.flows.charters import load_book, watch
 from chartgate.gate import Gate, Running
+from chartgate.policy.label_rules import own_label_rules
 from chartgate.store.audit import AuditWriter
 from chartgate.store.charters import CharterStore
 from chartgate.store.database import Database
@@ -147,11 +148,46 @@ def test_book_when_the_site_has_policies_then_only_forbids_are_taken(config: Con
     policies.mkdir()
     forbid = policies / "site.cedar"
     before = load_book(config).digest
-    forbid.write_text('@id("site/1") @sentence("no") forbid (principal is Client, action, resource);')
+    forbid.write_text(
+        '@id("site/1") @sentence("no") forbid (principal is Client, action, resource);'
+    )
     assert load_book(config).digest != before
     forbid.write_text('@id("site/1") permit (principal, action, resource);')
     with pytest.raises(ConfigError, match="may only forbid"):
         load_book(config)
+
+
+def test_book_when_the_site_has_label_rules_then_they_are_part_of_it(config: Config) -> None:
+    policies = config.folder / "policies"
+    policies.mkdir()
+    before = load_book(config)
+    assert before.labels.version == own_label_rules().version
+    (policies / "labels.yaml").write_text("version: '7'\ntext: concepts\n")
+    after = load_book(config)
+    assert after.labels.version.endswith("+7")
+    assert after.digest != before.digest
+    (policies / "labels.yaml").write_text("version: '7'\ntext: most\n")
+    with pytest.raises(ConfigError, match=r"policies/labels.yaml: text must be off, concepts or"):
+        load_book(config)
+    (policies / "labels.yaml").unlink()
+    (policies / "labels.yaml").mkdir()
+    with pytest.raises(ConfigError, match=r"policies/labels.yaml cannot be read"):
+        load_book(config)
+
+
+async def test_watch_when_label_rules_change_or_break_then_it_follows_or_keeps_the_old(
+    gate: Gate, config: Config, database: Database
+) -> None:
+    await settled(gate)
+    policies = config.folder / "policies"
+    policies.mkdir()
+    (policies / "labels.yaml").write_text("version: '7'\ntext: all\n")
+    assert await settled(gate)
+    assert gate.charters.labels.text == "all"
+    (policies / "labels.yaml").write_text("version: '8'\nrules: [3]\n")
+    assert not await settled(gate)
+    assert gate.charters.labels.version.endswith("+7")
+    assert (await reloads(database))[-1]["outcome"] != "success"
 
 
 async def test_watch_when_started_then_the_running_revisions_are_kept(

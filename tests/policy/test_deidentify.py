@@ -1,7 +1,7 @@
 """De-identified views: nothing planted in a structured field comes out, and what does is valid."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
 
@@ -116,7 +116,7 @@ class Planter:
             return HARMLESS[key]
         if element.type in NUMBERS:
             return 7
-        makers = {
+        makers: dict[str, Callable[[], Any]] = {
             "boolean": lambda: True,
             "code": lambda: "a-code",
             "date": self._date,

@@ -306,9 +306,9 @@ def test_text_when_it_is_not_kept_then_no_element_that_holds_prose_shows_it(
 
 def test_narrative_when_it_stands_at_any_depth_then_it_is_never_shown() -> None:
     """F-23: `text.div` keeps what minimisation took away."""
-    inner = {"resourceType": "Patient", "text": {"status": "generated", "div": CANARY}}
-    bundle = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": inner}]}
-    contained = {"resourceType": "Basic", "contained": [inner], "text": {"div": CANARY}}
+    inner: Any = {"resourceType": "Patient", "text": {"status": "generated", "div": CANARY}}
+    bundle: Any = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": inner}]}
+    contained: Any = {"resourceType": "Basic", "contained": [inner], "text": {"div": CANARY}}
     for resource in (bundle, contained):
         names = tuple(sorted(r4.element_names(resource["resourceType"])))
         assert CANARY not in orjson.dumps(shown(resource, *names)).decode()
@@ -471,7 +471,7 @@ def test_masks_when_a_type_has_required_parts_then_they_are_masked_too() -> None
     assert masked_value("Reference")["extension"][0]["valueCode"] == "masked"
 
 
-RULES = st.builds(
+RULES: st.SearchStrategy[dict[str, Any]] = st.builds(
     dict,
     text=st.sampled_from(["keep", "structured-only", "cut"]),
     extensions=st.sampled_from([None, (), ("http://x",)]),
