@@ -18,6 +18,9 @@ NAMES = (
     "quarantine",
     "handoffs",
     "handoffs overdue",
+    "glass to review",
+    "glass overdue",
+    "seals broken",
 )
 DIGEST = bytes(32)
 

@@ -206,9 +206,14 @@ def note_resource(visit: str, patient: str, *, text: str) -> dict[str, Any]:
 
 @asynccontextmanager
 async def open_front_desk(
-    database: Database, clock: FakeClock, folder: Path, *, web: WebConfig | None = None
+    database: Database,
+    clock: FakeClock,
+    folder: Path,
+    *,
+    web: WebConfig | None = None,
+    **settings: Any,
 ) -> AsyncIterator[FrontDesk]:
-    """A hospital, a gate on it, and the gateway on a free port."""
+    """A hospital, a gate on it, and the gateway on a free port. `settings` are of the config."""
     keys = {name: ECKey.generate_key("P-384") for name in CLIENTS}
     for name, key in keys.items():
         jwks = {"keys": [{**key.as_dict(private=False), "kid": key.thumbprint()}]}
@@ -218,6 +223,7 @@ async def open_front_desk(
             clinic.gate.config,
             web=web or WebConfig(),
             clients={n: ClientConfig(name=n, jwks_file=f"{n}.jwks.json") for n in CLIENTS},
+            **settings,
         )
         clinic.gate = replace(clinic.gate, config=config)
         opened = TestGate(gate=clinic.gate, source=MemorySource(clock), keys=dict(keys))

@@ -51,9 +51,13 @@ def test_public_routes_are_those_that_show_nothing_of_a_patient() -> None:
         "health-live",
         "health-ready",
         "metrics",
+        "page-from-provider",
+        "page-launch",
+        "page-launched",
         "page-login",
         "page-sign-in",
         "page-style",
+        "page-to-provider",
         "smart-configuration",
         "token",
     }

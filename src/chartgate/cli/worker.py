@@ -19,7 +19,9 @@ from chartgate.cli.wakeups import Wakeups, listen_for_work
 from chartgate.errors import ChartgateError, Unavailable
 from chartgate.flows import (
     atna,
+    break_glass,
     commits,
+    contracts,
     deadlines,
     drift,
     events,
@@ -102,8 +104,10 @@ def _steps(
         "commits": lambda: commits.commit_next(gate, worker),
         "verifications": lambda: commits.verify_next(gate, worker),
         "rollbacks": lambda: rollbacks.rollback_next(gate, worker),
+        "contracts": contracts.ContractWatch(gate).tell_next,
         "deadlines": lambda: deadlines.expire_next(gate, worker),
         "atna": feeds.send_next,
+        "break-glass": lambda: break_glass.settle_next(gate),
     }
 
 

@@ -239,7 +239,7 @@ def _code(query: Mapping[str, str], registration: Registration, metadata: Metada
         known = code if ERROR_CODE.fullmatch(code) else "error"
         raise SignInRefused(
             f"{registration.label} did not let you in; begin again, or ask whoever runs it",
-            reason=f"provider: {known}",
+            reason=f"provider-{known.replace('_', '-')}",
         )
     code = query.get("code", "")
     if not 0 < len(code) <= CODE_MAX or not code.isprintable():
@@ -265,7 +265,7 @@ async def _claims(
         keys = await keys_of(gate, registration, metadata, kid=kid_of(token))
         return verified_claims(token, keys, expected, now=gate.clock())
     except TokenFlaw as flaw:
-        raise SignInRefused(SAY_NO_PROOF, reason=f"id-token: {flaw.code}") from None
+        raise SignInRefused(SAY_NO_PROOF, reason=f"id-token-{flaw.code}") from None
 
 
 def _derived(use: str, state: str, seed: str) -> str:

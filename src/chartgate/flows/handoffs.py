@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import uuid4
 
-from chartgate.errors import Invalid, InvalidTransition
+from chartgate.errors import Invalid, InvalidTransition, NotFound
+from chartgate.flows.contexts import in_context
 from chartgate.flows.grounds import patient_of_proposal
 from chartgate.flows.permits import check_person, request_on
 from chartgate.flows.proposal_events import event_of
@@ -107,7 +108,7 @@ async def waiting(gate: Gate, person: Person, worklist: str | None = None) -> tu
             verb: decide(gate.charters, request_on(proposal, person, verb))
             for verb in ("show", "take", "close")
         }
-        if may["show"].permitted:
+        if may["show"].permitted and await in_context(gate, person, proposal):
             shown.append(
                 Waiting(handoff=handoff, proposal=proposal, take=may["take"], close=may["close"])
             )
@@ -178,6 +179,8 @@ async def _for(
 ) -> tuple[Handoff, Proposal, Person]:
     handoff = await HandoffStore(gate.database).get(id_)
     proposal = await ProposalStore(gate.database).get(handoff.proposal)
+    if not await in_context(gate, principal, proposal):
+        raise NotFound(f"there is no handoff {id_}")
     request = request_on(proposal, principal, verb)
     person, _ = await check_person(gate, principal, request, proposal=proposal.id)
     return handoff, proposal, person

@@ -101,8 +101,3 @@ def _registration_by_iss(gate: Gate, iss: str) -> Registration:
         if settings.iss == iss:
             return registration_of(gate, name)
     raise SignInRefused(SAY_UNKNOWN, reason="unknown-ehr")
-
-
-def is_bound_elsewhere(person: Person, patient: str | None) -> bool:
-    """Whether the session of this person is for another patient than this one."""
-    return person.patient is not None and person.patient != patient

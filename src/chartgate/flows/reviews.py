@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from chartgate.errors import ChartgateError, Denied, Invalid, InvalidTransition, VersionConflict
+from chartgate.flows.contexts import proposal_for
 from chartgate.flows.drafts import draft
 from chartgate.flows.grounds import grounds_of, patient_in, patient_of_proposal
 from chartgate.flows.handoffs import hand_off
@@ -124,7 +125,7 @@ async def _open(
     gate: Gate, principal: Principal, id_: str, *, verdict: Verb, digest: str
 ) -> tuple[Proposal, Person, Decision]:
     """The proposal, if this person may do it now, on what they were shown."""
-    proposal = await ProposalStore(gate.database).get(id_)
+    proposal = await proposal_for(gate, principal, id_)
     request = request_on(proposal, principal, POLICY_ACTIONS[verdict])
     person, decision = await check_person(gate, principal, request, proposal=proposal.id)
     if proposal.status is Status.SHADOWED:

@@ -18,6 +18,7 @@ from chartgate.errors import (
     VersionConflict,
     WriteRefused,
 )
+from chartgate.flows.contexts import proposal_for
 from chartgate.flows.grounds import patient_of_proposal
 from chartgate.flows.handoffs import hand_off
 from chartgate.flows.impasses import no_progress
@@ -57,7 +58,7 @@ async def request_rollback(gate: Gate, principal: Principal, id_: str, *, reason
     Raises NotFound, Denied, Invalid (no reason), InvalidTransition (it is not verified, or is
     being rolled back already), VersionConflict.
     """
-    before = await ProposalStore(gate.database).get(id_)
+    before = await proposal_for(gate, principal, id_)
     request = request_on(before, principal, "rollback")
     person, decision = await check_person(gate, principal, request, proposal=before.id)
     words = reason.strip()

@@ -25,6 +25,7 @@ from chartgate.store.sealed_proposals import ATTEMPT, CONTENT, SealedProposals
 from chartgate.store.vault import CONNECTION_KEY, Key
 
 QUERIES = load_queries("proposals.sql")
+SAY_NOT_FOUND = "there is no such proposal"  # the same whether it is not there or not theirs to see
 
 SAY_KEY_USED = "this idempotency key was used for another proposal; take a new one"
 
@@ -55,7 +56,7 @@ class ProposalStore:
         """Raises NotFound, also as Erased."""
         row = await self._database.fetch_row(QUERIES["select_proposal"], _uuid(id_))
         if row is None:
-            raise NotFound(f"there is no proposal {id_}")
+            raise NotFound(SAY_NOT_FOUND)
         return self._sealed.proposal(row)
 
     async def by_key(self, author: str, key: str) -> tuple[str, str] | None:
@@ -218,7 +219,7 @@ class ProposalStore:
             return None
         row = await connection.fetchrow(QUERIES["select_key"], self._database.tenant, proposal.id)
         if row is None:
-            raise NotFound("there is no such proposal")
+            raise NotFound(SAY_NOT_FOUND)
         return self._sealed.key(row)
 
     async def _insert_content(
@@ -390,4 +391,4 @@ def _uuid(text: str) -> uuid.UUID:
     try:
         return uuid.UUID(text)
     except ValueError:
-        raise NotFound("there is no proposal of this id") from None
+        raise NotFound(SAY_NOT_FOUND) from None

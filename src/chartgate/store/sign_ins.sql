@@ -2,7 +2,7 @@
 INSERT INTO sign_in_attempt
   (tenant, state_hash, browser_hash, way, then_path, session_hash, expires_at)
 SELECT $1, $2, $3, $4, $5, $6, $7
-WHERE (SELECT count(*) FROM (SELECT FROM sign_in_attempt WHERE tenant = $1 LIMIT $8) some) < $8
+WHERE (SELECT count(*) FROM (SELECT FROM sign_in_attempt WHERE tenant = $1 LIMIT $8) AS under_way) < $8
 RETURNING way;
 
 -- name: delete_old_attempts

@@ -23,7 +23,16 @@ SELECT 'handoffs', count(*), min(opened_at)
   FROM handoff WHERE tenant = $1 AND status <> 'closed'
 UNION ALL
 SELECT 'handoffs overdue', count(*), min(due_at)
-  FROM handoff WHERE tenant = $1 AND status <> 'closed' AND due_at < $2;
+  FROM handoff WHERE tenant = $1 AND status <> 'closed' AND due_at < $2
+UNION ALL
+SELECT 'glass to review', count(*), min(opened_at)
+  FROM break_glass WHERE tenant = $1 AND reviewed_at IS NULL
+UNION ALL
+SELECT 'glass overdue', count(*), min(review_due_at)
+  FROM break_glass WHERE tenant = $1 AND reviewed_at IS NULL AND review_due_at <= $2
+UNION ALL
+SELECT 'seals broken', count(*), min(opened_at)
+  FROM person WHERE tenant = $1 AND sealed AND password_hash IS NULL AND removed_at IS NULL;
 
 -- name: select_proposal_counts
 SELECT status, count(*) AS count FROM proposal WHERE tenant = $1 GROUP BY status ORDER BY status;

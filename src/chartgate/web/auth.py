@@ -5,15 +5,23 @@ each refusal leaves one audit event.
 """
 
 import hmac
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from chartgate.errors import ChartgateError, Denied, Invalid, Unauthenticated
 from chartgate.flows.people import SignedIn, person_of
-from chartgate.flows.tokens import SAY_NO_TOKEN, client_of
+from chartgate.flows.tokens import (
+    SAY_NO_TOKEN,
+    SERVICE_PREFIX,
+    ContractEnded,
+    client_of,
+    service_of,
+)
 from chartgate.gate import Gate
 from chartgate.model.audit import AuditEvent, Outcome
-from chartgate.model.principal import Client, Person
+from chartgate.model.principal import Client, Person, Service
 from chartgate.store.database import promptly
+from chartgate.web.cookies import read_cookie
 from chartgate.web.routes import Guard, Route, parse_form
 
 SESSION_COOKIE = "chartgate_session"
@@ -21,6 +29,15 @@ CSRF_FIELD = "csrf"  # of a form
 CSRF_HEADER = b"x-csrf-token"  # of a request that scripts of our pages send
 OPERATOR = "operator"
 SAFE_METHODS = ("GET", "HEAD")
+TAKEN: Mapping[Guard, tuple[type, ...]] = {  # kinds of token, by guard
+    Guard.CLIENT: (Client,),
+    Guard.PRINCIPAL: (Client,),
+    Guard.TOKEN: (Client, Service),
+    Guard.SERVICE: (Service,),
+    Guard.PERSON: (),
+    Guard.OPERATOR: (),
+}
+BY_TOKEN = (Guard.CLIENT, Guard.TOKEN, Guard.SERVICE)  # and by nothing else
 SAY_SIGN_IN = "this needs you to be signed in"
 SAY_NOT_FOR_AGENTS = "only a person may do this; an AI client's credential cannot"
 SAY_OPERATORS = "only a person with the role operator may do this"
@@ -40,7 +57,7 @@ class KnownDenied(Denied):
 class Admitted:
     """Who passed the guard."""
 
-    principal: Client | Person | None
+    principal: Client | Person | Service | None
     signed_in: SignedIn | None = None
 
 
@@ -72,16 +89,15 @@ async def admit(gate: Gate, route: Route, knock: Knock) -> Admitted:
 
 async def _admitted(gate: Gate, route: Route, knock: Knock) -> Admitted:
     authorization = knock.single.get(b"authorization")
-    cookie = session_cookie(knock.single.get(b"cookie", b""))
+    cookie = session_cookie(gate, knock.single.get(b"cookie", b""))
     if authorization is not None and cookie is not None:
         raise Invalid(SAY_BOTH)
-    if route.guard is Guard.CLIENT or (
-        route.guard is Guard.PRINCIPAL and authorization is not None
-    ):
-        return Admitted(principal=await client_of(gate, _bearer(authorization)))
-    if authorization is not None:
-        client = await client_of(gate, _bearer(authorization))
-        raise KnownDenied(SAY_NOT_FOR_AGENTS, agent=client.agent)
+    if authorization is not None or route.guard in BY_TOKEN:
+        holder = await _holder(gate, _bearer(authorization), kept=route.guard is Guard.CLIENT)
+        if not isinstance(holder, TAKEN[route.guard]):
+            agent = isinstance(holder, Client)
+            raise KnownDenied(SAY_NOT_FOR_AGENTS if agent else SAY_NO_TOKEN, agent=holder.agent)
+        return Admitted(principal=holder)
     if cookie is None:
         raise Unauthenticated(SAY_NO_TOKEN if route.guard is Guard.PRINCIPAL else SAY_SIGN_IN)
     async with promptly():
@@ -92,14 +108,16 @@ async def _admitted(gate: Gate, route: Route, knock: Knock) -> Admitted:
     return Admitted(principal=signed_in.person, signed_in=signed_in)
 
 
-def session_cookie(header: bytes) -> str | None:
-    """The session cookie's value. Two of that name count as none: one may be planted."""
-    values = [
-        value
-        for name, _, value in (part.strip().partition(b"=") for part in header.split(b";"))
-        if name == SESSION_COOKIE.encode()
-    ]
-    return values[0].decode("latin") if len(values) == 1 and values[0] else None
+async def _holder(gate: Gate, token: str, *, kept: bool) -> Client | Service:
+    """Whose token it is, by its kind. Raises Unauthenticated, ContractEnded."""
+    if token.startswith(SERVICE_PREFIX):
+        return await service_of(gate, token)
+    return await client_of(gate, token, kept=kept)
+
+
+def session_cookie(gate: Gate, header: bytes) -> str | None:
+    """The session cookie's value."""
+    return read_cookie(gate, header, SESSION_COOKIE)
 
 
 def check_origin(gate: Gate, knock: Knock) -> None:
@@ -136,9 +154,9 @@ async def _record_refusal(gate: Gate, route: Route, error: ChartgateError) -> No
         AuditEvent(
             recorded=gate.clock(),
             action="web.refuse",
-            agent=error.agent if isinstance(error, KnownDenied) else "unknown",
+            agent=error.agent if isinstance(error, KnownDenied | ContractEnded) else "unknown",
             outcome=Outcome.DENIED,
-            reason=error.issue,
+            reason="vendor" if isinstance(error, ContractEnded) else error.issue,
             details=(("route", route.name),),
         )
     )

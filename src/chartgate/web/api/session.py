@@ -6,6 +6,7 @@ from chartgate.flows import people
 from chartgate.web.api.bodies import Body
 from chartgate.web.api.views import answer
 from chartgate.web.auth import SESSION_COOKIE, session_cookie
+from chartgate.web.cookies import set_cookie
 from chartgate.web.routes import Call
 
 
@@ -27,7 +28,7 @@ async def sign_in(call: Call) -> Response:
 
 async def sign_out(call: Call) -> Response:
     """DELETE /v1/session"""
-    cookie = session_cookie((call.header("cookie") or "").encode("latin"))
+    cookie = session_cookie(call.gate, (call.header("cookie") or "").encode("latin"))
     if cookie:
         await people.sign_out(call.gate, cookie)
     response = Response(status_code=204)
@@ -37,12 +38,4 @@ async def sign_out(call: Call) -> Response:
 
 def set_session(call: Call, response: Response, value: str) -> None:
     """The session cookie: no script sees it, no other site sends it. Empty removes it."""
-    response.set_cookie(
-        SESSION_COOKIE,
-        value,
-        max_age=None if value else 0,
-        path="/",
-        secure=call.gate.config.web.url.startswith("https://"),
-        httponly=True,
-        samesite="strict",
-    )
+    set_cookie(call.gate, response, SESSION_COOKIE, value)

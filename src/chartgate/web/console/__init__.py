@@ -1,6 +1,6 @@
 """The pages people use, one file a page."""
 
-from chartgate.web.console import inbox, login, proposal, worklist
+from chartgate.web.console import break_glass, inbox, launch, login, proposal, worklist
 from chartgate.web.console.pages import FORM, error_page, style
 from chartgate.web.routes import Endpoint, Guard, Route
 
@@ -20,6 +20,10 @@ def _route(method: str, path: str, endpoint: Endpoint, guard: Guard, name: str) 
 ROUTES: tuple[Route, ...] = (
     _route("GET", "/login", login.form, Guard.PUBLIC, "login"),
     _route("POST", "/login", login.sign_in, Guard.PUBLIC, "sign-in"),
+    _route("GET", "/login/oidc", login.to_provider, Guard.PUBLIC, "to-provider"),
+    _route("GET", "/login/oidc/callback", login.from_provider, Guard.PUBLIC, "from-provider"),
+    _route("GET", "/launch", launch.launch, Guard.PUBLIC, "launch"),
+    _route("GET", "/launch/{name}/callback", launch.launched, Guard.PUBLIC, "launched"),
     _route("POST", "/logout", login.sign_out, Guard.PERSON, "sign-out"),
     _route("GET", "/static/style.css", style, Guard.PUBLIC, "style"),
     _route("GET", "/", inbox.inbox, Guard.PERSON, "inbox"),
@@ -30,4 +34,10 @@ ROUTES: tuple[Route, ...] = (
     _route("GET", "/worklist", worklist.worklist, Guard.PERSON, "worklist"),
     _route("POST", "/worklist/{id}/take", worklist.take, Guard.PERSON, "take"),
     _route("POST", "/worklist/{id}/close", worklist.close, Guard.PERSON, "close"),
+    _route("GET", "/break-glass", break_glass.show, Guard.PERSON, "break-glasses"),
+    _route("POST", "/break-glass", break_glass.open_, Guard.PERSON, "break-glass"),
+    _route("POST", "/break-glass/{id}/end", break_glass.end, Guard.PERSON, "break-glass-end"),
+    _route(
+        "POST", "/break-glass/{id}/review", break_glass.review, Guard.PERSON, "break-glass-review"
+    ),
 )

@@ -37,10 +37,14 @@ FLASHES = {
     "taken": "You have taken it on.",
     "closed": "Closed.",
     "signed-out": "You are signed out.",
+    "signed-out-everywhere": "You are signed out, here and on every other machine.",
+    "glass-broken": "The glass is broken. Everything you look at is noted, and will be reviewed.",
+    "glass-ended": "It has ended. A privacy officer will review it.",
+    "glass-reviewed": "Your review is noted.",
     "expired": "Your session had ended, and what you sent was not done. Sign in and do it again.",
 }
 # Where a sign-in may lead: our own pages only, or a link could send people elsewhere.
-AFTER_SIGN_IN = re.compile(r"/(worklist|proposals/[0-9a-f-]{36})?")
+AFTER_SIGN_IN = re.compile(r"/(worklist|break-glass|proposals/[0-9a-f-]{36})?")
 PROPOSAL_PATH = re.compile(r"(/proposals/[0-9a-f-]{36})(/\w+)?")
 
 
@@ -86,9 +90,19 @@ def page(
             flash=FLASHES.get(dict(call.query).get("done", ""), ""),
             here=call.request.url.path,
             refresh=refresh,
+            step_up=_should_step_up(call),
         )
     )
     return html(body, status=status)
+
+
+def _should_step_up(call: Call) -> bool:
+    """Whether this person could decide if they signed in again. From an EHR they come by it."""
+    config = call.gate.config
+    if call.signed_in is None or not config.mfa_required or not config.oidc.issuer:
+        return False
+    person = call.signed_in.person
+    return not (person.mfa or person.sealed or person.patient)
 
 
 def refresh_after(call: Call, *, every_s: int, times_max: int) -> str:
@@ -131,6 +145,7 @@ def error_page(request: Request, error: ChartgateError, request_id: str) -> Resp
             flash="",
             here="",
             refresh="",
+            step_up=False,
         )
     )
     response = html(body, status=status_of(error))
