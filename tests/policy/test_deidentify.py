@@ -50,10 +50,8 @@ MEASURES = ("Age", "Count", "Distance", "Duration", "Quantity")
 # What names a thing of a standard, and nobody.
 HARMLESS = {
     ("Coding", "system"): "http://loinc.org",
-    ("Coding", "version"): "2.77",
     ("Extension", "url"): "http://x/any",
     ("Identifier", "system"): "http://mrn",
-    ("Reference", "type"): "Patient",
     **{(measure, "system"): "http://unitsofmeasure.org" for measure in MEASURES},
     **{(measure, "unit"): "mg" for measure in MEASURES},
 }
@@ -390,6 +388,27 @@ def test_numbers_without_a_unit_when_they_can_be_an_age_then_they_are_cut() -> N
     answers = kept["item"][0]["answer"]
     assert answers[1] == {"valueInteger": 40}
     assert "93" not in orjson.dumps(answers).decode()
+
+
+@pytest.mark.parametrize("part", [False, True])
+def test_observation_when_it_is_of_an_age_then_a_bare_number_is_one(part: bool) -> None:
+    said = {
+        "code": {"coding": [{"system": "http://loinc.org", "code": "30525-0"}]},
+        "valueQuantity": {"value": 93},
+    }
+    whole = {"component": [said], "code": {"text": "x"}} if part else said
+    kept = shown({"resourceType": "Observation", "status": "final", **whole}, "safe-harbor")
+    assert (kept["component"][0] if part else kept)["valueQuantity"] == OVER
+
+
+@pytest.mark.parametrize(
+    ("unit", "is_shown"),
+    [("mg/dL", True), ("\u00b5g", True), ("%", True), ("for Jane Doe", False), ("a@b", False)],
+)
+def test_units_when_they_are_no_units_then_they_are_cut(unit: str, is_shown: bool) -> None:
+    observation = {"resourceType": "Observation", "status": "final", "code": {"text": "x"}}
+    kept = shown({**observation, "valueQuantity": {"value": 1, "unit": unit}}, "safe-harbor")
+    assert ("unit" in kept["valueQuantity"]) is is_shown
 
 
 def home(**parts: Any) -> dict[str, Any]:

@@ -97,6 +97,9 @@ def found(resource: dict[str, Any]) -> set[str]:
         ("urn:local:problems", "86406008", {"HIV"}),
         ("urn:local:labs", "75622-1", {"HIV"}),
         ("urn:local:rooms", "B20", set()),
+        ("I10", "B20", {"HIV"}),  # as HL7 v2 names it
+        ("SNOMED-CT", "86406008", {"HIV"}),
+        ("LN", "75622-1", {"HIV"}),
     ],
 )
 def test_code_when_its_kind_is_sensitive_then_it_is_labelled(
@@ -163,6 +166,7 @@ def test_code_when_it_stands_in_any_element_at_any_depth_then_it_is_found(where:
         ),
         ({"resourceType": "Medication", "code": {"text": "Meth\u00e1d\u200bone"}}, {"OPIOIDUD"}),
         ({"resourceType": "Medication", "code": {"text": "\uff2d\uff45thadone"}}, {"OPIOIDUD"}),
+        ({"resourceType": "Medication", "code": {"text": "m\u0435thad\u03bfne"}}, {"OPIOIDUD"}),
         ({"resourceType": "Medication", "code": {"text": "methadonelike"}}, set()),
         ({"resourceType": "Medication", "code": {"text": "oxycodone 5 MG"}}, set()),
     ],

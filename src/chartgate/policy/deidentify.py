@@ -25,6 +25,7 @@ from chartgate.policy.deidentify_values import (
     AGE_YEARS_MAX,
     address,
     aged,
+    is_about_age,
     is_over,
     year_of,
 )
@@ -53,14 +54,13 @@ MEASURES = ("Age", "Count", "Distance", "Duration", "Quantity")
 # Texts that name a thing of a standard, and no one's.
 KEPT_TEXTS = frozenset(
     {
-        *(("Coding", "system"), ("Coding", "version"), ("Extension", "url")),
-        ("Reference", "type"),
+        *(("Coding", "system"), ("Extension", "url")),
         # What address() has left of it.
         *(("Address", name) for name in ("city", "country", "postalCode", "state")),
         *((owner, "system") for owner in MEASURES),
-        *((owner, "unit") for owner in MEASURES),
     }
 )
+UNIT = re.compile(r"[A-Za-z\u00b5\u03bc\u00b0%][^\s@:;,]{0,15}")  # a unit, and no sentence
 DATES = frozenset({"date", "dateTime"})
 MOMENTS = frozenset({"instant", "time"})  # have no form that is only a year
 NUMBERS = frozenset({"decimal", "integer", "positiveInt", "unsignedInt"})
@@ -140,7 +140,8 @@ def _object(value: Mapping[str, Any], owner: str, work: Work, depth: int) -> dic
         elif r4.is_primitive(element.type):
             _keep(kept, element, [_primitive(v, owner, element, work) for v in _listed(inner)])
         else:
-            shown = [_complex(v, element, work, depth) for v in _listed(inner)]
+            of_age = owner in AGE_OWNERS and is_about_age(value)
+            shown = [_complex(v, element, work, depth, of_age=of_age) for v in _listed(inner)]
             if element.type == "Extension":
                 shown = [v for v in shown if v is not None]
             if shown:
@@ -168,6 +169,8 @@ def _primitive(value: Any, owner: str, element: r4.Element, work: Work) -> Any:
         return None
     if (owner, element.base) in KEPT_TEXTS:
         return value
+    if element.base == "unit" and owner in MEASURES:
+        return value if UNIT.fullmatch(str(value)) else None
     if element.type in DROPPED_PRIMITIVES:
         return None
     if work.is_limited:
@@ -181,7 +184,9 @@ def _primitive(value: Any, owner: str, element: r4.Element, work: Work) -> Any:
     return value
 
 
-def _complex(value: Any, element: r4.Element, work: Work, depth: int) -> Any:
+def _complex(
+    value: Any, element: r4.Element, work: Work, depth: int, *, of_age: bool = False
+) -> Any:
     if type(value) is not dict or element.type in DROPPED_TYPES or element.type in DROPPED_OWNERS:
         return None
     if element.type in r4.RESOURCE_TYPES_OPEN:
@@ -192,7 +197,7 @@ def _complex(value: Any, element: r4.Element, work: Work, depth: int) -> Any:
         return _object(address(value, limited=work.is_limited), "Address", work, depth - 1) or None
     kept = _object(value, element.type, work, depth - 1)
     if element.type in QUANTITIES and not work.is_limited:
-        kept = aged(kept, is_age=element.type == "Age")
+        kept = aged(kept, is_age=element.type == "Age" or of_age)
     if element.type == "Extension" and not says_something(kept):
         return None
     return kept or None

@@ -39,6 +39,12 @@ YEARS_IN_UNIT: Mapping[str, float] = {
     **dict.fromkeys(("min", "minute", "minutes"), 1 / 525_960),
     **dict.fromkeys(("s", "sec", "second", "seconds"), 1 / 31_557_600),
 }
+# Of observations whose value is an age, in LOINC and SNOMED CT.
+AGE_CODES = frozenset(
+    """
+    21611-9 21612-7 29553-5 30525-0 30972-4 35659-2 39016-1 63900-5 397669002 424144002 445518008
+    """.split()  # noqa: SIM905
+)
 UCUM = "http://unitsofmeasure.org"
 
 
@@ -66,6 +72,14 @@ def aged(quantity: Mapping[str, Any], *, is_age: bool) -> dict[str, Any]:
     if not is_over(value, 10**9) and value * in_years < OLDEST_YEARS:
         return dict(quantity)
     return {"value": OLDEST_YEARS, "comparator": ">=", "unit": "a", "system": UCUM, "code": "a"}
+
+
+def is_about_age(observation: Mapping[str, Any]) -> bool:
+    """Whether the value of an observation, or of a part of one, is an age."""
+    code = observation.get("code")
+    codings = code.get("coding") if isinstance(code, dict) else None
+    held = codings if isinstance(codings, list) else []
+    return any(isinstance(c, dict) and c.get("code") in AGE_CODES for c in held)
 
 
 def address(value: Mapping[str, Any], *, limited: bool) -> dict[str, Any]:

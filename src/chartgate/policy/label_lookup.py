@@ -28,7 +28,27 @@ SNOMED_ID = re.compile(r"\d{6,18}")
 ICD_10_DOTTED = re.compile(r"[A-TV-Z]\d[0-9A-Z]\.[0-9A-Z]{1,4}")
 ICD_10 = re.compile(r"[A-TV-Z]\d[0-9A-Z](\.?[0-9A-Z]{1,4})?")
 DISTINCT_LENGTH_MIN = 5  # a code this long is hardly one of another system by chance
+# Names that senders write instead of a URI; those of HL7 v2 table 0396 among them.
+NICKNAMES = {
+    "atc": ("atc", "whoatc"),
+    "cpt": ("c4", "cpt", "cpt4", "cpt-4"),
+    "hcpcs": ("hcpcs", "hpc"),
+    "icd-10": ("i10", "i10c", "icd10", "icd-10", "icd10cm", "icd-10-cm", "icd10-cm"),
+    "icd-10-pcs": ("i10p", "icd10pcs", "icd-10-pcs"),
+    "icd-9-cm": ("i9", "i9c", "i9cdx", "icd9", "icd-9", "icd9cm", "icd-9-cm"),
+    "loinc": ("ln", "loinc"),
+    "rxnorm": ("rxnorm",),
+    "snomed": ("sct", "sct2", "snomed", "snomed-ct", "snomedct", "snomed ct"),
+    "taxonomy": ("nuccpt", "nucc"),
+}
 SHORT_NAMES = {uri.lower(): short for short, uris in SYSTEMS.items() for uri in uris}
+SHORT_NAMES |= {name: short for short, names in NICKNAMES.items() for name in names}
+# Letters of other scripts that look like ours, by which a word could hide.
+LOOKALIKES = str.maketrans(
+    "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0455\u0501\u04bb\u0458\u04cf"
+    "\u0442\u043c\u043d\u043a\u0432\u03b1\u03bf\u03bd\u03c1\u03c4\u03b9\u03ba\u03c5\u0131",
+    "aeopcyxisdhjltmhkbaovptikui",
+)
 SNOMED_URI = "http://snomed.info/"
 # Labels, where they stand outside of the places for labels.
 LABEL_CODES = {
@@ -84,12 +104,12 @@ def lookup(tables: Tables) -> tuple[Codings, Texts, Texts]:
 
 
 def folded_words(text: str) -> list[str]:
-    """The words of a text, without regard to case, accents and characters that do not show."""
+    """The words of a text, without regard to case, accents, script and what does not show."""
     if text.isascii():
         return WORD.findall(text.lower())
     decomposed = unicodedata.normalize("NFKD", text)
     shown = "".join(c for c in decomposed if unicodedata.category(c) not in ("Mn", "Cf"))
-    return WORD.findall(shown.casefold())
+    return WORD.findall(shown.casefold().translate(LOOKALIKES))
 
 
 def _kept_if_short(compute: Texts) -> Texts:
