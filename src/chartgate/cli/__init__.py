@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, str] = {  # to the module beside this one that adds it
     "feed": "feed",
     "transform": "transform",
     "charter": "charter",
+    "policy": "policy",
     "change": "change",
     "probe": "probe",
     "proposals": "proposals",

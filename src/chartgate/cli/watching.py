@@ -1,17 +1,20 @@
-"""What every long-running process keeps looking at: charters and probe verdicts."""
+"""What every long-running process keeps looking at: charters and probe verdicts. It also writes
+down, now and then, which questions policy was asked."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from time import monotonic
 
 import structlog
 
 from chartgate.cli.faults import is_cancelled, place_of
 from chartgate.errors import ChartgateError
-from chartgate.flows import charters
+from chartgate.flows import charters, policies
 from chartgate.gate import Gate, adopt_verdicts
 
 EVERY_S = 1.0
+QUESTIONS_EVERY_S = 30.0
 
 
 @asynccontextmanager
@@ -27,11 +30,15 @@ async def watch_gate(gate: Gate) -> AsyncIterator[None]:
 
 async def _watch(gate: Gate) -> None:
     log = structlog.get_logger()
+    written_at = monotonic()
     while True:
         await asyncio.sleep(EVERY_S)
         try:
             await charters.watch(gate)
             await adopt_verdicts(gate)
+            if monotonic() - written_at >= QUESTIONS_EVERY_S:
+                written_at = monotonic()
+                await policies.flush_questions(gate)
         except ChartgateError as error:
             if is_cancelled():
                 raise

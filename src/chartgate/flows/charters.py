@@ -65,7 +65,7 @@ async def settle(gate: Gate) -> None:
     last = await ChangeStore(gate.database).adopted("charters")
     if last is None or not gate.config.two_people_required or last.digest == gate.charters.digest:
         return
-    gate.running.charters = (await asyncio.to_thread(_adopted_book, gate, last)).book
+    gate.running.charters = (await asyncio.to_thread(adopted_book, gate, last)).book
     await watch(gate)
 
 
@@ -102,7 +102,7 @@ async def pending_change(gate: Gate, loaded: Loaded, last: Adopted | None) -> Ch
         return None
     before = gate.charters
     if before.digest != last.digest:
-        before = (await asyncio.to_thread(_adopted_book, gate, last)).book
+        before = (await asyncio.to_thread(adopted_book, gate, last)).book
     sentences = weakenings(before, loaded.book)
     if not sentences:
         return None
@@ -173,7 +173,7 @@ async def _reload_events(
     return events, new
 
 
-def _adopted_book(gate: Gate, last: Adopted) -> Loaded:
+def adopted_book(gate: Gate, last: Adopted) -> Loaded:
     """What was adopted last, compiled anew. Raises ConfigError."""
     try:
         return compile_files(gate.config, unarchive(last.body))

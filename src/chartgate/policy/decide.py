@@ -21,6 +21,7 @@ from chartgate.formats.canonical import canonical_bytes
 from chartgate.model.charter import Charter
 from chartgate.model.decision import Decision, Request
 from chartgate.model.principal import Client, Person, Process
+from chartgate.policy.asked import question_of
 from chartgate.policy.cedar import (
     ADMINISTRATORS,
     CHARTER_ACTIONS,
@@ -57,15 +58,6 @@ DOING = {
     "promote": "changing its stage",
     "administer": "approving a change that weakens a rule",
 }
-MAYBE = (  # of a question: None where it is not known, or does not matter
-    "resource_type",
-    "proposes",
-    "stage",
-    "workflow",
-    "relationship",
-    "sensitivities",
-    "confidentiality",
-)
 SAY_BROKEN = "the policy could not be evaluated, which means no"
 
 
@@ -101,23 +93,6 @@ def decide_anew(rulebook: Rulebook, request: Request) -> Decision:
             return _decision(rulebook, request, rule=rule, sentence=rulebook.sentences[rule])
         refusal = SAY_BROKEN if verdict.broken else None
     return _decision(rulebook, request, sentence=refusal or _no(request, charter))
-
-
-def question_of(request: Request) -> dict[str, object]:
-    """What policy looks at, and no more, in a form that is always the same."""
-    holder = request.principal
-    question: dict[str, object] = {
-        "principal": holder.agent,
-        "holder": {
-            name: getattr(holder, name)
-            for name in ("id", "charter", "roles", "sites", "mfa", "sealed")
-            if hasattr(holder, name)
-        },
-    }
-    for name in ("action", "charter", "site", "context", "break_glass", "preliminary", *MAYBE):
-        value = getattr(request, name)
-        question[name] = sorted(value) if isinstance(value, frozenset) else value
-    return question
 
 
 def _decision(
