@@ -9,6 +9,7 @@ import pytest
 from chartgate.config import WebConfig
 from chartgate.store.database import Database, open_database
 from chartgate.store.embedded import EmbeddedServer
+from chartgate.store.vault_keys import new_masters
 from chartgate.testing.clock import FakeClock
 from tests.attacks.chart import plant
 from tests.conftest import TENANT, at_database
@@ -31,7 +32,7 @@ async def attacked_url(
 @pytest.fixture(scope="module")
 async def attacked(attacked_url: str) -> AsyncIterator[Database]:
     """It, opened."""
-    opened = await open_database(attacked_url, tenant=TENANT)
+    opened = await open_database(attacked_url, tenant=TENANT, masters=new_masters())
     yield opened
     await opened.close()
 

@@ -19,6 +19,7 @@ from chartgate.model.write import Change
 from chartgate.policy.content import check_changes, check_resource, parse_changes
 from chartgate.policy.differences import after_images, content_of
 from chartgate.policy.rules import check_rules
+from chartgate.policy.smuggling import check_smuggling
 
 
 def draft(
@@ -60,6 +61,9 @@ def content_on(
     content = content_of(changes, before, version=version, edited_by=edited_by)
     if not content.differences:
         raise Unprocessable("nothing would change: the record already says this")
+    patients = {patient for after in written if (patient := patient_of(after))}
+    about = patients.pop() if len(patients) == 1 else None
+    check_smuggling(content.differences, about, grounds.bodies)
     digest = content_digest(content.changes, content.differences, base)
     return replace(content, base=tuple(base), digest=digest)
 

