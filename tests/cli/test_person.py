@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from chartgate.cli.person import _password
+from chartgate.cli.person import read_password
 from chartgate.errors import Invalid
 from tests.cli.conftest import Cli
 
@@ -58,7 +58,7 @@ def test_role_or_site_that_no_charter_names_is_noted(at_house: Cli) -> None:
 def test_password_that_is_no_text_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff\xfe\n"), "utf-8"))
     with pytest.raises(Invalid, match="not UTF-8"):
-        _password()
+        read_password()
 
 
 def test_end_of_input_at_the_prompt_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,4 +72,4 @@ def test_end_of_input_at_the_prompt_is_a_sentence(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(sys, "stdin", Terminal())
     monkeypatch.setattr(getpass, "getpass", ended)
     with pytest.raises(Invalid, match="no password was given"):
-        _password()
+        read_password()

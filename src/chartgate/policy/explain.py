@@ -16,6 +16,7 @@ from chartgate.policy.forbids import READ_ACTIONS, ForbidFile
 from chartgate.policy.questions import evaluate
 
 ANY_ELEMENT = ("id",)
+ANOTHER = "client:another"
 OWN = "chartgate/"  # rules of ours, which nobody can take away
 
 
@@ -36,7 +37,7 @@ class Explanation:
         how = (
             f"it would be {other} {', or '.join(self.turned_by)}"
             if self.turned_by
-            else (f"no single change would make it {other}")
+            else f"no single change of it would make it {other}"
         )
         return f"{answer}{rule}: {self.decision.sentence}; {how}"
 
@@ -124,6 +125,9 @@ def _other_facts(request: Request) -> Iterator[tuple[str, Request]]:
     if request.action in READ_ACTIONS and not request.preliminary:
         unlabelled = replace(request, sensitivities=frozenset(), confidentiality="N")
         yield "if the resource had no restricting label", unlabelled
+    if request.action not in READ_ACTIONS and not request.context:
+        by_another = replace(request, context=(("author", ANOTHER),))
+        yield "if it was known that another is its author", by_another
     if request.break_glass:
         yield "without break-glass", replace(request, break_glass=False)
 
