@@ -15,8 +15,10 @@ from chartgate.errors import ConfigError
 from chartgate.model.ports import Probe, Sink, Source, Transmitter
 from chartgate.observe.metrics import Metrics
 from chartgate.policy.charters import CharterBook
+from chartgate.policy.production import check_production
 from chartgate.store.audit import AuditWriter
 from chartgate.store.caches import Caches
+from chartgate.store.consent_lookups import ConsentLookups
 from chartgate.store.database import Database, open_database
 from chartgate.store.lookups import Lookups
 from chartgate.store.vault_keys import MasterKeys
@@ -89,6 +91,11 @@ class Gate:
         """Current copies of the record, looked up for many readers in one query."""
         return Lookups(self.database)
 
+    @cached_property
+    def consent_lookups(self) -> ConsentLookups:
+        """What is known of patients' consents, looked up for many readers in one query."""
+        return ConsentLookups(self.database)
+
     def source(self, connection: str) -> Source:
         """The named Source. Raises ConfigError."""
         try:
@@ -144,6 +151,7 @@ async def open_gate(
 
     Raises ConfigError, Unavailable.
     """
+    check_production(config, tuple(book.charters.values()), clock().date())
     async with open_store_gate(config, url=url, book=book, clock=clock) as gate:
         async with gate.database.connection() as connection:
             await gate.database.vault.check(connection)

@@ -23,6 +23,7 @@ from chartgate.flows.consents import actors_of, bring_in, consents_of, decide_fo
 from chartgate.model.label import Labels
 from chartgate.model.principal import Client, Person, Principal, Process
 from chartgate.policy import consent as policy
+from chartgate.store import consent_lookups
 from chartgate.store.consents import ConsentStore
 from chartgate.store.database import Database, promptly
 from chartgate.store.governance import current_epoch
@@ -340,7 +341,7 @@ async def test_store_that_hangs_gives_no_answer(
     there: Consulted, database_url: str, table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert await there.permits()
-    monkeypatch.setattr(consents, "promptly", lambda: promptly(0.2))
+    monkeypatch.setattr(consent_lookups, "promptly", lambda: promptly(0.2))
     holding = await asyncpg.connect(database_url)
     try:
         async with holding.transaction():

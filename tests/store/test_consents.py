@@ -1,13 +1,12 @@
 """What was said of patients' consents: copies that only move forward, and the epoch that moves."""
 
 from datetime import timedelta
-from typing import Any
 
 import orjson
 import pytest
 
 from chartgate.model.audit import AuditEvent
-from chartgate.store.consents import ConsentStore, Local, forget
+from chartgate.store.consents import ConsentStore, Known, Local, forget
 from chartgate.store.database import Database
 from chartgate.store.governance import current_epoch
 from chartgate.testing.clock import FakeClock
@@ -38,11 +37,16 @@ class Kept:
         )
 
     async def bodies(self, patient: str = ANN) -> tuple[bytes, ...]:
-        return (await self.store.known(SITE, EHR, [patient]))[patient].bodies
+        return (await known_of(self, patient)).bodies
 
     async def changes(self) -> int:
         rows = await self.database.fetch("SELECT body FROM audit_event WHERE tenant = $1")
         return sum(orjson.loads(row["body"])["action"] == "consent.change" for row in rows)
+
+
+async def known_of(kept: Kept, patient: str = ANN, *, site: str = SITE) -> Known:
+    wanted = (site, EHR, patient)
+    return (await kept.store.known([wanted, wanted]))[wanted]
 
 
 @pytest.fixture
@@ -51,13 +55,13 @@ def kept(database: Database, clock: FakeClock) -> Kept:
 
 
 async def test_patient_of_whom_nothing_was_heard_has_no_time(kept: Kept) -> None:
-    known = (await kept.store.known(SITE, EHR, [ANN, ANN]))[ANN]
+    known = await known_of(kept)
     assert (known.as_of, known.bodies, known.local) == (None, (), ())
 
 
 async def test_nothing_said_is_an_answer_too(kept: Kept) -> None:
     await kept.say()
-    known = (await kept.store.known(SITE, EHR, [ANN]))[ANN]
+    known = await known_of(kept)
     assert (known.as_of, known.bodies) == (kept.clock(), ())
 
 
@@ -66,7 +70,7 @@ async def test_same_again_moves_the_time_and_a_difference_the_epoch(kept: Kept) 
     assert (await current_epoch(kept.database), await kept.changes()) == (0, 0)
     kept.clock.advance(60)
     await kept.say(TWO, ONE)
-    known = (await kept.store.known(SITE, EHR, [ANN]))[ANN]
+    known = await known_of(kept)
     assert known.as_of == kept.clock()
     assert (await current_epoch(kept.database), await kept.changes()) == (0, 0)
     await kept.say(ONE)
@@ -78,7 +82,7 @@ async def test_what_was_said_earlier_never_takes_the_place_of_later(kept: Kept) 
     await kept.say(ONE)
     await kept.say(TWO, ago_s=10)
     await kept.say(ONE, ago_s=10)
-    known = (await kept.store.known(SITE, EHR, [ANN]))[ANN]
+    known = await known_of(kept)
     assert (known.bodies, known.as_of) == ((ONE,), kept.clock())
     assert (await current_epoch(kept.database), await kept.changes()) == (0, 0)
 
@@ -101,7 +105,7 @@ async def test_copy_that_was_altered_here_is_as_if_never_asked(kept: Kept, tampe
     await kept.say(ONE)
     async with kept.database.bookkeeping() as transaction:
         await transaction.execute(tamper)
-    known = (await kept.store.known(SITE, EHR, [ANN]))[ANN]
+    known = await known_of(kept)
     assert (known.as_of, known.bodies) == (None, ())
 
 
@@ -118,10 +122,10 @@ async def test_what_is_recorded_here_is_of_one_site_and_moves_the_epoch(kept: Ke
     await put(kept, "a", ONE)
     await put(kept, "b", TWO)
     await put(kept, "a", TWO)
-    known = await kept.store.known(SITE, EHR, [ANN, BEN])
-    assert (known[ANN].local, known[BEN].local) == ((TWO, TWO), ())
+    assert (await known_of(kept)).local == (TWO, TWO)
+    assert (await known_of(kept, BEN)).local == ()
     assert [local.id for local in await kept.store.local(SITE, ANN)] == ["a", "b"]
-    assert (await kept.store.known("south", EHR, [ANN]))[ANN].local == ()
+    assert (await known_of(kept, site="south")).local == ()
     assert await current_epoch(kept.database) == 3
 
 
@@ -132,6 +136,6 @@ async def test_patient_who_is_erased_leaves_no_consent(kept: Kept) -> None:
     event = AuditEvent(recorded=kept.clock(), action="consent.change", agent="process:t")
     async with kept.database.change(event) as transaction:
         await forget(transaction, "main", site=SITE, connections=[EHR], patient=ANN)
-    known: dict[str, Any] = await kept.store.known(SITE, EHR, [ANN, BEN])
-    assert (known[ANN].as_of, known[ANN].local) == (None, ())
-    assert known[BEN].bodies == (ONE,)
+    known = await known_of(kept)
+    assert (known.as_of, known.local) == (None, ())
+    assert await kept.bodies(BEN) == (ONE,)

@@ -16,7 +16,7 @@ from chartgate.errors import Invalid
 from chartgate.flows import consents
 from chartgate.gate import Gate
 from chartgate.policy.consent_parse import Directive, parse_consent
-from chartgate.store.consents import ConsentStore, Known
+from chartgate.store.consents import Known
 
 FILE_BYTES_MAX = 4_000_000
 
@@ -84,7 +84,7 @@ def run_show(arguments: argparse.Namespace) -> int:
     async def act(gate: Gate) -> tuple[Known, bool]:
         found = (await consents.consents_of(gate, arguments.site, [patient]))[0]
         connection = config.site(arguments.site).consent_from
-        known = await ConsentStore(gate.database).known(arguments.site, connection, [patient])
+        known = await gate.consent_lookups.known(arguments.site, connection, [patient])
         return known[patient], found.complete
 
     known, complete = with_registry(config, arguments.site, act)

@@ -71,9 +71,7 @@ async def consents_of(gate: Gate, site: str, patients: Sequence[str]) -> tuple[C
     """All that is known of each patient's consents, asked anew where it is too old. One whose
     system of record does not answer is not complete. Raises Unavailable, ConfigError."""
     own = gate.config.site(site)
-    store = ConsentStore(gate.database)
-    async with promptly():
-        known = await store.known(site, own.consent_from, patients)
+    known = await gate.consent_lookups.known(site, own.consent_from, patients)
     now = gate.clock()
     old = [
         p for p in dict.fromkeys(patients) if own.consent_from and not _is_fresh(own, known[p], now)

@@ -19,6 +19,7 @@ from chartgate.store.queries import load_queries
 QUERIES = load_queries("consents.sql")
 
 Kind = Literal["consent", "revocation"]
+Wanted = tuple[str, str, str]  # site, connection, patient
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,12 +49,13 @@ class ConsentStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def known(self, site: str, connection: str, patients: Sequence[str]) -> dict[str, Known]:
-        """All that is here, by patient, in one query. Raises Unavailable."""
-        rows = await self._database.fetch(
-            QUERIES["select_known"], site, connection, list(dict.fromkeys(patients))
-        )
-        return {row["patient"]: _known(row) for row in rows}
+    async def known(self, wanted: Sequence[Wanted]) -> dict[Wanted, Known]:
+        """All that is here of each, in one query. Raises Unavailable."""
+        distinct = list(dict.fromkeys(wanted))
+        if not distinct:
+            return {}
+        rows = await self._database.fetch(QUERIES["select_known"], *zip(*distinct, strict=True))
+        return {(r["site"], r["connection"], r["patient"]): _known(r) for r in rows}
 
     async def keep(
         self,

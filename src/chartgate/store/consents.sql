@@ -1,11 +1,11 @@
 -- name: select_known
 -- Each patient by key: what the system of record said, and what was recorded here.
-SELECT w.patient, s.as_of, s.digest, s.bodies,
+SELECT w.site, w.connection, w.patient, s.as_of, s.digest, s.bodies,
        (SELECT array_agg(l.body ORDER BY l.id) FROM consent_local l
-        WHERE l.tenant = $1 AND l.site = $2 AND l.patient = w.patient) AS local
-FROM unnest($4::text[]) AS w (patient)
+        WHERE l.tenant = $1 AND l.site = w.site AND l.patient = w.patient) AS local
+FROM unnest($2::text[], $3::text[], $4::text[]) AS w (site, connection, patient)
 LEFT JOIN consent_state s
-  ON s.tenant = $1 AND s.connection = $3 AND s.patient = w.patient;
+  ON s.tenant = $1 AND s.connection = w.connection AND s.patient = w.patient;
 
 -- name: touch_state
 UPDATE consent_state SET as_of = greatest(as_of, $5)
