@@ -11,9 +11,9 @@ from chartgate.cli.session import add_json_flag, charters_or_mistakes, show, wit
 from chartgate.config import Config, load_config
 from chartgate.errors import Invalid
 from chartgate.flows import accounts, people
-from chartgate.gate import Gate
 from chartgate.flows.break_glass import PRIVACY_OFFICER
 from chartgate.flows.people import BREAK_GLASS
+from chartgate.gate import Gate
 from chartgate.policy.cedar import ADMINISTRATORS, OPERATOR
 from chartgate.store.people import Listed
 
@@ -56,8 +56,7 @@ def add_parser(commands: Any) -> None:
             "remove",
             run_remove,
             "end an account, its sessions and its break-glasses, at once",
-            "Nobody signs in by it again, whoever vouches for them, until `person restore`. The "
-            "name stays taken, because the audit knows it.",
+            "Nobody signs in by it again, whoever vouches for them, until `person restore`.",
         ),
         (
             "restore",
