@@ -8,6 +8,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -176,6 +177,7 @@ class PeopleConfig:
     mfa: str = "off"  # "required": no decision without a second factor; in production always
     two_people: str = "off"  # "required": to weaken any rule; in production always
     change_within_h: int = 72  # what waits for two people lapses after that
+    identities: Mapping[str, str] = field(default_factory=dict)  # e.g. sofia = "Practitioner/12"
     break_glass_roles: tuple[str, ...] = ()  # that may, beside the role break-glass itself
     break_glass_minutes_max: int = 60  # how long one lasts at most
     break_glass_per_day: int = 5  # of one person; one more is refused, and an alarm
@@ -251,6 +253,17 @@ class Config:
             modes = ", ".join(CONSENT_MODES)
             raise ConfigError(f"in production [sites.{name}] must say consent = one of {modes}")
         return known or SiteConfig(name=name)
+
+    def vendor_flaw(self, name: str, today: date) -> str:
+        """Why what this vendor runs may not be used in production; empty: it may."""
+        if not name:
+            return "it names no vendor, and so no contract; set vendor to one under [vendors.NAME]"
+        vendor = self.vendors.get(name)
+        if vendor is None or vendor.state(today) == "no contract":
+            return f"the vendor {name} has no contract; name one under [vendors.{name}]"
+        if vendor.state(today) == "ended":
+            return f"the contract {vendor.contract} with the vendor {name} ended on {vendor.until}"
+        return ""
 
     @property
     def mfa_required(self) -> bool:

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
+
+NOTICE = timedelta(days=30)  # before a contract ends: enough to renew it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,5 +83,14 @@ class VendorConfig:
     kind: str = "BAA"  # of contract: a business associate agreement, "DPA", "own" for ourselves
     until: date = date.max  # its last day; left out: it has no end
     contact: str = ""  # whom to call
+
+    def state(self, today: date) -> str:
+        """ "good", "ends soon", "ended" or "no contract"."""
+        if not self.contract.strip():
+            return "no contract"
+        if self.until < today:  # the last day still counts
+            return "ended"
+        return "ends soon" if self.until - today <= NOTICE else "good"
+
     legal_name: str = ""  # as patients are told who got their data; empty: the table's name
     address: str = ""  # as patients are told it

@@ -67,6 +67,11 @@ class Gate:
         return {}
 
     @cached_property
+    def relationships(self) -> dict[tuple[str, ...], tuple[bool, datetime]]:
+        """Which relationships were found to hold or not, and when; flows/relationships.py."""
+        return {}
+
+    @cached_property
     def doubtful_lanes(self) -> dict[int, datetime]:
         """Lanes of patients whose messages the store refused, until when they are written apart."""
         return {}

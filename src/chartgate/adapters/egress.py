@@ -9,8 +9,8 @@ TLS is always verified. A session has one purpose, so credentials of one system 
 import errno
 import socket
 import ssl
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -61,10 +61,17 @@ class AddressRules:
 
     private: tuple[Network, ...] = ()  # beside the public internet
     crl_file: Path | None = None
+    # Why nothing at all may be sent now, asked at each request; empty: it may.
+    closed: Callable[[], str] = field(default=lambda: "", compare=False)
 
     def refusal(self, address: str) -> str:
         """Why not; empty: it may."""
         return address_refusal(address, private=self.private)
+
+    def check_open(self) -> None:
+        """Raises AddressRefused while nothing may be sent."""
+        if why := self.closed():
+            raise AddressRefused(why)
 
     def check(self, address: str, host: str) -> None:
         """Raises AddressRefused, whose words name the host but not what its address gives away."""
@@ -189,9 +196,12 @@ class _Door(aiohttp.TCPConnector):
         self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
     ) -> aiohttp.connector.Connection:
         """Raises ClientConnectorError for an origin that this session is not for."""
-        if not self._is_allowed(req.url) or req.proxy:
-            refused = AddressRefused(f"{req.url.host} is not what this session was opened for")
-            raise aiohttp.ClientConnectorError(req.connection_key, refused)
+        try:
+            self._rules.check_open()
+            if not self._is_allowed(req.url) or req.proxy:
+                raise AddressRefused(f"{req.url.host} is not what this session was opened for")
+        except AddressRefused as refused:
+            raise aiohttp.ClientConnectorError(req.connection_key, refused) from None
         return await super().connect(req, traces, timeout)
 
     def _is_allowed(self, url: URL) -> bool:

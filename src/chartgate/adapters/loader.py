@@ -6,9 +6,9 @@ beside this file; an outside package brings one by an entry point of the group
 """
 
 import tomllib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import find_spec
@@ -121,11 +121,21 @@ async def _opened(
                     folder=config.folder,
                     clock=clock,
                     verdicts=verdicts.get(name, {}),
-                    egress=egress,
+                    egress=replace(egress, closed=_contract_flaw(config, name, clock)),
                 )
             )
             _check_ports(adapters[name], manifest)
         yield adapters
+
+
+def _contract_flaw(config: Config, name: str, clock: Clock) -> Callable[[], str]:
+    """What closes a connection while it is used: in production, that its contract has ended."""
+
+    def flaw() -> str:
+        vendor = config.connections[name].vendor
+        return config.vendor_flaw(vendor, clock().date()) if config.production else ""
+
+    return flaw
 
 
 def manifests() -> Mapping[str, Manifest]:

@@ -39,7 +39,9 @@ SAY_UNKNOWN = (
 class TokenRefused(ChartgateError):
     """No token. `code` is the error code of RFC 6749, section 5.2; `reason` is for the audit."""
 
-    def __init__(self, code: str, message: str, *, reason: str, agent: str = "client:unknown") -> None:
+    def __init__(
+        self, code: str, message: str, *, reason: str, agent: str = "client:unknown"
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.status = STATUSES.get(code, 400)

@@ -20,6 +20,7 @@ import structlog
 from chartgate.adapters.egress import open_session
 from chartgate.errors import ChartgateError, ConfigError
 from chartgate.flows.consents import Asked, decide_for
+from chartgate.flows.tokens import contract_flaw
 from chartgate.formats.canonical import canonical_bytes
 from chartgate.formats.compartment import PREFIX
 from chartgate.formats.webhooks import parse_secret, signed_headers
@@ -190,6 +191,8 @@ async def _send(
     client = gate.config.clients.get(notification.client)
     if client is None or not client.notify_url:
         return "the client has no notify_url"
+    if contract_flaw(gate, client.name):
+        return "the contract of the client's vendor has ended"
     body = canonical_bytes(notification_bundle(gate, notification, told))
     try:
         key = parse_secret(gate.config.path(client.notify_secret_file).read_text("utf-8"))

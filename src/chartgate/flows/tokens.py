@@ -21,7 +21,6 @@ from chartgate.model.audit import AuditEvent, Outcome
 from chartgate.model.charter import Charter
 from chartgate.model.principal import Client, Service
 from chartgate.policy.scopes import ScopeRefused, narrow, scopes_of
-from chartgate.policy.vendors import vendor_flaw
 from chartgate.store.caches import KnownToken
 from chartgate.store.database import promptly
 from chartgate.store.tokens import ClientToken, ServiceToken, Ticket, TokenStore
@@ -145,7 +144,7 @@ def contract_flaw(gate: Gate, client: str) -> str:
     registered = gate.config.clients.get(client)
     if not gate.config.production or registered is None:
         return ""
-    flaw = vendor_flaw(gate.config, registered.vendor, gate.clock().date())
+    flaw = gate.config.vendor_flaw(registered.vendor, gate.clock().date())
     return flaw and f"the client {client} may not be served: {flaw}"
 
 

@@ -11,7 +11,6 @@ from chartgate.config import Config, ConnectionConfig
 from chartgate.errors import ConfigError
 from chartgate.formats.web_address import is_loopback_name, origin_of, parse_networks
 from chartgate.model.charter import Charter
-from chartgate.policy.vendors import vendor_flaw
 
 WEAKENED = ("allow_http", "allow_cleartext", "send_allow_cleartext")  # options of connections
 VERIFIED = ("verify-full", "verify-ca")  # sslmode, for a database across the network
@@ -59,10 +58,10 @@ def _store(config: Config) -> Iterator[str]:
 
 def _parties(config: Config, today: date) -> Iterator[str]:
     for name, client in sorted(config.clients.items()):
-        if flaw := vendor_flaw(config, client.vendor, today):
+        if flaw := config.vendor_flaw(client.vendor, today):
             yield f"[clients.{name}] {flaw}"
     for name, connection in sorted(config.connections.items()):
-        if flaw := vendor_flaw(config, connection.vendor, today):
+        if flaw := config.vendor_flaw(connection.vendor, today):
             yield f"[connections.{name}] {flaw}"
 
 

@@ -139,6 +139,10 @@ class Sender:
         self, raw: bytes, *, control_id: str, lane: str, last_look: LastLook | None = None
     ) -> bytes:
         """See `Transmitter.send`."""
+        try:
+            self._egress.check_open()
+        except AddressRefused as refused:
+            raise SourceUnreachable(str(refused.strerror)) from None
         link = self._links.get(lane)
         if link is None or not link.is_usable:
             await self.hang_up(lane)
