@@ -24,6 +24,7 @@ from chartgate.flows import (
     contracts,
     deadlines,
     drift,
+    erasure,
     events,
     feed_status,
     lanes,
@@ -106,6 +107,7 @@ def _steps(
         "rollbacks": lambda: rollbacks.rollback_next(gate, worker),
         "contracts": contracts.ContractWatch(gate).tell_next,
         "deadlines": lambda: deadlines.expire_next(gate, worker),
+        "erasures": lambda: erasure.finish_next(gate),
         "atna": feeds.send_next,
         "break-glass": lambda: break_glass.settle_next(gate),
     }

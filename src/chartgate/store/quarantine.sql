@@ -87,13 +87,14 @@ SELECT id, pg_notify('chartgate_work', '') FROM taken;
 SELECT q.inbox_id AS id, i.connection, i.status
 FROM quarantine q JOIN inbox i ON i.tenant = q.tenant AND i.id = q.inbox_id
 WHERE q.tenant = $1 AND q.status = 'open' AND i.status = 'quarantined' AND q.inbox_id > $8
+  AND i.raw <> ''
   AND ($2::bigint[] IS NULL OR q.id = ANY($2)) AND ($3::text IS NULL OR q.reason_class = $3)
   AND ($4::text IS NULL OR q.connection = $4)
   AND ($5::timestamptz IS NULL OR q.last_seen_at >= $5)
   AND ($6::timestamptz IS NULL OR q.last_seen_at < $6)
 UNION
 SELECT id, connection, status FROM inbox
-WHERE tenant = $1 AND status = 'filtered' AND $7 AND $2 IS NULL AND id > $8
+WHERE tenant = $1 AND status = 'filtered' AND $7 AND $2 IS NULL AND id > $8 AND raw <> ''
   AND ($3::text IS NULL OR reason = $3) AND ($4::text IS NULL OR connection = $4)
   AND ($5::timestamptz IS NULL OR received_at >= $5)
   AND ($6::timestamptz IS NULL OR received_at < $6)
@@ -117,7 +118,7 @@ SELECT id FROM inbox WHERE tenant = $1 AND id = ANY($2::bigint[]) ORDER BY id FO
 WITH before AS (
   SELECT i.id, i.connection, i.status, i.flags, CASE i.status WHEN 'filtered' THEN i.reason ELSE '' END AS why
   FROM inbox i
-  WHERE i.tenant = $1 AND i.id = ANY($2::bigint[])
+  WHERE i.tenant = $1 AND i.id = ANY($2::bigint[]) AND i.raw <> ''
     AND (i.status = 'filtered'
          OR i.status = 'quarantined' AND EXISTS (
            SELECT FROM quarantine q

@@ -108,12 +108,13 @@ ON CONFLICT (tenant, connection, resource_type, id, digest) DO UPDATE
   WHERE o.sealed_by IS DISTINCT FROM EXCLUDED.sealed_by;
 
 -- name: copy_current
-INSERT INTO record AS r (tenant, connection, resource_type, id, digest, version, as_of, stamps)
-SELECT tenant, $2, resource_type, id, digest, version, as_of, stamps
+INSERT INTO record AS r (tenant, connection, resource_type, id, digest, version, as_of, stamps,
+                         sealed_by)
+SELECT tenant, $2, resource_type, id, digest, version, as_of, stamps, sealed_by
 FROM record WHERE tenant = $1 AND connection = $3
 ON CONFLICT (tenant, connection, resource_type, id) DO UPDATE
   SET digest = EXCLUDED.digest, version = EXCLUDED.version, as_of = EXCLUDED.as_of,
-      stamps = EXCLUDED.stamps;
+      stamps = EXCLUDED.stamps, sealed_by = EXCLUDED.sealed_by;
 
 -- name: delete_missing
 -- What the rebuilt record does not know is current no more; its versions stay.

@@ -7,7 +7,7 @@ Bodies are sealed under the key of the patient whom they are about; those of typ
 patient (a Slot, a Schedule) are plain. What was erased is as if it had never been kept.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import structlog
@@ -18,7 +18,7 @@ from chartgate.formats.compartment import owner_of
 from chartgate.model.resource import UNTOLD, Copy, split_reference
 from chartgate.store.database import Connection, Database, Row
 from chartgate.store.queries import load_queries
-from chartgate.store.vault import Vault, home
+from chartgate.store.vault import Key, Vault, home
 
 LOG = structlog.get_logger()
 QUERIES = load_queries("record.sql")
@@ -96,25 +96,15 @@ class RecordStore:
         """As `keep`, inside the caller's transaction. Of copies with one `as_of` the last wins."""
         if not copies:
             return
-        # Rows are taken in one order everywhere, so that two writers cannot deadlock.
-        new = {(*_split(c.reference), c.digest): c for c in copies if not c.known}
-        versions = sorted(new.items(), key=lambda item: item[0])
-        if versions:
-            bodies = await self._sealed(transaction, connection, [c for _, c in versions])
-            await transaction.execute(
-                QUERIES["insert_versions"],
-                self._database.tenant,
-                connection,
-                [key[0] for key, _ in versions],
-                [key[1] for key, _ in versions],
-                [c.digest for _, c in versions],
-                [c.version for _, c in versions],
-                [body for body, _ in bodies],
-                [key for _, key in bodies],
-                [c.as_of for _, c in versions],
-                [c.message for _, c in versions],
-                [c.trace for _, c in versions],
-            )
+        vault, at = self._database.vault, home(connection)
+        owners = {
+            c.digest: owner_of(loads(c.body)) if c.owner == UNTOLD else c.owner for c in copies
+        }
+        whose = {(at, owner) for owner in owners.values() if owner is not None}
+        found = await vault.keys_in(transaction, whose)
+        keys = {digest: found.get((at, owner or "")) for digest, owner in owners.items()}
+        keys |= {digest: None for digest, owner in owners.items() if owner is None}
+        await self._insert_versions(transaction, connection, copies, keys)
         current = sorted(_newest(copies).items())
         await transaction.execute(
             QUERIES["upsert_current"],
@@ -126,6 +116,41 @@ class RecordStore:
             [c.version for _, c in current],
             [c.as_of for _, c in current],
             [c.stamps for _, c in current],
+            [_id(keys[c.digest]) for _, c in current],
+        )
+
+    async def _insert_versions(
+        self,
+        transaction: Connection,
+        connection: str,
+        copies: Sequence[Copy],
+        keys: Mapping[bytes, Key | None],
+    ) -> None:
+        """Each that is not known to be here, sealed by the key of its digest."""
+        # Rows are taken in one order everywhere, so that two writers cannot deadlock.
+        new = {(*_split(c.reference), c.digest): c for c in copies if not c.known}
+        versions = sorted(new.items(), key=lambda item: item[0])
+        if not versions:
+            return
+        vault, at = self._database.vault, home(connection)
+        await transaction.execute(
+            QUERIES["insert_versions"],
+            self._database.tenant,
+            connection,
+            [key[0] for key, _ in versions],
+            [key[1] for key, _ in versions],
+            [c.digest for _, c in versions],
+            [c.version for _, c in versions],
+            [
+                vault.seal(key, c.body, *_place(at, c.reference, c.digest))
+                if (key := keys[c.digest])
+                else c.body
+                for _, c in versions
+            ],
+            [_id(keys[c.digest]) for _, c in versions],
+            [c.as_of for _, c in versions],
+            [c.message for _, c in versions],
+            [c.trace for _, c in versions],
         )
 
     async def copies_in(
@@ -168,25 +193,6 @@ class RecordStore:
                 as_of,
             )
 
-    async def _sealed(
-        self, transaction: Connection, connection: str, copies: Sequence[Copy]
-    ) -> list[tuple[bytes, int | None]]:
-        """Bodies as they are stored, each with its key."""
-        vault, at = self._database.vault, home(connection)
-        owners = [owner_of(loads(c.body)) if c.owner == UNTOLD else c.owner for c in copies]
-        keys = await vault.keys_in(
-            transaction, {(at, owner) for owner in owners if owner is not None}
-        )
-        return [
-            (copy.body, None)
-            if owner is None
-            else (
-                vault.seal(keys[at, owner], copy.body, *_place(at, copy.reference, copy.digest)),
-                keys[at, owner].id,
-            )
-            for copy, owner in zip(copies, owners, strict=True)
-        ]
-
     def _body(self, connection: str, reference: str, digest: bytes, row: Row) -> bytes | None:
         """The canonical bytes of a version; None where they were erased, or are damaged, which the
         scrub finds and says."""
@@ -221,6 +227,10 @@ def opened_body(
 
 def _place(connection: str, reference: str, digest: bytes) -> tuple[str, str, str, str]:
     return "record_version", connection, reference, digest.hex()
+
+
+def _id(key: Key | None) -> int | None:
+    return key.id if key else None
 
 
 def _newest(copies: Sequence[Copy]) -> dict[tuple[str, str], Copy]:

@@ -11,13 +11,15 @@ ON CONFLICT (tenant, connection, resource_type, id, digest) DO UPDATE
 
 -- name: upsert_current
 -- A copy that is older than the one we have never takes its place.
-INSERT INTO record AS r (tenant, connection, resource_type, id, digest, version, as_of, stamps)
+INSERT INTO record AS r (tenant, connection, resource_type, id, digest, version, as_of, stamps,
+                         sealed_by)
 SELECT $1, $2, * FROM unnest($3::text[], $4::text[], $5::bytea[], $6::text[], $7::timestamptz[],
-                             $8::text[])
+                             $8::text[], $9::bigint[])
 ON CONFLICT (tenant, connection, resource_type, id) DO UPDATE
   SET digest = EXCLUDED.digest, version = EXCLUDED.version, as_of = EXCLUDED.as_of,
-      stamps = EXCLUDED.stamps
-  WHERE r.as_of <= EXCLUDED.as_of;
+      stamps = EXCLUDED.stamps, sealed_by = EXCLUDED.sealed_by
+  WHERE r.as_of <= EXCLUDED.as_of OR NOT (r.sealed_by IS NULL OR EXISTS (
+    SELECT FROM patient_key k WHERE k.tenant = r.tenant AND k.id = r.sealed_by));
 
 -- name: select_current
 SELECT r.digest, r.version, v.body, v.sealed_by, r.as_of,

@@ -264,6 +264,7 @@ CREATE TABLE record (
   version text NOT NULL,
   as_of timestamptz NOT NULL,
   stamps text NOT NULL DEFAULT '',  -- MSH-7 of each sender's last message about it, as JSON
+  sealed_by bigint,  -- as of its version: without that key it is as if it were not here
   PRIMARY KEY (tenant, connection, resource_type, id),
   FOREIGN KEY (tenant, connection, resource_type, id, digest) REFERENCES record_version
 ) WITH (fillfactor = 80);
