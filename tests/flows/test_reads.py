@@ -161,7 +161,9 @@ async def test_read_of_a_forbidden_type_that_names_a_version_is_no_oracle(opened
         await read(opened.gate, "Observation/1", if_none_match="*")
 
 
-@pytest.mark.parametrize("reference", ["slot/1", "Slot/a_b", "Slot/" + "x" * 65, "Slot/ä"])
+@pytest.mark.parametrize(
+    "reference", ["slot/1", "Slot/a_b", "Slot/" + "x" * 65, "Slot/ä", "Slot/..", "Slot/."]
+)
 async def test_read_of_an_impossible_name_is_invalid(opened: TestGate, reference: str) -> None:
     with pytest.raises(Invalid):
         await read(opened.gate, reference)

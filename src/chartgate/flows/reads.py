@@ -34,7 +34,7 @@ from chartgate.store.record import RecordStore
 
 __all__ = ["SAY_NOT_FOUND", "Answer", "check_names", "read"]
 
-ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+ID = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9\-.]{1,64}")
 TYPE = re.compile(r"[A-Z][A-Za-z]{1,40}")
 # A live read that found nothing new says so in the record at most this often: other readers
 # gain by it, and a write for each read would halve the speed.

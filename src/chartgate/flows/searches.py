@@ -258,8 +258,10 @@ def _bundle(
         return (head + b"}",)
     pieces: list[bytes | Piece] = [head + b',"entry":[']
     for number, visible in enumerate(page.visible):
-        full_url = orjson.dumps(f"{base}/{visible.reference}")
-        pieces.append((b"," if number else b"") + b'{"fullUrl":' + full_url + b',"resource":')
+        name = b'"fullUrl":' + orjson.dumps(f"{base}/{visible.reference}") + b","
+        if walk.rule.view != "identified":
+            name = b""  # it would say which one it is
+        pieces.append((b"," if number else b"") + b"{" + name + b'"resource":')
         pieces.append(visible.shown.piece)
         pieces.append(b',"search":{"mode":"match"}}')
     if incomplete:

@@ -27,7 +27,7 @@ from chartgate.policy.consent_part2 import NOTICE
 from chartgate.policy.consent_question import question_about
 from chartgate.policy.decide import decide
 from chartgate.policy.labels import can_show, labels_of
-from chartgate.policy.minimise import minimise
+from chartgate.policy.minimise import ViewSettings, minimise
 from chartgate.policy.scopes import Scope, any_matches
 from chartgate.store.caches import Minimised
 
@@ -150,9 +150,13 @@ def _worked_out(walk: Walk, copy: Held, resource: Resource) -> Minimised:
     body, hidden = b"", _hidden(walk, resource, labels)
     if not hidden:
         try:
-            body = canonical_bytes(minimise(labelled(resource, labels), walk.rule))
+            settings = ViewSettings(year=walk.at.year)
+            body = canonical_bytes(minimise(labelled(resource, labels), walk.rule, settings))
         except Denied:
             hidden = "minimise"  # it cannot be shown without being misread
+    if not hidden and copy.body:
+        share = len(body) / len(copy.body)
+        walk.gate.metrics.minimised(walk.charter.name, walk.request.resource_type or "", share)
     patients = sorted(named)
     return Minimised(
         digest=copy.digest,

@@ -8,7 +8,7 @@ from typing import Any
 Resource = dict[str, Any]  # one FHIR resource as JSON
 
 UNTOLD = "?"  # nobody has looked yet
-REFERENCE = re.compile(r"([A-Z][A-Za-z]{1,40})/([A-Za-z0-9\-.]{1,64})")
+REFERENCE = re.compile(r"([A-Z][A-Za-z]{1,40})/((?!\.{1,2}\Z)[A-Za-z0-9\-.]{1,64})")
 
 
 @dataclass(frozen=True, kw_only=True)

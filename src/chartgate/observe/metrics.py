@@ -10,6 +10,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
+SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 BREAKER_STATES = ("closed", "half-open", "open")
 
@@ -79,6 +80,13 @@ class Metrics:
         self.kept_bytes = Gauge(
             "chartgate_minimised_kept_bytes", "Memory of minimised resources", registry=registry
         )
+        self.share_shown = Histogram(
+            "chartgate_minimised_share",
+            "Bytes of a resource that are left by minimisation, as a share of what is held",
+            ("charter", "resource_type"),
+            buckets=SHARES,
+            registry=registry,
+        )
         self._refusals = RefusalsShown()
         registry.register(self._refusals)
         self.quarantine_shown_at: datetime | None = None
@@ -103,6 +111,10 @@ class Metrics:
         """Counts one answered request."""
         self.requests.labels(route, str(status)).inc()
         self.request_seconds.labels(route).observe(seconds)
+
+    def minimised(self, charter: str, resource_type: str, share: float) -> None:
+        """Notes how much of one resource a charter shows."""
+        self.share_shown.labels(charter, resource_type).observe(share)
 
     def show_refusals(self, counts: Mapping[tuple[str, str], int]) -> None:
         """Sets the refusals so far, by action and reason."""

@@ -17,7 +17,7 @@ VALUE_LENGTH_MAX = 500
 ALTERNATIVES_MAX = 50
 PAGE = re.compile(r"[1-9][0-9]{0,5}")
 MODIFIERS_SAFE = frozenset({"exact"})  # narrows what the plain parameter finds
-LOGICAL_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+LOGICAL_ID = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9\-.]{1,64}")
 PREFIXED = re.compile(r"(eq|ne|gt|lt|ge|le|sa|eb|ap)?(\d{4}[0-9T:.Z+\-]*)")
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 

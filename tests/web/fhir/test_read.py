@@ -9,7 +9,7 @@ from chartgate.errors import SourceUnreachable, Throttled
 from chartgate.testing.clock import FakeClock
 from tests.web.serving import Served
 
-PER_REQUEST = {"x-request-id"}
+PER_REQUEST = {"chartgate-decision", "x-request-id"}
 
 
 async def get(served: Served, path: str, **headers: str) -> tuple[int, CIMultiDict[str], bytes]:

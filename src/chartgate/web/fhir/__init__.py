@@ -29,14 +29,14 @@ READING = (
         method="GET",
         path="/fhir/{site}/{resource_type}/{id}",
         endpoint=read,
-        guard=Guard.CLIENT,
+        guard=Guard.PRINCIPAL,
         name="fhir-read",
     ),
     Route(
         method="GET",
         path="/fhir/{site}/{resource_type}",
         endpoint=search,
-        guard=Guard.CLIENT,
+        guard=Guard.PRINCIPAL,
         name="fhir-search",
     ),
     Route(

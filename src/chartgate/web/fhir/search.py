@@ -9,6 +9,8 @@ from starlette.responses import Response
 
 from chartgate.errors import Invalid
 from chartgate.flows import searches
+from chartgate.flows.emergency_reads import search_in_emergency
+from chartgate.model.principal import Person
 from chartgate.web.fhir.answers import check_format, interaction_of, respond
 from chartgate.web.routes import Call, parse_pairs
 
@@ -17,7 +19,13 @@ CURSOR = "_cursor"
 
 
 async def search(call: Call) -> Response:
-    """A searchset by the parameters of the query."""
+    """A searchset by the parameters of the query; for a person, all of one type of the patient
+    whose glass they broke."""
+    if isinstance(call.principal, Person):
+        if check_format(call, call.query):
+            raise Invalid("under a break-glass a type is asked for as a whole, without parameters")
+        names = (call.parameters["site"], call.parameters["resource_type"])
+        return respond(await search_in_emergency(call.gate, call.principal, *names))
     return await _search(call, call.query)
 
 
