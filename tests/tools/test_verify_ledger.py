@@ -90,6 +90,7 @@ async def test_whole_export_holds(
     assert result == {
         "ok": True,
         "events": 60,
+        "pruned": 0,
         "heads": 6,
         "witness_heads": 6,
         "finding_count": 0,
@@ -432,7 +433,7 @@ async def test_input_that_cannot_be_checked_is_said_in_a_sentence(
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=300))
 def test_line_of_anything_is_no_event_and_never_breaks(line: bytes) -> None:
-    seq, body = verify_ledger.read_event(line)
+    seq, _, body = verify_ledger.read_event(line)
     assert (seq, body) == (-1, line) or json.loads(line)["seq"] == seq
 
 

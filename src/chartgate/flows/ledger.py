@@ -292,13 +292,15 @@ def _open_folder(path: Path) -> None:
 
 def _append_export(path: Path, rows: Sequence[Row], heads: Sequence[Head]) -> None:
     with (path / EVENTS_FILE).open("ab") as file:
-        # An event that is gone from the store leaves a gap, which any verifier finds.
-        file.writelines(_export_line(r["seq"], r["body"]) for r in rows if r["body"] is not None)
+        # Of an event that is gone the hash is left; verifiers ask for an event that says why.
+        file.writelines(_export_line(r["seq"], r["hash"], r["body"]) for r in rows)
     with (path / HEADS_FILE).open("ab") as file:
         file.writelines(f"{head.checkpoint}\n".encode() for head in heads)
 
 
-def _export_line(seq: int, body: bytes) -> bytes:
+def _export_line(seq: int, hash_: bytes, body: bytes | None) -> bytes:
+    if body is None:
+        return orjson.dumps({"seq": seq, "hash": hash_.hex()}, option=orjson.OPT_APPEND_NEWLINE)
     try:
         line = {"seq": seq, "body": body.decode()}
     except UnicodeDecodeError:  # not as we wrote it; the verifier is to see just this

@@ -19,6 +19,7 @@ from chartgate.store.ledger import Backlog, Head, LedgerStore
 from chartgate.store.witness import Witness
 
 BATCH = 2_000
+PRUNED = "retention.prune"  # the action whose events say which numbers were let go
 FINDINGS_MAX = 100  # named one by one; more are only counted
 
 
@@ -27,6 +28,7 @@ class LedgerVerdict:
     """What the check found. `findings` are sentences; none means that the ledger holds."""
 
     events: int
+    pruned: int  # of them, let go for age: their hashes are kept
     heads: int
     witnessed: int  # heads in the witness file
     waiting: int  # events that have no number yet, which is no fault
@@ -105,6 +107,8 @@ class _Check:
         self._heads = 0
         self._covered = 0
         self._witnessed = 0
+        self._gone: list[int] = []  # numbers without an event
+        self._let_go: list[range] = []  # numbers that an event says were let go
         self._findings: list[str] = []
         self._finding_count = 0
         self._witness = self._witness_heads(notes)
@@ -116,8 +120,7 @@ class _Check:
         by_size = {head.size: head for head in heads}
         nodes = []
         for seq in range(self.size, end):
-            body = self._event(seq, by_number.get(seq))
-            nodes += self._frontier.append(leaf_hash(body))
+            nodes += self._frontier.append(self._event(seq, by_number.get(seq)))
             self.size = seq + 1
             if self.size in by_size:
                 self._head(by_size[self.size])
@@ -156,6 +159,9 @@ class _Check:
 
     def verdict(self, backlog: Backlog) -> LedgerVerdict:
         """The sum of it."""
+        for seq in self._gone:
+            if not any(seq in numbers for numbers in self._let_go):
+                self._found(f"event {seq} is gone")
         if backlog.passed:
             self._found(
                 f"{backlog.passed} events lie behind the sequencer without a number: a row was "
@@ -163,6 +169,7 @@ class _Check:
             )
         return LedgerVerdict(
             events=self.size,
+            pruned=len(self._gone),
             heads=self._heads,
             witnessed=self._witnessed,
             waiting=backlog.waiting,
@@ -172,19 +179,23 @@ class _Check:
         )
 
     def _event(self, seq: int, row: Row | None) -> bytes:
-        """Checks one event; its bytes, empty if it is gone."""
+        """Checks one event; the hash of its leaf, as stored if the event was let go."""
         if row is None:
             self._found(f"number {seq} is missing")
-            return b""
+            return leaf_hash(b"")
         body: bytes | None = row["body"]
         if body is None:
-            self._found(f"event {seq} is gone")
-            return b""
+            self._gone.append(seq)
+            return bytes(row["hash"])
         if leaf_hash(body) != row["hash"]:
             self._found(f"event {seq} is not what was hashed")
         elif not _columns_agree(row, body, self._tenant):
             self._found(f"the columns of event {seq} do not say what its body says")
-        return body
+        elif row["action"] == PRUNED:
+            with suppress(ValueError, KeyError, TypeError):
+                says = orjson.loads(body)["details"]
+                self._let_go.append(range(int(says["first"]), int(says["end"])))
+        return leaf_hash(body)
 
     def _head(self, head: Head) -> None:
         self._heads += 1
