@@ -42,7 +42,7 @@ def may(charters: Any, q: Any) -> bool:  # noqa: C901  as long as its rules are
     if not rule or not roles or q.site not in charter.sites or q.site not in who.sites:
         return False
     close = not rule.review_relationship or related & {*rule.review_relationship}
-    reviews = rule.review_by in roles and kind in REVIEWING and close
+    reviews = rule.review_by in roles and kind in REVIEWING and (close or kind in DESK)
     return bool(reviews or (rule.handoff_to in roles and kind in DESK))
 
 

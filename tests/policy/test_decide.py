@@ -255,6 +255,7 @@ def test_relationship_when_a_review_asks_for_one_then_only_a_known_one_permits()
     book = compile_book([replace(CHARTERS[0], proposes={"book": rule})])
     about: dict[str, Any] = {"proposes": "book", "context": AUTHOR, "book": book}
     assert asked(SOFIA, "review", relationship=frozenset({"care-team"}), **about).permitted
+    assert asked(SOFIA, "show", **about).rule == "clinic-booking/book/see"
     refused = asked(SOFIA, "review", **about)
     assert not refused.permitted
     assert "known by care-team" in refused.sentence

@@ -11,6 +11,7 @@ from typing import Literal
 from chartgate.flows.guards import GuardResult
 from chartgate.flows.permits import is_author, request_on
 from chartgate.gate import Gate
+from chartgate.model.decision import Request
 from chartgate.model.principal import Person, Principal
 from chartgate.model.proposal import Proposal, Status, is_intact
 from chartgate.policy.decide import decide
@@ -45,6 +46,7 @@ def permissions(
     guards: Sequence[GuardResult],
     *,
     now: datetime,
+    relationship: frozenset[str] | None = None,
 ) -> tuple[Permission, ...]:
     """For each verb that a principal of this kind could ever use."""
     verbs: tuple[Verb, ...] = ()
@@ -52,19 +54,29 @@ def permissions(
         verbs = ("approve", "refuse", "hand-back", "edit", "rollback")
     elif is_author(principal, proposal):
         verbs = ("withdraw",)
-    return tuple(_permission(gate, principal, proposal, verb, guards, now=now) for verb in verbs)
+    return tuple(
+        _permission(
+            gate,
+            request_on(proposal, principal, POLICY_ACTIONS[verb], relationship=relationship),
+            proposal,
+            verb,
+            guards,
+            now=now,
+        )
+        for verb in verbs
+    )
 
 
 def _permission(
     gate: Gate,
-    principal: Principal,
+    request: Request,
     proposal: Proposal,
     verb: Verb,
     guards: Sequence[GuardResult],
     *,
     now: datetime,
 ) -> Permission:
-    decision = decide(gate.charters, request_on(proposal, principal, POLICY_ACTIONS[verb]))
+    decision = decide(gate.charters, request)
     if not decision.permitted:
         return Permission(action=verb, permitted=False, sentence=decision.sentence)
     hindrance = why_not(proposal, verb, now=now)

@@ -1,6 +1,8 @@
 """Asks policy on behalf of a walk; a no is audited before it is raised."""
 
 from chartgate.errors import Denied, Unprocessable
+from chartgate.flows.grounds import patient_of_proposal
+from chartgate.flows.relationships import relationships_of
 from chartgate.gate import Gate
 from chartgate.model.audit import AuditEvent, Outcome
 from chartgate.model.charter import ActionRule
@@ -13,7 +15,13 @@ from chartgate.policy.decide import decide
 SAY_PERSON = "only a person may do this, with a session of their own"
 
 
-def request_on(proposal: Proposal, principal: Principal, action: str) -> Request:
+def request_on(
+    proposal: Proposal,
+    principal: Principal,
+    action: str,
+    *,
+    relationship: frozenset[str] | None = None,
+) -> Request:
     """The question whether `principal` may do `action` on this proposal."""
     return Request(
         principal=principal,
@@ -22,8 +30,23 @@ def request_on(proposal: Proposal, principal: Principal, action: str) -> Request
         site=proposal.site,
         proposes=proposal.action,
         stage=proposal.stage,
+        relationship=relationship,
         context=(("author", proposal.author),),
     )
+
+
+async def relationship_on(
+    gate: Gate, proposal: Proposal, principal: Principal
+) -> frozenset[str] | None:
+    """How the principal is known to the proposal's patient, where its charter asks for that."""
+    action = running_action(gate, proposal)
+    if action is None or not action.review_relationship:
+        return None
+    patient = await patient_of_proposal(gate, proposal)
+    if patient is None:
+        return frozenset()
+    kinds = action.review_relationship
+    return await relationships_of(gate, proposal.connection, patient, principal, kinds)
 
 
 def running_action(gate: Gate, proposal: Proposal) -> ActionRule | None:

@@ -24,7 +24,12 @@ from chartgate.flows.guards import GuardResult, Standing, cannot_tell, look_boun
 from chartgate.flows.handoffs import opened
 from chartgate.flows.mentions import mentioned
 from chartgate.flows.permissions import Permission, permissions
-from chartgate.flows.permits import check_permitted, record_denied, request_on
+from chartgate.flows.permits import (
+    check_permitted,
+    record_denied,
+    relationship_on,
+    request_on,
+)
 from chartgate.flows.proposal_events import event_of
 from chartgate.gate import Gate
 from chartgate.model.audit import AuditEvent, Outcome
@@ -176,7 +181,14 @@ async def show(gate: Gate, principal: Principal, id_: str) -> ProposalView:
         mentions=mentions,
         guards=results,
         changed_since=changed,
-        permissions=permissions(gate, principal, proposal, results, now=gate.clock()),
+        permissions=permissions(
+            gate,
+            principal,
+            proposal,
+            results,
+            now=gate.clock(),
+            relationship=await relationship_on(gate, proposal, principal),
+        ),
         handoff=await HandoffStore(gate.database).of_proposal(proposal.id),
         contents=await ProposalStore(gate.database).contents(proposal.id),
     )

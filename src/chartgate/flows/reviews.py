@@ -14,6 +14,7 @@ from chartgate.flows.handoffs import hand_off
 from chartgate.flows.permissions import POLICY_ACTIONS, SAY_TAMPERED, Verb, why_not
 from chartgate.flows.permits import (
     check_person,
+    relationship_on,
     request_on,
     running_action,
 )
@@ -126,7 +127,8 @@ async def _open(
 ) -> tuple[Proposal, Person, Decision]:
     """The proposal, if this person may do it now, on what they were shown."""
     proposal = await proposal_for(gate, principal, id_)
-    request = request_on(proposal, principal, POLICY_ACTIONS[verdict])
+    related = await relationship_on(gate, proposal, principal)
+    request = request_on(proposal, principal, POLICY_ACTIONS[verdict], relationship=related)
     person, decision = await check_person(gate, principal, request, proposal=proposal.id)
     if proposal.status is Status.SHADOWED:
         raise Denied(SAY_NOT_FOUND)

@@ -23,7 +23,12 @@ from chartgate.flows.grounds import patient_of_proposal
 from chartgate.flows.handoffs import hand_off
 from chartgate.flows.impasses import no_progress
 from chartgate.flows.permissions import why_not
-from chartgate.flows.permits import check_person, request_on, running_action
+from chartgate.flows.permits import (
+    check_person,
+    relationship_on,
+    request_on,
+    running_action,
+)
 from chartgate.flows.proposal_events import event_of, written
 from chartgate.flows.sending import (
     NOTHING_SENT,
@@ -59,7 +64,8 @@ async def request_rollback(gate: Gate, principal: Principal, id_: str, *, reason
     being rolled back already), VersionConflict.
     """
     before = await proposal_for(gate, principal, id_)
-    request = request_on(before, principal, "rollback")
+    related = await relationship_on(gate, before, principal)
+    request = request_on(before, principal, "rollback", relationship=related)
     person, decision = await check_person(gate, principal, request, proposal=before.id)
     words = reason.strip()
     if not words or len(words) > REASON_MAX or "\0" in words:

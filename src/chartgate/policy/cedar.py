@@ -28,8 +28,9 @@ from chartgate.policy.forbids import (
 )
 
 CLIENT_ACTIONS = frozenset({"read", "search", "submit", "withdraw", "show", "list"})
-REVIEW_ACTIONS = ("review", "edit", "hand-back", "rollback", "take", "close", "show")
+DECIDING_ACTIONS = ("review", "edit", "hand-back", "rollback")
 WORKLIST_ACTIONS = ("take", "close", "show")
+REVIEW_ACTIONS = (*DECIDING_ACTIONS, *WORKLIST_ACTIONS)
 OPERATOR_ACTIONS = ("halt", "resume", "promote", "list")
 ADMINISTER = "administer"
 PERSON_ACTIONS = frozenset({*REVIEW_ACTIONS, *OPERATOR_ACTIONS, ADMINISTER})
@@ -243,7 +244,8 @@ def _action_permits(
     )
     related = _related(rule.review_relationship)
     for id_, role, actions, also in (
-        ("review", rule.review_by, REVIEW_ACTIONS, related),
+        ("review", rule.review_by, DECIDING_ACTIONS if related else REVIEW_ACTIONS, related),
+        *([("see", rule.review_by, WORKLIST_ACTIONS, "")] if related else ()),
         ("worklist", rule.handoff_to, WORKLIST_ACTIONS, ""),
     ):
         yield Permit(
