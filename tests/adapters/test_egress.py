@@ -417,3 +417,24 @@ async def test_a_session_by_the_config_follows_its_rules() -> None:
         async with open_session(strict, allow=[url]) as http:
             with pytest.raises(aiohttp.ClientConnectorError):
                 await http.get(url)
+
+
+async def test_door_that_is_closed_lets_nothing_out_not_even_on_a_connection_that_stands() -> None:
+    """As when the contract with whoever runs the system has ended."""
+    why = [""]
+    rules = AddressRules(private=OWN.private, closed=lambda: why[0])
+    seen: list[str] = []
+
+    async def count(request: web.Request) -> web.Response:
+        seen.append(request.path)
+        return web.Response()
+
+    async with serving(count) as port:
+        url = f"http://127.0.0.1:{port}/"
+        async with open_checked_session(rules, allow=[url]) as http:
+            async with http.get(url) as response:
+                await response.read()
+            why[0] = "the contract BAA-1 with the vendor acme ended on 2026-11-20"
+            with pytest.raises(aiohttp.ClientConnectorError, match="BAA-1"):
+                await http.get(url)
+    assert seen == ["/"]

@@ -1,7 +1,14 @@
 """POST /oauth/token over a socket."""
 
-import pytest
+from dataclasses import replace
 
+import orjson
+import pytest
+from joserfc.jwk import ECKey
+
+from chartgate.config import ServiceConfig
+from chartgate.flows import token_care
+from chartgate.model.principal import Process
 from tests.web.serving import Served
 
 
@@ -75,3 +82,99 @@ async def test_keys_that_cannot_be_read_are_our_fault_and_stay_ours(served: Serv
     ) as answer:
         assert answer.status == 500
         assert "jwks" not in await answer.text()
+
+
+async def ask(served: Served, name: str, token: str, **headers: str) -> tuple[int, bytes]:
+    async with served.http.post(
+        f"{served.url}/oauth/{name}", data={"token": token}, headers=headers
+    ) as answer:
+        return answer.status, await answer.read()
+
+
+async def test_client_asks_about_its_own_token_and_takes_it_away(served: Served) -> None:
+    headers = await served.bearer()
+    token = headers["Authorization"].partition(" ")[2]
+    status, body = await ask(served, "introspect", token, **headers)
+    assert status == 200
+    said = orjson.loads(body)
+    assert (said["active"], said["client_id"]) == (True, "slot-picker")
+    url = f"{served.url}/fhir/north-clinic/Slot/12"
+    async with served.http.get(url, headers=headers) as answer:
+        assert answer.status == 200
+    assert await ask(served, "revoke", token, **headers) == (200, b"")
+    async with served.http.get(url, headers=headers) as answer:
+        assert answer.status == 401
+    assert (await ask(served, "introspect", token, **headers))[0] == 401
+
+
+async def test_token_revoked_by_another_process_opens_nothing_from_then_on(
+    served: Served,
+) -> None:
+    """What this process keeps of it is not believed: the epoch moved."""
+    headers = await served.bearer()
+    url = f"{served.url}/fhir/north-clinic/Slot/12"
+    async with served.http.get(url, headers=headers) as answer:
+        assert answer.status == 200
+    elsewhere = replace(served.gate)  # the same store, other caches
+    await token_care.revoke_all(elsewhere, Process(id="cli/ada"), client="slot-picker")
+    async with served.http.get(url, headers=headers) as answer:
+        assert answer.status == 401
+        assert b"Slot" not in await answer.read()
+
+
+async def test_revoking_what_is_not_there_looks_the_same(served: Served) -> None:
+    headers = await served.bearer()
+    assert await ask(served, "revoke", "cg_" + "A" * 43, **headers) == (200, b"")
+    assert (await ask(served, "introspect", "cg_" + "A" * 43, **headers))[1] == b'{"active":false}'
+
+
+@pytest.mark.parametrize("name", ["introspect", "revoke"])
+@pytest.mark.parametrize("token", ["", "cg_" + "A" * 43, "cgs_" + "A" * 43])
+async def test_without_a_token_of_ones_own_nobody_asks(
+    served: Served, name: str, token: str
+) -> None:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    status, body = await ask(served, name, "cg_" + "A" * 43, **headers)
+    assert status == 401
+    assert orjson.loads(body)["error"] == "invalid_client"
+
+
+async def test_request_without_a_token_to_ask_about_is_invalid(served: Served) -> None:
+    status, body = await ask(served, "introspect", "", **await served.bearer())
+    assert (status, orjson.loads(body)["error"]) == (400, "invalid_request")
+
+
+async def test_service_opens_no_door_but_its_own(served: Served) -> None:
+    gate = served.gate
+    key = ECKey.generate_key("P-384")
+    served.opened.keys["archive"] = key
+    jwks = {"keys": [{**key.as_dict(private=False), "kid": key.thumbprint()}]}
+    (gate.config.folder / "archive.jwks.json").write_bytes(orjson.dumps(jwks))
+    service = ServiceConfig(name="archive", jwks_file="archive.jwks.json", may=("introspect",))
+    object.__setattr__(gate.config, "services", {"archive": service})
+    mine = await served.bearer("archive")
+    theirs = (await served.bearer())["Authorization"].partition(" ")[2]
+    assert orjson.loads((await ask(served, "introspect", theirs, **mine))[1])["active"] is True
+    assert (await ask(served, "revoke", theirs, **mine))[0] == 403
+    for method, path in (
+        ("GET", "/fhir/north-clinic/Slot/12"),
+        ("GET", "/v1/proposals"),
+        ("POST", "/v1/proposals/00000000-0000-0000-0000-000000000000/review"),
+    ):
+        async with served.http.request(
+            method, served.url + path, headers=mine, json={} if method == "POST" else None
+        ) as answer:
+            assert answer.status in (401, 403, 404), path
+            assert b"Slot/12" not in await answer.read()
+
+
+async def test_token_for_one_site_does_not_hold_at_another(served: Served) -> None:
+    form = {**served.opened.token_form(), "resource": f"{served.gate.config.web.url}/fhir/x"}
+    async with served.http.post(f"{served.url}/oauth/token", data=form) as answer:
+        assert (answer.status, (await answer.json())["error"]) == (400, "invalid_target")
+    headers = await served.bearer()
+    await served.gate.database.fetch("UPDATE access_token SET sites = '{}' WHERE tenant = $1")
+    async with served.http.get(
+        f"{served.url}/fhir/north-clinic/Slot/12", headers=headers
+    ) as answer:
+        assert answer.status == 404
