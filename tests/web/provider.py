@@ -76,7 +76,8 @@ class Provider:
         """Every path."""
         self.asked.append(request.path)
         if request.path in self.lies:
-            return await self.lies[request.path](request)
+            lie: web.StreamResponse = await self.lies[request.path](request)
+            return lie
         handler = {
             "/.well-known/openid-configuration": self._metadata,
             "/.well-known/smart-configuration": self._metadata,
