@@ -43,6 +43,13 @@ BOUNDS: Mapping[str, tuple[float, float]] = {  # least and most; else from 0 on
     "mllp.in_flight_max": (1, 1_000_000),
     "worker.poll_interval_s": (0.01, 3600),  # 0 would never rest
     "worker.lanes_max": (1, 1_000),
+    "ledger.unsigned_max_s": (1, 3600),  # proof cannot be turned off
+    "retention.audit_days": (2192, 36_525),  # six years, whatever somebody would like
+    "retention.accounting_days": (2192, 36_525),
+    "retention.disclosure_days": (184, 36_525),  # six months
+    "retention.proposals_days": (184, 36_525),
+    "retention.every_s": (1, 604_800),
+    "retention.batch": (1, 100_000),
     "people.break_glass_per_day": (1, 1_000),
     "people.break_glass_minutes_max": (1, 60),
     "people.break_glass_review_within_h": (1, 72),
@@ -163,6 +170,25 @@ class VaultConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RetentionConfig:
+    """[retention]: days after which each class is deleted. A legal hold beats all of them; a
+    charter's own `retention` may keep its audit longer, and what it showed for another time."""
+
+    audit_days: float = 2192.0  # 45 CFR 164.316(b)(2): six years; 3653 where ten are asked for
+    accounting_days: float = 2192.0  # 45 CFR 164.528: six years, which covers 42 CFR 2.25's three
+    disclosure_days: float = 184.0  # what AI clients saw; EU AI Act art. 19: six months
+    record_days: float = 365.0  # versions that are not current, and copies nobody asks for
+    inbox_days: float = 365.0  # bytes of messages that were processed
+    quarantine_days: float = 365.0  # after it was closed
+    outgoing_days: float = 365.0  # after it was taken or given up
+    proposals_days: float = 2192.0  # after they came to an end
+    events_days: float = 90.0  # of feeds, and notifications that were delivered
+    expired_days: float = 1.0  # tokens, sessions and assertions that have run out
+    every_s: float = 3600.0  # between looks
+    batch: int = 1_000  # rows in one transaction
+
+
+@dataclass(frozen=True, kw_only=True)
 class EgressConfig:
     """[egress]: which addresses Chartgate may connect to."""
 
@@ -235,6 +261,7 @@ class Config:
     drift: DriftConfig = DriftConfig()
     ledger: LedgerConfig = LedgerConfig()
     vault: VaultConfig = VaultConfig()
+    retention: RetentionConfig = RetentionConfig()
     egress: EgressConfig = EgressConfig()
     people: PeopleConfig = PeopleConfig()
     oidc: OidcConfig = OidcConfig()
@@ -288,6 +315,7 @@ SECTIONS: Mapping[str, type[Any]] = {
     "drift": DriftConfig,
     "ledger": LedgerConfig,
     "vault": VaultConfig,
+    "retention": RetentionConfig,
     "egress": EgressConfig,
     "people": PeopleConfig,
     "oidc": OidcConfig,

@@ -37,6 +37,7 @@ COMMANDS: Mapping[str, str] = {  # to the module beside this one that adds it
     "break-glass": "break_glass",
     "audit": "audit",
     "ledger": "ledger",
+    "retention": "retention",
     "hold": "hold",
     "erase": "erase",
     "status": "status",

@@ -30,6 +30,7 @@ from chartgate.flows import (
     lanes,
     ledger,
     notifications,
+    retention,
     rollbacks,
 )
 from chartgate.gate import Gate
@@ -108,6 +109,7 @@ def _steps(
         "contracts": contracts.ContractWatch(gate).tell_next,
         "deadlines": lambda: deadlines.expire_next(gate, worker),
         "erasures": lambda: erasure.finish_next(gate),
+        "retention": retention.Retention(gate).delete_next,
         "atna": feeds.send_next,
         "break-glass": lambda: break_glass.settle_next(gate),
     }

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import orjson
 
-from chartgate.errors import ChartgateError, ConfigError, Invalid, InvalidTransition
+from chartgate.errors import ChartgateError, ConfigError, Denied, Invalid, InvalidTransition
 from chartgate.flows.feeds import settings_for
 from chartgate.flows.folding import Reading, read
 from chartgate.formats.hl7v2 import MalformedMessage, parse
@@ -164,8 +164,14 @@ async def place_hold(
 
 
 async def lift_hold(gate: Gate, who: Operator, id_: str, *, reason: str) -> None:
-    """Raises Invalid, NotFound."""
+    """Lifting weakens: where two people are needed for that, it is not whoever placed it.
+
+    Raises Invalid, NotFound, Denied.
+    """
     words = checked_reason(reason)
+    placed = {hold.id: hold.placed_by for hold in await HoldStore(gate.database).all()}
+    if gate.config.two_people_required and placed.get(id_) == who.agent:
+        raise Denied("whoever placed a hold does not lift it; somebody else does")
     event = _event(gate, who.agent, "hold.lift", None, None, details=(("hold", id_),))
     async with gate.database.change(event) as transaction:
         await HoldStore(gate.database).lift_in(

@@ -7,6 +7,7 @@ from uuid import UUID
 from chartgate.errors import NotFound
 from chartgate.store.database import Connection, Database
 from chartgate.store.queries import load_queries
+from chartgate.store.vault import QUERIES as VAULT
 
 QUERIES = load_queries("holds.sql")
 
@@ -44,8 +45,8 @@ class HoldStore:
         return tuple(str(row["id"]) for row in rows)
 
     async def place_in(self, transaction: Connection, hold: Hold) -> None:
-        """Waits for an erasure that is beginning; none begins on what it holds afterwards."""
-        await self._database.vault.hold_in(transaction)
+        """Waits for what is being erased or deleted; what begins afterwards finds the hold."""
+        await transaction.execute(VAULT["hold_writers"], self._database.tenant)
         await transaction.execute(
             QUERIES["insert_hold"],
             self._database.tenant,
