@@ -11,6 +11,7 @@ from chartgate.cli.address import bind, cannot_listen
 from chartgate.cli.session import gate_on, running_store_url, serve_async
 from chartgate.cli.watching import watch_gate
 from chartgate.config import Config, load_config
+from chartgate.flows.ledger import require_proof
 from chartgate.observe.logs import start_logs
 from chartgate.web.app import build_app
 from chartgate.web.protocol import LimitedProtocol
@@ -39,6 +40,7 @@ def run_serve(arguments: argparse.Namespace) -> int:
 
 async def _serve(config: Config, url: str, bound: socket.socket) -> None:
     async with gate_on(config, url) as gate, watch_gate(gate):
+        require_proof(gate)
         server = uvicorn.Server(
             uvicorn.Config(
                 build_app(gate),

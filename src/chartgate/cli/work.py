@@ -9,6 +9,7 @@ from chartgate.cli.session import gate_on, running_store_url, serve_async
 from chartgate.cli.watching import watch_gate
 from chartgate.cli.worker import run_loops
 from chartgate.config import Config, load_config
+from chartgate.flows.ledger import require_proof
 from chartgate.observe.logs import start_logs
 
 
@@ -35,4 +36,5 @@ def run_work(arguments: argparse.Namespace) -> int:
 async def _work(config: Config, url: str) -> None:
     stopping = Event()
     async with gate_on(config, url) as gate, watch_gate(gate):
+        require_proof(gate)
         await run_loops(gate, stopping, stop_on=(signal.SIGTERM, signal.SIGINT))

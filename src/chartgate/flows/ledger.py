@@ -29,6 +29,7 @@ from chartgate.model.audit import AuditEvent, Outcome
 from chartgate.model.principal import Process
 from chartgate.store.database import Connection, Database, Row
 from chartgate.store.ledger import Head, LedgerStore, Sequenced
+from chartgate.store.proven import Proven
 from chartgate.store.signing_keys import SigningKey
 from chartgate.store.witness import Witness
 
@@ -39,6 +40,7 @@ __all__ = [
     "check_agreement",
     "export",
     "prove",
+    "require_proof",
     "sequence_next",
     "sequence_round",
     "standing",
@@ -99,6 +101,12 @@ async def sequence_round(gate: Gate, signer: Signer | SigningKey, witness: Witne
         witness.agrees = False
         raise
     return Round(count=sequenced.count, merge_delay_s=_delay_s(gate, sequenced), head=head)
+
+
+def require_proof(gate: Gate) -> None:
+    """From here on this process refuses reads and changes while heads lag too long."""
+    max_s = gate.config.ledger.unsigned_max_s
+    gate.database.proven = Proven(gate.database, max_s=max_s, clock=gate.clock)
 
 
 async def standing(

@@ -123,6 +123,8 @@ class AuditWriter:
         assert event.interaction or not (seen or disclosed), "a read set without an interaction"
         if not self._open:
             raise Unavailable(SAY_CLOSED)
+        if self._database.proven:
+            await self._database.proven()
         if len(self._queue) >= self._queue_max:
             raise Unavailable(SAY_FULL)
         leaf = leaf_of(event, tenant=self._database.tenant)

@@ -6,7 +6,7 @@ of attempts and caches of what a system of record said, which change no state of
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -36,6 +36,7 @@ GONE = {
     OSError: Unavailable,
 }
 SAY_GONE = "the store cannot be reached; nothing was done; try again shortly"
+OWN_ACTIONS = "ledger."  # of the ledger about itself: what says why it is not proven
 WAIT_MAX_S = 2.0  # how long a request that must be answered waits for the store
 
 
@@ -61,6 +62,8 @@ class Database:
         self._acquire_timeout_s = acquire_timeout_s
         self._standing: Connection | None = None
         self._standing_lock = asyncio.Lock()
+        # Raises Unavailable where nothing may be answered or changed now; set by who serves.
+        self.proven: Callable[[], Awaitable[None]] | None = None
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
@@ -80,6 +83,8 @@ class Database:
     async def change(self, *events: AuditEvent) -> AsyncIterator[Connection]:
         """A transaction that leaves these audit events. Never empty."""
         assert events, "a change without an audit event"
+        if self.proven and not all(e.action.startswith(OWN_ACTIONS) for e in events):
+            await self.proven()
         async with self.bookkeeping() as connection:
             yield connection
             await append_audit_events(connection, self.tenant, events)
@@ -89,6 +94,8 @@ class Database:
     async def change_found(self) -> AsyncIterator[tuple[Connection, list[AuditEvent]]]:
         """As `change`, where the events are known only once rows have been claimed: the caller
         adds them to the list. Nothing is kept of a transaction that adds none."""
+        if self.proven:
+            await self.proven()
         async with self.connection() as connection:
             transaction = connection.transaction()
             await transaction.start()
@@ -109,6 +116,8 @@ class Database:
         """A change in one round trip: statements that return one value, with their parameters
         after the tenant. Gives the value of the last one. Raises VersionConflict with the
         sentence `otherwise` where the first changes no row; then nothing was done."""
+        if self.proven:
+            await self.proven()
         query = chained(*(query for query, _ in steps), QUERIES["insert_audit_events"])
         parameters = [parameter for _, each in steps for parameter in each]
         parameters += _audit_columns(self.tenant, [event])

@@ -118,3 +118,17 @@ FROM ledger_leaf l JOIN audit_event e ON e.tenant = $1 AND e.id = l.event_id
 WHERE l.tenant = $1 AND l.seq >= $2 AND l.seq < $3 AND e.recorded >= $4 AND e.recorded < $5
 ORDER BY l.seq
 LIMIT $6;
+
+-- name: oldest_unsigned
+-- When the first event was recorded that no signed head covers: the first behind the newest head,
+-- or the first that has no number yet.
+SELECT least(
+  (SELECT e.recorded FROM audit_event e WHERE e.tenant = $1 AND e.id =
+     (SELECT l.event_id FROM ledger_leaf l WHERE l.tenant = $1 AND l.seq =
+        coalesce((SELECT max(h.tree_size) FROM ledger_head h WHERE h.tenant = $1), 0))),
+  (SELECT e.recorded FROM audit_event e
+   WHERE e.tenant = $1
+     AND (e.xid, e.id) > (coalesce((SELECT xid FROM ledger_cursor WHERE tenant = $1), '0'::xid8),
+                          coalesce((SELECT event_id FROM ledger_cursor WHERE tenant = $1), 0))
+     AND (SELECT l.seq FROM ledger_leaf l WHERE l.tenant = $1 AND l.event_id = e.id) IS NULL
+   ORDER BY e.xid, e.id LIMIT 1));

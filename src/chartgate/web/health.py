@@ -61,6 +61,7 @@ async def _problems(gate: Gate) -> list[str | None]:
         await _store_problem(gate),
         None if gate.charters.charters else "no charter is loaded",
         None if gate.audit.is_open else "the audit writer is closed",
+        await _proof_problem(gate),
     ]
 
 
@@ -70,6 +71,17 @@ async def _store_problem(gate: Gate) -> str | None:
             await gate.database.fetch_value("SELECT $1")
     except (ChartgateError, TimeoutError):
         return "the store cannot be reached"
+    return None
+
+
+async def _proof_problem(gate: Gate) -> str | None:
+    """The store itself is asked about apart."""
+    if gate.database.proven is None:
+        return None
+    try:
+        await gate.database.proven()
+    except ChartgateError:
+        return "the audit has had no signed head for too long"
     return None
 
 
