@@ -1,6 +1,7 @@
 """Governed reads against the bare upstream: speed, added latency, growth and memory.
 
-Real processes on loopback: a sample hospital, PostgreSQL, one gateway, one load generator. The
+Everything that governs a read is on: policy, each patient's consent (the site is opt-in), labels by
+content, minimisation, the kept copy of what left, and the audit. Real processes on loopback: a sample hospital, PostgreSQL, one gateway, one load generator. The
 figures of one run are compared with one another, never with those of another day.
 
 `python -m benchmarks.bench_reads [--quick] [--sequencer] [--out FILE]`
@@ -37,6 +38,8 @@ CONCURRENCY = 16
 SIZES = (200, 6_000)  # resources in the record, 30 times apart
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 RSS_READS = 100_000
+RELATIONSHIP = "http://terminology.hl7.org/CodeSystem/v2-0131"
+CONSENT_SCOPE = "http://terminology.hl7.org/CodeSystem/consentscope"
 RESULTS = Path(__file__).parent / "results" / "reads.json"
 
 CONFIG = """\
@@ -52,6 +55,10 @@ url = "{fhir_url}"
 dialect = "sample-hospital"
 [clients.{client}]
 jwks_file = "jwks.json"
+[sites.bench-site]
+consent = "opt-in"
+consent_from = "bench-ehr"
+consent_fresh_s = 3600.0
 """
 CHARTER = """\
 charter: {name}
@@ -204,12 +211,13 @@ class Bench:
                 return {**headers, "Chartgate-Interaction": answer.headers["Chartgate-Interaction"]}
 
     async def _fill(self, size: int) -> None:
-        """Puts synthetic patients into the sample hospital."""
+        """Puts synthetic patients, each with a consent, into the sample hospital."""
         url = f"http://127.0.0.1:{self.hospital_port}/control/chart"
         async with aiohttp.ClientSession() as http:
             for n in range(size):
-                async with http.put(url, data=orjson.dumps(patient(n))) as answer:
-                    assert answer.status == 200, await answer.text()
+                for resource in (patient(n), consent(n)):
+                    async with http.put(url, data=orjson.dumps(resource)) as answer:
+                        assert answer.status == 200, await answer.text()
 
     def _write_files(self) -> None:
         server = start_embedded(self.folder / "data")
@@ -243,7 +251,7 @@ class Bench:
 
 
 def patient(n: int) -> dict[str, Any]:
-    """A synthetic patient of the usual size; a third of it is what the charter shows."""
+    """A synthetic patient of 3 kB; a tenth of it is what the charter shows."""
     return {
         "resourceType": "Patient",
         "id": f"p{n}",
@@ -256,6 +264,30 @@ def patient(n: int) -> dict[str, Any]:
         "maritalStatus": {"text": "unknown"},
         "communication": [{"language": {"coding": [{"system": "urn:ietf:bcp:47", "code": "en"}]}}],
         "generalPractitioner": [{"reference": f"Practitioner/{n % 7}", "display": "Dr Example"}],
+        "contact": [
+            {
+                "relationship": [{"coding": [{"system": RELATIONSHIP, "code": "N"}]}],
+                "name": {"family": f"Family{n % 97}", "given": [f"Relative{number}"]},
+                "telecom": [{"system": "phone", "value": f"555-{number:07}"}],
+                "address": {"line": [f"{number} Test Street"], "city": "Testville"},
+            }
+            for number in range(8)
+        ],
+    }
+
+
+def consent(n: int) -> dict[str, Any]:
+    """What that patient consents to: everything, as most do."""
+    return {
+        "resourceType": "Consent",
+        "id": f"c{n}",
+        "status": "active",
+        "scope": {"coding": [{"system": CONSENT_SCOPE, "code": "patient-privacy"}]},
+        "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],
+        "patient": {"reference": f"Patient/p{n}"},
+        "dateTime": "2025-01-01T00:00:00Z",
+        "policy": [{"uri": "http://example.org/policy"}],
+        "provision": {"type": "permit"},
     }
 
 

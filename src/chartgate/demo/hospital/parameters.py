@@ -272,6 +272,13 @@ PARAMETERS: Mapping[str, Mapping[str, str]] = {
         "status": "token status",
         "started": "date started",
     },
+    "Consent": {
+        "patient": "reference:Patient patient",
+        "status": "token status",
+        "category": "token category",
+        "scope": "token scope",
+        "date": "date dateTime",
+    },
     "CareTeam": {"subject": "reference subject", "patient": PATIENT, "status": "token status"},
     "Medication": {"code": "token code"},
     "Binary": {},

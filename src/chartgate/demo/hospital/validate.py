@@ -19,6 +19,7 @@ REQUIRED: Mapping[str, tuple[str, ...]] = {
     "CarePlan": ("status", "intent", "subject"),
     "Communication": ("status",),
     "Condition": ("subject",),
+    "Consent": ("status", "scope", "category"),
     "Coverage": ("status", "beneficiary", "payor"),
     "DiagnosticReport": ("status", "code"),
     "DocumentReference": ("status", "content"),
