@@ -6,10 +6,12 @@ from typing import Any
 
 import orjson
 import pytest
+from joserfc.jwk import ECKey
 
+from chartgate.config import ServiceConfig
 from chartgate.errors import Denied, Invalid, Unauthenticated
 from chartgate.flows import token_care
-from chartgate.flows.tokens import client_of, issue
+from chartgate.flows.tokens import client_of, issue, service_of
 from chartgate.model.principal import Client, Process, Service
 from chartgate.policy.charters import compile_book
 from chartgate.store.database import Database
@@ -93,12 +95,28 @@ async def test_token_of_a_client_that_left_is_inactive(opened: TestGate) -> None
     assert await token_care.introspect(opened.gate, ASKER, token) == {"active": False}
 
 
-@pytest.mark.parametrize("power", ["introspect", "revoke"])
-async def test_service_without_the_power_is_refused(opened: TestGate, power: str) -> None:
-    walk = getattr(token_care, power)
-    powerless = Service(id="archive", may=("audit",))
-    with pytest.raises(Denied, match=rf'may = \["{power}"\]'):
-        await walk(opened.gate, powerless, await token_for(opened))
+async def test_service_without_the_power_is_told_nothing_and_takes_nothing(
+    opened: TestGate,
+) -> None:
+    powerless, token = Service(id="archive", may=("audit",)), await token_for(opened)
+    with pytest.raises(Denied, match=r'may = \["introspect"\]'):
+        await token_care.introspect(opened.gate, powerless, token)
+    await token_care.revoke(opened.gate, powerless, token)
+    assert await client_of(opened.gate, token)
+
+
+async def test_service_may_give_up_its_own_token(opened: TestGate) -> None:
+    key = ECKey.generate_key("P-384")
+    opened.keys["archive"] = key
+    jwks = {"keys": [{**key.as_dict(private=False), "kid": key.thumbprint()}]}
+    (opened.gate.config.folder / "archive.jwks.json").write_bytes(orjson.dumps(jwks))
+    service = ServiceConfig(name="archive", jwks_file="archive.jwks.json")
+    object.__setattr__(opened.gate.config, "services", {"archive": service})
+    token = await token_for(opened, "archive")
+    archive = await service_of(opened.gate, token)
+    await token_care.revoke(opened.gate, archive, token)
+    with pytest.raises(Unauthenticated):
+        await service_of(opened.gate, token)
 
 
 @pytest.mark.parametrize("asker", [ASKER, OWNER], ids=["service", "owner"])

@@ -29,7 +29,8 @@ ID_LENGTH = 12  # hex digits of a token's hash that the command line shows
 async def introspect(gate: Gate, asker: Client | Service, token: str) -> dict[str, Any]:
     """What a token is good for, told to a service that may ask, or to the client whose it is.
     One that is unknown, has ended, was revoked or is another's looks the same."""
-    _check_power(asker, "introspect")
+    if isinstance(asker, Service) and "introspect" not in asker.may:
+        raise Denied(f'this needs may = ["introspect"] under [services.{asker.id}]')
     found = await _client_token(gate, token)
     if found and isinstance(asker, Client) and found.client.id != asker.id:
         found = None
@@ -51,16 +52,18 @@ async def introspect(gate: Gate, asker: Client | Service, token: str) -> dict[st
 
 
 async def revoke(gate: Gate, asker: Client | Service, token: str) -> None:
-    """Takes a token away, at once. Says nothing about whether there was one: an unknown token,
-    and one of somebody else, are passed over (RFC 7009, 2.2)."""
-    _check_power(asker, "revoke")
+    """Takes a token away, at once: one's own, or with the power to revoke anybody's. Says nothing
+    about whether there was one: what is unknown, or another's, is passed over (RFC 7009, 2.2)."""
     hashed = hash_token(token)
-    own = asker.id if isinstance(asker, Client) else None
-    known = TOKEN.fullmatch(token) or (SERVICE_TOKEN.fullmatch(token) and own is None)
+    own_client = asker.id if isinstance(asker, Client) else None
+    any_ones = isinstance(asker, Service) and "revoke" in asker.may
+    own_service = asker.id if isinstance(asker, Service) and not any_ones else None
     event = AuditEvent(recorded=gate.clock(), action="token.revoke", agent=asker.agent)
     gone: Sequence[bytes] = ()
-    if known:
-        gone = await TokenStore(gate.database).revoke(event, token_hash=hashed, client=own)
+    if TOKEN.fullmatch(token) or SERVICE_TOKEN.fullmatch(token):
+        gone = await TokenStore(gate.database).revoke(
+            event, token_hash=hashed, client=own_client, service=own_service
+        )
     if not gone:
         await _record(gate, asker, "token.revoke", None, reason="inactive")
     _forget(gate, gone)
@@ -122,11 +125,6 @@ async def _client_token(gate: Gate, token: str) -> ClientToken | None:
     except (Unauthenticated, ContractEnded):
         return None
     return found
-
-
-def _check_power(asker: Client | Service, power: str) -> None:
-    if isinstance(asker, Service) and power not in asker.may:
-        raise Denied(f'this needs may = ["{power}"] under [services.{asker.id}]')
 
 
 def _forget(gate: Gate, hashes: Sequence[bytes]) -> None:
