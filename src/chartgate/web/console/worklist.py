@@ -5,7 +5,7 @@ from datetime import datetime
 
 from starlette.responses import Response
 
-from chartgate.flows import handoffs
+from chartgate.flows import break_glass, handoffs
 from chartgate.model.handoff import HandoffStatus
 from chartgate.web.console.inbox import action_words, due_in
 from chartgate.web.console.pages import page, see
@@ -44,13 +44,21 @@ class WorklistPage:
     """The page."""
 
     items: tuple[Item, ...]
+    glasses: int  # break-glasses that wait for this person's review
+    glasses_overdue: int
 
 
 async def worklist(call: Call) -> Response:
     """GET /worklist"""
     now = call.gate.clock()
     found = await handoffs.waiting(call.gate, call.person)
-    return page(call, "worklist.html", WorklistPage(items=tuple(_item(w, now) for w in found)))
+    glasses = await break_glass.tasks(call.gate, call.person)
+    context = WorklistPage(
+        items=tuple(_item(w, now) for w in found),
+        glasses=len(glasses),
+        glasses_overdue=sum(glass.overdue(now) for glass in glasses),
+    )
+    return page(call, "worklist.html", context)
 
 
 async def take(call: Call) -> Response:
