@@ -54,11 +54,12 @@ class Registry(MemorySource):
     asked: list[Any] = field(default_factory=list)
     wrong: str = ""  # "hangs", "half", "another", "kind"
     fault: ChartgateError | None = None
+    hangs_for: set[str] = field(default_factory=set)
 
     async def search(self, resource_type: str, criteria: Criteria, *, count_max: int) -> SearchPage:
         """As the port says."""
         self.asked.append((resource_type, tuple(criteria)))
-        if self.wrong == "hangs":
+        if self.wrong == "hangs" or dict(criteria)["patient"] in self.hangs_for:
             await asyncio.Event().wait()
         if self.fault:
             raise self.fault
@@ -129,9 +130,7 @@ async def open_consulted(
     """An opt-in site with a registry; `site` changes that."""
     async with open_test_gate(database, folder=folder, clock=clock) as opened:
         registry = Registry(now=clock)
-        usual = SiteConfig(
-            name=SITE, consent="opt-in", consent_from=REGISTRY, consent_timeout_s=0.2
-        )
+        usual = SiteConfig(name=SITE, consent="opt-in", consent_from=REGISTRY)
         own = replace(usual, **site)
         gate = replace(
             opened.gate,

@@ -1,6 +1,7 @@
 """Asking consents where they are kept: fresh, whole and the patient's own, or nothing is shown."""
 
 import random
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -117,9 +118,11 @@ async def test_registry_that_gives_no_whole_answer_permits_nothing(
         assert await there.permits()
         there.clock.advance(61)
     there.registry.wrong, there.registry.fault = wrong, fault
+    there.site(consent_timeout_s=0.1 if wrong == "hangs" else 60.0)
     answer = await there.ask()
     assert (answer.permitted, answer.rule) == (False, "missing")
     there.registry.wrong, there.registry.fault = "", None
+    there.site(consent_timeout_s=60.0)
     assert await there.permits()
 
 
@@ -127,17 +130,19 @@ async def test_registry_that_gives_no_whole_answer_permits_nothing(
 async def test_where_no_consent_is_needed_silence_permits_and_a_dissent_does_not(
     there: Consulted, wrong: str, fault: ChartgateError | None
 ) -> None:
-    there.site(consent="not-needed")
+    there.site(consent="not-needed", consent_timeout_s=0.1 if wrong == "hangs" else 60.0)
     there.registry.said[BEN] = [consent_of(BEN)]
     there.registry.wrong, there.registry.fault = wrong, fault
     assert await there.permits()
     assert not await there.permits(labels=Labels(sensitivities=frozenset({"SUD"})))
     there.registry.wrong, there.registry.fault = "", None
+    there.site(consent_timeout_s=60.0)
     there.registry.said[ANN] = [consent_of(ANN, "deny")]
     assert not await there.permits()
     assert await current_epoch(there.gate.database) == 1, "whoever was permitted is asked again"
     there.clock.advance(61)
     there.registry.wrong, there.registry.fault = wrong, fault
+    there.site(consent_timeout_s=0.1 if wrong == "hangs" else 60.0)
     assert not await there.permits(), "what was last heard of a dissent is not forgotten"
 
 
@@ -195,6 +200,20 @@ async def test_patients_of_a_search_are_looked_up_in_one_query(
     assert again == first
     assert [len(each.directives) for each in again] == [1, 0] * 50
     assert await decide_for(there.gate, SITE, CLIENT, [], at=there.clock()) == ()
+
+
+async def test_registry_that_hangs_holds_a_search_no_longer_than_a_read(
+    there: Consulted,
+) -> None:
+    there.registry.hangs_for = {f"Patient/{number}" for number in range(130, 200)}
+    patients = [f"Patient/{number}" for number in range(100, 200)]
+    there.site(consent_timeout_s=0.5)
+    before = time.monotonic()
+    found = await consents_of(there.gate, SITE, patients)
+    assert time.monotonic() - before < 5, "0.5 s is what the site allows for it"
+    complete = [each.complete for each in found]
+    assert not any(complete[30:])
+    assert sum(complete[:30]) > 0
 
 
 async def test_client_is_known_to_consents_by_the_names_that_the_site_gives(
@@ -412,7 +431,6 @@ async def test_no_order_of_faults_permits_what_nobody_surely_permitted(
 ) -> None:
     chance, world = random.Random(seed), World(there)
     says, permitted, there.registry.wrong = "permit", 0, ""
-    there.site(consent_timeout_s=0.05)
     for step in range(150):
         match chance.randrange(9):
             case 0:

@@ -6,10 +6,10 @@ is permitted that needs to be. Nothing in this process decides: each question re
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import cast
+from typing import Any, cast
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
@@ -22,7 +22,7 @@ from chartgate.gate import Gate
 from chartgate.model.audit import AuditEvent, Outcome
 from chartgate.model.consent import ConsentAnswer, ConsentMode, ConsentQuestion
 from chartgate.model.principal import Person, Principal, Process
-from chartgate.model.resource import Copy, Resource, split_reference
+from chartgate.model.resource import Copy, Resource, SearchPage, split_reference
 from chartgate.policy.cedar import OPERATOR
 from chartgate.policy.consent import Consents, all_of, compile_consents, decide_consent
 from chartgate.policy.consent_codes import CONSENT_SCOPE, LOINC, Match
@@ -76,7 +76,7 @@ async def consents_of(gate: Gate, site: str, patients: Sequence[str]) -> tuple[C
     old = [
         p for p in dict.fromkeys(patients) if own.consent_from and not _is_fresh(own, known[p], now)
     ]
-    asked = await _ask_all(gate, own, old)
+    asked = await _ask_all(gate, own, old) if old else {}
     return tuple(_compiled(own, known[p], asked.get(p), fresh=p not in old) for p in patients)
 
 
@@ -180,31 +180,55 @@ def _compiled(
 async def _ask_all(
     gate: Gate, own: SiteConfig, patients: Sequence[str]
 ) -> dict[str, tuple[bytes, ...]]:
-    """What the system of record says now, by patient; those whom it says nothing of are absent."""
-    slots = asyncio.Semaphore(ASKED_AT_ONCE)
+    """What the system of record says now, by patient; those whom it says nothing of in time are
+    absent. Raises Unavailable where an answer cannot be kept: another process would not learn
+    that it changed."""
+    slots, pages = asyncio.Semaphore(ASKED_AT_ONCE), dict[str, SearchPage]()
 
-    async def one(patient: str) -> tuple[bytes, ...] | None:
+    async def ask(patient: str) -> None:
         async with slots:
-            return await _ask(gate, own, patient)
+            page = await _ask(gate, own, patient)
+        if page is not None:
+            pages[patient] = page
 
-    answers = await asyncio.gather(*(one(patient) for patient in patients))
-    return {p: a for p, a in zip(patients, answers, strict=True) if a is not None}
+    try:
+        async with asyncio.timeout(own.consent_timeout_s):
+            await _each(ask, patients)
+    except TimeoutError:
+        pass  # for all of them together: a registry that hangs must not hold a search for minutes
+
+    async def keep(patient: str) -> None:
+        async with slots, promptly():
+            await _keep(gate, own, patient, pages[patient])
+
+    await _each(keep, pages)
+    return {patient: tuple(c.body for c in page.copies) for patient, page in pages.items()}
 
 
-async def _ask(gate: Gate, own: SiteConfig, patient: str) -> tuple[bytes, ...] | None:
-    """None: no answer that holds. Raises Unavailable where the answer cannot be kept."""
+async def _each(act: Callable[[str], Coroutine[Any, Any, None]], patients: Iterable[str]) -> None:
+    """All at once; what fails ends the others."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for patient in patients:
+                group.create_task(act(patient))
+    except ExceptionGroup as several:
+        raise several.exceptions[0] from None
+
+
+async def _ask(gate: Gate, own: SiteConfig, patient: str) -> SearchPage | None:
+    """None: no answer that holds."""
     if split_reference(patient) is None:
         return None
     try:
-        async with asyncio.timeout(own.consent_timeout_s):
-            page = await gate.source(own.consent_from).search(
-                "Consent", [("patient", patient)], count_max=CONSENTS_MAX
-            )
-    except (ChartgateError, TimeoutError):
+        page = await gate.source(own.consent_from).search(
+            "Consent", [("patient", patient)], count_max=CONSENTS_MAX
+        )
+    except ChartgateError:
         return None
-    if not page.complete or not all(_is_of(copy, patient) for copy in page.copies):
-        return None
-    bodies = tuple(copy.body for copy in page.copies)
+    return page if page.complete and all(_is_of(c, patient) for c in page.copies) else None
+
+
+async def _keep(gate: Gate, own: SiteConfig, patient: str, page: SearchPage) -> None:
     event = AuditEvent(
         recorded=gate.clock(),
         action="consent.change",
@@ -213,17 +237,15 @@ async def _ask(gate: Gate, own: SiteConfig, patient: str) -> tuple[bytes, ...] |
         patient=patient,
         site=own.name,
     )
-    async with promptly():
-        await ConsentStore(gate.database).keep(
-            own.consent_from,
-            patient,
-            bodies,
-            as_of=page.as_of,
-            changed=event,
-            # Elsewhere nothing was permitted while nothing was known: nothing is taken away now.
-            first_counts=own.consent == "not-needed",
-        )
-    return bodies
+    await ConsentStore(gate.database).keep(
+        own.consent_from,
+        patient,
+        [copy.body for copy in page.copies],
+        as_of=page.as_of,
+        changed=event,
+        # Elsewhere nothing was permitted while nothing was known: nothing is taken away now.
+        first_counts=own.consent == "not-needed",
+    )
 
 
 def _is_of(copy: Copy, patient: str) -> bool:
