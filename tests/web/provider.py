@@ -42,6 +42,7 @@ class Provider:
     tokens: list[str] = field(default_factory=list)  # ID tokens that were given out
     kid: str = "one"
     site: web.TCPSite | None = None
+    moved_to: str = ""  # where the gateway listens, if a real browser is to find it
 
     async def close(self) -> None:
         """Stops listening: connections are refused from now on."""
@@ -107,9 +108,10 @@ class Provider:
         self.codes[code] = asked
         back = {"code": code, "state": asked["state"], "iss": self.url}
         back = {k: v for k, v in {**back, **self.lies.get("back", {})}.items() if v is not None}
-        return web.Response(
-            status=302, headers={"Location": f"{asked['redirect_uri']}?{urlencode(back)}"}
-        )
+        path = asked["redirect_uri"]
+        if self.moved_to:
+            path = self.moved_to + urlsplit(path).path
+        return web.Response(status=302, headers={"Location": f"{path}?{urlencode(back)}"})
 
     async def _token(self, request: web.Request) -> web.Response:
         form = {k: str(v) for k, v in (await request.post()).items()}
