@@ -37,6 +37,8 @@ COMMANDS: Mapping[str, str] = {  # to the module beside this one that adds it
     "break-glass": "break_glass",
     "audit": "audit",
     "ledger": "ledger",
+    "vault": "vault",
+    "interaction": "interaction",
     "retention": "retention",
     "hold": "hold",
     "erase": "erase",

@@ -32,6 +32,7 @@ from chartgate.flows import (
     notifications,
     retention,
     rollbacks,
+    vault,
 )
 from chartgate.gate import Gate
 from chartgate.store.signing_keys import SigningKey
@@ -110,6 +111,7 @@ def _steps(
         "deadlines": lambda: deadlines.expire_next(gate, worker),
         "erasures": lambda: erasure.finish_next(gate),
         "retention": retention.Retention(gate).delete_next,
+        "scrub": vault.Scrubbing(gate).scrub_next,
         "atna": feeds.send_next,
         "break-glass": lambda: break_glass.settle_next(gate),
     }

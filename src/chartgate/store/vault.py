@@ -28,6 +28,7 @@ FORMAT = b"\x01"  # canonical JSON begins with "{" or "[", HL7 v2 with "M", "F" 
 ID_BYTES = 8
 HEAD_BYTES = 1 + ID_BYTES + NONCE_BYTES
 KEYS_KEPT_MAX = 20_000  # opened in one process: some 20 MB
+REWRAP_MAX = 1_000  # keys in one transaction
 CONNECTION_KEY = ""  # stands for the patient where none can be told
 SAY_ERASED = "this was about a patient who has been erased"
 SAY_DAMAGED = "what is stored is not what was written; `chartgate vault scrub` finds all of it"
@@ -128,7 +129,8 @@ class Vault:
     def rewrap(self, id_: int, wrapped: bytes) -> bytes:
         """The same data key under the newest master key. Raises ConfigError."""
         bound = self._bound("patient_key", str(id_))
-        return self.masters.wrap(self.masters.unwrap(wrapped, bound), bound)
+        data_key = self.masters.unwrap(wrapped, bound)
+        return self.masters.wrap(data_key, bound, self.masters.newest)
 
     def _cipher(self, id_: int, wrapped: bytes) -> AESGCM:
         cipher = self._ciphers.get(id_)
@@ -149,16 +151,11 @@ class Vault:
         if missing:
             await self._make(connection, missing)
             found |= await self._select(connection, missing)
-        if len(found) < len(wanted):
-            # Another master key is in force than this process has read: it was just replaced.
-            self.masters.reload()
+        if len(found) < len(wanted):  # the master key was replaced meanwhile
             missing = [one for one in wanted if one not in found]
             await self._make(connection, missing)
             found |= await self._select(connection, missing)
-        if len(found) < len(wanted):
-            raise ConfigError(
-                "the master key in force is not in the file; restore the one of this store"
-            )
+        assert len(found) == len(wanted), "a key for each"
         return found
 
     async def _select(self, connection: Connection, wanted: list[Whose]) -> dict[Whose, Key]:
@@ -168,19 +165,61 @@ class Vault:
         return {(r["connection"], r["patient"]): self.key(r["id"], r["wrapped"]) for r in rows}
 
     async def _make(self, connection: Connection, missing: list[Whose]) -> None:
+        master = await self._master_in_force(connection)
         ids = [secrets.randbits(63) for _ in missing]
         wrapped = [
-            self.masters.wrap(os.urandom(KEY_BYTES), self._bound("patient_key", str(id_)))
+            self.masters.wrap(os.urandom(KEY_BYTES), self._bound("patient_key", str(id_)), master)
             for id_ in ids
         ]
         columns = (ids, [c for c, _ in missing], [p for _, p in missing], wrapped)
-        master = self.masters.newest
-        made = await connection.execute(QUERIES["insert_keys"], self._tenant, master, *columns)
-        if made == "INSERT 0 0":  # the first key of this store
-            await connection.execute(QUERIES["insert_master"], self._tenant, master)
-            await connection.execute(QUERIES["insert_keys"], self._tenant, master, *columns)
+        await connection.execute(QUERIES["insert_keys"], self._tenant, master, *columns)
+
+    async def _master_in_force(self, connection: Connection) -> bytes:
+        """The name of the master key that wraps new keys. Raises ConfigError."""
+        name: bytes | None = await connection.fetchval(QUERIES["select_master"], self._tenant)
+        if name is None:  # a new store
+            newest = self.masters.newest
+            await connection.execute(QUERIES["insert_master"], self._tenant, newest)
+            name = await connection.fetchval(QUERIES["select_master"], self._tenant)
+        if name not in self.masters.names:
+            self.masters.reload()
+        if name is None or name not in self.masters.names:
+            raise ConfigError(
+                "the master key in force is not in the file; restore the one of this store"
+            )
+        return name
 
 
 def home(connection: str) -> str:
     """The connection whose keys are used: a rebuilt record is sealed as the running one is."""
     return connection.partition("~")[0]
+
+
+class VaultStore:
+    """The keys of one tenant, as rows."""
+
+    def __init__(self, database: Any) -> None:
+        self._database = database
+
+    async def counts(self) -> dict[str, int]:
+        """How many keys there are, of how many patients, and under another master key."""
+        in_force = await self._database.fetch_value(QUERIES["select_master"])
+        return dict(await self._database.fetch_row(QUERIES["count_keys"], in_force))
+
+    async def put_in_force_in(self, transaction: Connection, master: bytes) -> None:
+        """New data keys are wrapped by this master key from now on."""
+        tenant = self._database.tenant
+        await transaction.execute(QUERIES["insert_master"], tenant, master)
+        await transaction.execute(QUERIES["update_master"], tenant, master)
+
+    async def rewrap_next(self, master: bytes) -> int:
+        """Puts the next data keys under this master key; how many. The data keys stay the same."""
+        vault, tenant = self._database.vault, self._database.tenant
+        async with self._database.bookkeeping() as transaction:
+            rows = await transaction.fetch(
+                QUERIES["select_wrapped_otherwise"], tenant, master, -1, REWRAP_MAX
+            )
+            ids = [row["id"] for row in rows]
+            wrapped = [vault.rewrap(row["id"], row["wrapped"]) for row in rows]
+            await transaction.execute(QUERIES["update_wrapped"], tenant, ids, wrapped)
+        return len(rows)

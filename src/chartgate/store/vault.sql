@@ -37,7 +37,8 @@ UPDATE vault_master SET master = $2 WHERE tenant = $1;
 
 -- name: select_wrapped_otherwise
 SELECT id, wrapped FROM patient_key
-WHERE tenant = $1 AND substring(wrapped FOR 4) <> $2 AND id > $3 ORDER BY id LIMIT $4;
+WHERE tenant = $1 AND substring(wrapped FOR 4) <> $2 AND id > $3 ORDER BY id LIMIT $4
+FOR UPDATE;
 
 -- name: update_wrapped
 UPDATE patient_key k SET wrapped = n.wrapped

@@ -62,9 +62,9 @@ class MasterKeys:
                 "no master key of the vault is configured; set [vault] master_key_file"
             )
 
-    def wrap(self, data_key: bytes, bound_to: bytes) -> bytes:
-        """The data key under the newest master key. Raises ConfigError."""
-        name, nonce = self.newest, os.urandom(NONCE_BYTES)
+    def wrap(self, data_key: bytes, bound_to: bytes, name: bytes) -> bytes:
+        """The data key under the master key of this name."""
+        nonce = os.urandom(NONCE_BYTES)
         return name + nonce + self._keys[name].encrypt(nonce, data_key, bound_to)
 
     def unwrap(self, wrapped: bytes, bound_to: bytes) -> bytes:
@@ -92,7 +92,7 @@ class MasterKeys:
 
 def new_masters() -> MasterKeys:
     """A key of no file, for a store that lives no longer than the process."""
-    return MasterKeys.of(os.urandom(KEY_BYTES))
+    return MasterKeys.of(new_secret())
 
 
 def name_of(secret: bytes) -> bytes:
@@ -105,7 +105,12 @@ def create_master_key(path: Path) -> None:
     there: without it, nothing sealed could ever be read again."""
     if path.exists():
         raise ConfigError(f"there is a master key in {path} already; it is kept")
-    write_secrets(path, [os.urandom(KEY_BYTES)])
+    write_secrets(path, [new_secret()])
+
+
+def new_secret() -> bytes:
+    """A new master key."""
+    return os.urandom(KEY_BYTES)
 
 
 def read_secrets(path: Path) -> tuple[bytes, ...]:
