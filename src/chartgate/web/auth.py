@@ -34,6 +34,7 @@ TAKEN: Mapping[Guard, tuple[type, ...]] = {  # kinds of token, by guard
     Guard.PRINCIPAL: (Client,),
     Guard.TOKEN: (Client, Service),
     Guard.SERVICE: (Service,),
+    Guard.AUDIT: (Service,),
     Guard.PERSON: (),
     Guard.OPERATOR: (),
 }

@@ -31,6 +31,7 @@ class Guard(Enum):
     PRINCIPAL = "principal"  # either of the two
     SERVICE = "service"  # a program that asks about Chartgate itself, by its access token
     TOKEN = "token"  # an AI client or a service, by its access token
+    AUDIT = "audit"  # a person or a service; the walk asks for the role or the power
     OPERATOR = "operator"  # a person who holds the role operator
 
 

@@ -29,6 +29,7 @@ def security_of(route: Route) -> list[dict[str, list[str]]]:
         Guard.CLIENT: [token],
         Guard.PERSON: [session],
         Guard.PRINCIPAL: [token, session],
+        Guard.AUDIT: [token, session],
         Guard.OPERATOR: [session],
     }[route.guard]
 

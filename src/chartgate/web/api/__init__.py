@@ -1,6 +1,6 @@
 """The versioned JSON API under /v1; openapi.yaml is its contract."""
 
-from chartgate.web.api import break_glass, changes, contract, handoffs, proposals, session
+from chartgate.web.api import audit, break_glass, changes, contract, handoffs, proposals, session
 from chartgate.web.routes import Endpoint, Guard, Route
 
 
@@ -25,6 +25,9 @@ ROUTES: tuple[Route, ...] = (
     _route("GET", "/changes/{digest}", changes.show, Guard.PERSON, "change"),
     _route("POST", "/changes/{digest}/approve", changes.approve, Guard.PERSON, "change-approve"),
     _route("POST", "/changes/{digest}/refuse", changes.refuse, Guard.PERSON, "change-refuse"),
+    _route("GET", "/audit", audit.search, Guard.AUDIT, "audit"),
+    _route("GET", "/audit/review", audit.review, Guard.AUDIT, "audit-review"),
+    _route("POST", "/audit/review", audit.sign_off, Guard.PERSON, "audit-sign-off"),
     _route("GET", "/handoffs", handoffs.listed, Guard.PERSON, "handoffs"),
     _route("POST", "/handoffs/{id}/take", handoffs.take, Guard.PERSON, "take"),
     _route("POST", "/handoffs/{id}/close", handoffs.close, Guard.PERSON, "close"),
