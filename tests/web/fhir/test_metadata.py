@@ -31,6 +31,11 @@ async def test_smart_configuration_names_the_token_endpoint_and_the_scopes(
     assert configuration["token_endpoint_auth_signing_alg_values_supported"] == ["RS384", "ES384"]
     assert "system/Slot.rs" in configuration["scopes_supported"]
     assert configuration["grant_types_supported"] == ["client_credentials"]
+    base = served.gate.config.web.url
+    assert configuration["introspection_endpoint"] == f"{base}/oauth/introspect"
+    assert configuration["revocation_endpoint"] == f"{base}/oauth/revoke"
+    assert {"permission-v1", "permission-v2"} < set(configuration["capabilities"])
+    assert not [s for s in configuration["scopes_supported"] if not s.startswith("system/")]
 
 
 async def test_site_of_no_charter_is_not_found(served: Served) -> None:
