@@ -16,6 +16,7 @@ from chartgate.flows.reads import Answer
 from chartgate.gate import Gate
 from chartgate.model.principal import Client, Process
 from chartgate.policy.charters import compile_book
+from chartgate.policy.forbids import ForbidFile
 from chartgate.store.database import Database
 from chartgate.testing.clock import FakeClock
 from chartgate.testing.gates import CHARTER, TestGate, open_test_gate, parse_test_charter
@@ -224,3 +225,51 @@ async def test_what_names_no_patient_is_nobodys_where_consent_is_needed(opened: 
     opened.source.put({**condition("4", "J45.909"), "subject": {"display": CANARY}})
     assert not await _settled(at_site(opened, "opt-in"), "Condition/4")
     assert await _settled(at_site(opened, "not-needed"), "Condition/4")
+
+
+def with_forbid(opened: TestGate, when: str) -> None:
+    text = (
+        '@id("site/test") @sentence("not so") forbid (principal, action in '
+        f'[Action::"read", Action::"search"], resource) when {{ {when} }};'
+    )
+    book = compile_book([parse_test_charter(charter())], forbids=[ForbidFile(text=text)])
+    opened.gate.running.charters = book
+
+
+@pytest.mark.parametrize(
+    ("when", "permitted"),
+    [
+        ('context has stage && context.stage == "suggest"', False),
+        ('context has stage && context.stage == "full"', True),
+        ('context has confidentiality && ["N", "R", "V"].contains(context.confidentiality)', False),
+        ('context has confidentiality && ["R", "V"].contains(context.confidentiality)', True),
+        ("context has relationship && context.relationship.isEmpty()", False),
+    ],
+)
+async def test_forbid_of_the_site_is_asked_what_only_the_resource_tells(
+    opened: TestGate, database: Database, when: str, permitted: bool
+) -> None:
+    with_forbid(opened, when)
+    assert bool(await _settled(opened.gate, "Condition/1")) == permitted
+    if not permitted:
+        event = await last_event(database)
+        assert event["reason"] == "policy"
+    try:
+        assert len((await found(opened.gate)).get("entry", [])) == permitted
+    except NotFound:  # where the search itself is forbidden
+        assert "stage" in when
+
+
+async def test_charter_may_ask_for_an_encounter(opened: TestGate) -> None:
+    changed = charter().replace(b"fresh: live}\n", b"fresh: live, relationship: [encounter]}\n", 1)
+    opened.gate.running.charters = compile_book([parse_test_charter(changed)])
+    assert not await _settled(opened.gate, "Condition/1")
+    for number in ("7", "8"):
+        whose = {"reference": f"Patient/{number}"}
+        visit = {"resourceType": "Encounter", "id": f"e{number}", "status": "in-progress"}
+        # `patient` is how the source in memory is searched.
+        opened.source.put({**visit, "subject": whose, "patient": whose})
+    opened.source.put(condition("9", "J45.909", patient="9"))
+    opened.gate.clock.advance(11)  # type: ignore[attr-defined]
+    assert await _settled(opened.gate, "Condition/1")
+    assert not await _settled(opened.gate, "Condition/9")

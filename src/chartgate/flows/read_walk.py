@@ -21,6 +21,7 @@ from chartgate.policy.decide import decide
 from chartgate.policy.scopes import Scope, permitted_scopes
 from chartgate.store.database import promptly
 from chartgate.store.interactions import InteractionStore
+from chartgate.store.stages import StageStore
 
 Verb = Literal["read", "search"]
 E = TypeVar("E", bound=ChartgateError)
@@ -93,12 +94,17 @@ async def enter(
     book = gate.charters
     at = gate.clock()
     charter = book.get(client.charter)
+    stage = None
+    if "stage" in forbids_ask(gate, book, verb):
+        async with promptly():
+            stage = await StageStore(gate.database).current(charter)
     request = Request(
         principal=client,
         action=verb,
         charter=charter.name,
         site=site,
         resource_type=resource_type,
+        stage=stage,
         preliminary=True,
     )
     joined = await _interaction_named(gate, interaction) if interaction else None
@@ -128,6 +134,17 @@ async def enter(
         await gate.audit.record(replace(event, interaction=None))
         raise with_decision(NotFound(SAY_NOT_FOUND), walk)
     return walk
+
+
+def forbids_ask(gate: Gate, book: CharterBook, verb: str) -> frozenset[str]:
+    """What the forbids on this verb look at: the rest need not be found out."""
+    key = (book.digest, verb)
+    known = gate.caches.asked.get(key)
+    if known is None:
+        forbids = book.rulebook.forbids.values()
+        known = frozenset[str]().union(*(f.asks for f in forbids if verb in f.actions))
+        gate.caches.asked.put(key, known)
+    return known
 
 
 async def record(

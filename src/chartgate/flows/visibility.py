@@ -6,6 +6,7 @@ when minimised) is worked out once and kept by the copy's digest. What follows f
 and relationship is asked each time.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,9 +16,11 @@ import orjson
 
 from chartgate.errors import Denied
 from chartgate.flows.consents import Asked, decide_for
-from chartgate.flows.read_walk import Walk
+from chartgate.flows.read_walk import Walk, forbids_ask
+from chartgate.flows.relationships import relationships_of
 from chartgate.formats.canonical import canonical_bytes, digest
 from chartgate.formats.compartment import SOMEBODY, is_unattributed, patients_named
+from chartgate.model.charter import RELATIONSHIPS
 from chartgate.model.consent import ConsentAnswer
 from chartgate.model.decision import Decision, at_release
 from chartgate.model.disclosure import Piece
@@ -64,6 +67,7 @@ async def look(walk: Walk, copies: Sequence[tuple[str, Held]]) -> list[Visible]:
     """For each copy, with its reference. Raises Unavailable, ConfigError."""
     found = [(r, copy.as_of, minimised(walk, r, copy)) for r, copy in copies]
     asked = [shown for _, _, shown in found if not shown.hidden and shown.patients]
+    related = await _related(walk, asked)
     answers = iter(await _consented(walk, asked))
     return [
         _visible(
@@ -72,9 +76,28 @@ async def look(walk: Walk, copies: Sequence[tuple[str, Held]]) -> list[Visible]:
             as_of,
             shown,
             next(answers) if not shown.hidden and shown.patients else None,
+            related.get(shown.patients, frozenset()),
         )
         for reference, as_of, shown in found
     ]
+
+
+async def _related(walk: Walk, asked: Sequence[Minimised]) -> dict[frozenset[str], frozenset[str]]:
+    """By whom a resource names: what the client is known to be to each of them."""
+    kinds: Sequence[str] = walk.rule.relationship
+    if "relationship" in forbids_ask(walk.gate, walk.book, walk.verb):
+        kinds = RELATIONSHIPS
+    if not kinds:
+        return {}
+    patients = sorted({patient for each in asked for patient in each.patients})
+    found = await asyncio.gather(
+        *(relationships_of(walk.gate, walk.connection, p, walk.client, kinds) for p in patients)
+    )
+    known = dict(zip(patients, found, strict=True))
+    return {
+        named: frozenset(kinds).intersection(*(known[patient] for patient in named))
+        for named in {each.patients for each in asked}
+    }
 
 
 async def _consented(walk: Walk, asked: Sequence[Minimised]) -> Sequence[ConsentAnswer]:
@@ -85,9 +108,14 @@ async def _consented(walk: Walk, asked: Sequence[Minimised]) -> Sequence[Consent
 
 
 def _visible(
-    walk: Walk, reference: str, as_of: datetime, shown: Minimised, consent: ConsentAnswer | None
+    walk: Walk,
+    reference: str,
+    as_of: datetime,
+    shown: Minimised,
+    consent: ConsentAnswer | None,
+    relationship: frozenset[str],
 ) -> Visible:
-    decision = decide(walk.book, at_release(walk.request, shown.labels, frozenset()))
+    decision = decide(walk.book, at_release(walk.request, shown.labels, relationship))
     hidden = shown.hidden
     if not hidden and not decision.permitted:
         hidden = "policy"
@@ -193,8 +221,10 @@ def labelled(resource: Resource, labels: Labels) -> Resource:
     found = security_of(labels)
     if not found:
         return resource
-    meta = resource.get("meta") if isinstance(resource.get("meta"), dict) else {}
-    stated = meta.get("security", []) if isinstance(meta.get("security"), list) else []
+    held = resource.get("meta")
+    meta: Resource = held if isinstance(held, dict) else {}
+    said = meta.get("security")
+    stated = said if isinstance(said, list) else []
     codes = {c.get("code") for c in stated if isinstance(c, dict)}
     security = [*stated, *(c for c in found if c["code"] not in codes)]
     return {**resource, "meta": {**meta, "security": security}}

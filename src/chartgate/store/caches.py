@@ -21,6 +21,7 @@ ENTRY_BYTES = 2_500  # about what key, entry, question and list links take besid
 TOKENS_MAX = 10_000
 INTERACTIONS_MAX = 20_000
 MET_MAX = 100_000
+ASKED_MAX = 16
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -99,6 +100,11 @@ class Caches:
     )
     interactions: Bounded[str, Interaction] = field(
         default_factory=lambda: Bounded(size_max=INTERACTIONS_MAX)
+    )
+
+    # What the forbids on reading ask for, by digest of the charters and verb.
+    asked: Bounded[tuple[str, str], frozenset[str]] = field(
+        default_factory=lambda: Bounded(size_max=ASKED_MAX)
     )
 
     def keep_minimised(self, key: tuple[Hashable, ...], entry: Minimised) -> None:
