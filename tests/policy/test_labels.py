@@ -518,6 +518,18 @@ labels:
     assert OWN.rules - site.rules
 
 
+def test_code_when_its_own_system_and_its_look_both_tell_then_both_count() -> None:
+    site = parse_label_rules(
+        b"version: '1'\nrules: [{sensitivity: CEL, because: x, codes: {'urn:x': [B20.1, B20.2]}}]"
+    )
+    assert labels_of(condition("urn:x", "B20.1"), site).sensitivities == {"CEL", "HIV"}
+
+
+def test_text_when_data_are_no_document_then_they_are_not_opened() -> None:
+    sampled = {"resourceType": "Observation", "valueSampledData": {"data": "1 2 3", "period": 1}}
+    assert labels_of(sampled, ALL) == NO_LABELS
+
+
 @pytest.mark.parametrize(
     ("body", "sentence"),
     [

@@ -184,6 +184,14 @@ def test_extensions_when_listed_then_they_stay() -> None:
     assert "_deceasedBoolean" not in kept
 
 
+@pytest.mark.parametrize("value", [{CANARY: 1}, [{CANARY: 1}], [[CANARY]], None])
+def test_primitive_when_something_else_stands_there_then_it_is_not_shown(value: Any) -> None:
+    kept = shown(
+        {"resourceType": "Patient", "birthDate": value, "name": value}, "birthDate", "name"
+    )
+    assert CANARY not in orjson.dumps(kept).decode()
+
+
 def test_contained_when_listed_then_its_narrative_is_still_dropped() -> None:
     inner = {"resourceType": "Organization", "id": "o", "name": "N", "text": {"div": CANARY}}
     kept = shown({"resourceType": "Patient", "contained": [inner]}, "contained")
