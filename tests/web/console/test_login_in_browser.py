@@ -116,7 +116,7 @@ async def test_sign_in_at_the_provider_lands_in_the_inbox_and_steps_up(
     await expect(page.get_by_role("button", name="Approve and write")).to_be_enabled()
     await page.get_by_role("button", name="Approve and write").click()
     await expect(page.get_by_role("status")).to_contain_text("Approved.")
-    await page.get_by_role("button", name="everywhere").click()
+    await page.get_by_role("button", name="Sign out everywhere").click()
     await expect(page.get_by_role("status")).to_contain_text("on every other machine")
     assert complaints == []
 
