@@ -14,6 +14,7 @@ from datetime import timedelta
 import orjson
 
 from chartgate.errors import ConfigError, Denied, Invalid, InvalidTransition, VersionConflict
+from chartgate.flows.decided import note
 from chartgate.formats.canonical import canonical_bytes
 from chartgate.gate import Gate
 from chartgate.model.audit import AuditEvent, Outcome
@@ -250,7 +251,7 @@ async def _check(
 ) -> tuple[Person, Decision]:
     """Only people with the office may; what they are refused is audited. Raises Denied."""
     request = Request(principal=who, action=ADMINISTER, charter=EVERY_CHARTER, site="")
-    decision = decide(gate.charters, request)
+    decision = note(decide(gate.charters, request))
     sentence = "" if decision.permitted else decision.sentence
     if not isinstance(who, Person):
         sentence = sentence or SAY_PEOPLE

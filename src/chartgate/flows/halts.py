@@ -6,6 +6,7 @@ everywhere as soon as it is committed. Clients can do none of this: no rule perm
 
 from chartgate.errors import Denied, Invalid, NotFound
 from chartgate.flows import changes
+from chartgate.flows.decided import note
 from chartgate.gate import Gate
 from chartgate.model.audit import AuditEvent, Outcome
 from chartgate.model.charter import STAGES, Charter
@@ -70,7 +71,7 @@ async def _check(gate: Gate, who: Principal, action: str, scope: str) -> Decisio
     if scope != EVERYTHING:
         gate.charters.get(scope)
     request = Request(principal=who, action=action, charter=scope, site="")
-    decision = decide(gate.charters, request)
+    decision = note(decide(gate.charters, request))
     if not decision.permitted:
         event = _event(gate, who, action, scope, decision, "policy", outcome=Outcome.DENIED)
         await gate.audit.record(event)

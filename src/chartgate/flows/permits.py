@@ -1,6 +1,7 @@
 """Asks policy on behalf of a walk; a no is audited before it is raised."""
 
 from chartgate.errors import Denied, Unprocessable
+from chartgate.flows.decided import note
 from chartgate.flows.grounds import patient_of_proposal
 from chartgate.flows.relationships import relationships_of
 from chartgate.gate import Gate
@@ -69,7 +70,7 @@ def can_write(gate: Gate, proposal: Proposal, action: ActionRule) -> bool:
 
 async def check_permitted(gate: Gate, request: Request, *, proposal: str | None = None) -> Decision:
     """Raises Denied with the policy's sentence, audited."""
-    decision = decide(gate.charters, request)
+    decision = note(decide(gate.charters, request))
     if not decision.permitted:
         await record_denied(gate, request, decision, proposal=proposal)
         raise Denied(decision.sentence)

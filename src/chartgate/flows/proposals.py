@@ -18,6 +18,7 @@ import orjson
 from chartgate.errors import ChartgateError, Denied, Invalid, NotFound, Throttled, VersionConflict
 from chartgate.flows.consented import why_not_consented
 from chartgate.flows.contexts import in_context, is_bound, proposal_for
+from chartgate.flows.decided import note
 from chartgate.flows.drafts import draft
 from chartgate.flows.grounds import Grounds, grounds_of, patient_in, patient_of_proposal
 from chartgate.flows.guards import GuardResult, Standing, cannot_tell, look_bounded
@@ -443,7 +444,7 @@ def _may_see(gate: Gate, principal: Principal, proposal: Proposal) -> bool:
     """Shadow is silent: who could act on a proposal must not be swayed by it."""
     if proposal.status is Status.SHADOWED and isinstance(principal, Person):
         return False
-    return decide(gate.charters, request_on(proposal, principal, "show")).permitted
+    return note(decide(gate.charters, request_on(proposal, principal, "show"))).permitted
 
 
 def _as_seen(charter: Charter, grounds: Grounds) -> tuple[SeenResource, ...]:

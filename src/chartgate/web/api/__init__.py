@@ -1,13 +1,40 @@
 """The versioned JSON API under /v1; openapi.yaml is its contract."""
 
+from starlette.responses import Response
+
+from chartgate.errors import ChartgateError, NotFound
+from chartgate.flows import decided
 from chartgate.web.api import audit, break_glass, changes, contract, handoffs, proposals, session
-from chartgate.web.routes import Endpoint, Guard, Route
+from chartgate.web.routes import Call, Endpoint, Guard, Route
 
 
 def _route(method: str, path: str, endpoint: Endpoint, guard: Guard, name: str) -> Route:
     return Route(
-        method=method, path=f"/v1{path}", endpoint=endpoint, guard=guard, name=f"api-{name}"
+        method=method,
+        path=f"/v1{path}",
+        endpoint=_naming_decision(endpoint),
+        guard=guard,
+        name=f"api-{name}",
     )
+
+
+def _naming_decision(endpoint: Endpoint) -> Endpoint:
+    """The endpoint, whose answers and refusals name the decision that they rest on; except where
+    something is not found, which must not tell what is hidden from what there is not."""
+
+    async def named(call: Call) -> Response:
+        decided.forget()
+        try:
+            response = await endpoint(call)
+        except ChartgateError as error:
+            if not isinstance(error, NotFound):
+                error.decision = error.decision or decided.last()
+            raise
+        if id_ := decided.last():
+            response.headers.setdefault("chartgate-decision", id_)
+        return response
+
+    return named
 
 
 ROUTES: tuple[Route, ...] = (
