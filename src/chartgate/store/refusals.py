@@ -25,6 +25,7 @@ class Noted:
 
     agent: str = "unknown"
     events: int = 0
+    outcome: Outcome | None = None  # of the last of them
 
 
 _REQUEST: ContextVar[Noted | None] = ContextVar("chartgate_refusals", default=None)
@@ -55,6 +56,7 @@ class Refusals:
             self.counts[self._label(event)] += 1
             if noted := _REQUEST.get():
                 noted.events += 1
+                noted.outcome = event.outcome
 
     def _label(self, event: AuditEvent) -> tuple[str, str]:
         reason = event.reason or ""

@@ -14,13 +14,22 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from chartgate.errors import ChartgateError, Invalid, Moved, SourceUnreachable, Unavailable
+from chartgate.errors import (
+    ChartgateError,
+    Invalid,
+    Moved,
+    NotFound,
+    SourceUnreachable,
+    Unavailable,
+)
+from chartgate.formats.r4 import is_resource_type
 from chartgate.gate import Gate
 from chartgate.model.audit import AuditEvent, Outcome
 from chartgate.store import origin
 from chartgate.store.origin import Origin
 from chartgate.store.refusals import Noted, watching
 from chartgate.web import api, auth, console, errors, fhir, health, limits
+from chartgate.web.evenness import Evenness, Kind
 from chartgate.web.network import address_of, parse_networks
 from chartgate.web.routes import Call, Route
 from chartgate.web.table import Table
@@ -34,6 +43,7 @@ Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 TRIES_MAX = 3  # of one request, while rights are taken away
+READ = "fhir-read"
 NO_ROUTE = "none"  # stands for the route in metrics and logs where none was found
 SAY_UNREADABLE = "this is no request of HTTP/1.1 that can be read in one way only"
 FORM = "application/x-www-form-urlencoded"
@@ -69,6 +79,7 @@ class App:
         self._gate = gate
         self._table = table
         self._in_flight = 0
+        self._evenness = Evenness()
         self._proxies = parse_networks(gate.config.web.trusted_proxies)
         https = gate.config.web.url.startswith("https://")
         self._headers = SECURITY_HEADERS + ((STRICT_TRANSPORT,) if https else ())
@@ -108,6 +119,7 @@ class App:
         self, scope: Scope, receive: Receive, request_id: str
     ) -> tuple[Response, str]:
         """The response, and the name of the route for the metrics."""
+        started = perf_counter()
         route: Route | None = None
         with watching() as noted:
             try:
@@ -123,6 +135,8 @@ class App:
                 name = route.name if route else NO_ROUTE
                 refused = errors.unexpected(fault, route=name, request_id=request_id)
             refused = await self._noted(route, refused, noted)
+            if route and route.name == READ and isinstance(refused, NotFound):
+                await self._even(parameters, noted, perf_counter() - started)
         return self._error(route, scope, refused, request_id)
 
     async def _knock(
@@ -183,6 +197,14 @@ class App:
         except ChartgateError as unwritten:
             return unwritten
         return error
+
+    async def _even(self, parameters: dict[str, str], noted: Noted, took_s: float) -> None:
+        """Nobody learns by the time whether there is something that they may not see."""
+        site, resource_type = parameters["site"], parameters["resource_type"]
+        sites = {s for charter in self._gate.charters.charters.values() for s in charter.sites}
+        if site in sites and is_resource_type(resource_type):
+            kind: Kind = "hidden" if noted.outcome is Outcome.DENIED else "missing"
+            await self._evenness.hold(site, resource_type, kind, took_s=took_s)
 
     def _check_load(self, route: Route) -> None:
         """More requests than we can hold are told to come back; whether we live is answered."""
