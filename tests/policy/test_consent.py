@@ -299,6 +299,33 @@ def test_all_of_several_patients_must_agree() -> None:
     assert all_of([yes, yes]).permitted
 
 
+OPT_OUT: list[tuple[Json, Json, bool]] = [
+    # a permission for somebody or something else takes nothing away
+    (provision(actor=[recipient("Group/g")]), {}, True),
+    (provision(purpose=[{"system": "https://own", "code": "trial"}]), {}, True),
+    (provision(purpose=purposes("HRESCH"), securityLabel=label_codes("N")), {"labels": labelled("R")}, True),
+    # one that may be for this, and leaves these data out, does
+    (provision(securityLabel=label_codes("N")), {"labels": labelled("R")}, False),
+    (provision(actor=[recipient("Group/g")], securityLabel=label_codes("N")), {"labels": labelled("R")}, False),
+    (provision(purpose=[{"system": "https://own", "code": "trial"}], securityLabel=label_codes("N")), {"labels": labelled("R")}, True),
+    # and so do the data that it excepts, whatever it was given for
+    (provision("permit", provision("deny", securityLabel=label_codes("PSY")), purpose=purposes("HRESCH")), {"labels": labelled("R", "PSY")}, False),
+    (provision("permit", provision("deny", securityLabel=label_codes("PSY")), purpose=purposes("HRESCH")), {"labels": labelled("R", "HIV")}, True),
+    (provision("permit", provision("deny", period={"end": "2025"}), purpose=purposes("HRESCH")), {}, True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("root", "asked", "expected"), OPT_OUT)
+def test_where_all_is_shared_unless_somebody_says_no_a_permission_limits_only_its_own(
+    root: Json, asked: Json, expected: bool
+) -> None:
+    found = answered(consent(root), mode="opt-out", **asked)
+    assert found.permitted is expected
+    assert not permitted(consent(root), **asked)
+    later = {**PERMIT, "id": "c9", "dateTime": "2026-02-01"}
+    assert answered(consent(root), later, mode="opt-out", **asked).permitted
+
+
 # Laws. Provisions are drawn with every criterion that the question below can meet or miss.
 CRITERIA: dict[str, st.SearchStrategy[Any]] = {
     "purpose": st.lists(st.sampled_from(purposes("TREAT", "HRESCH", "HOPERAT", "BTG", "ODD")), min_size=1, max_size=2),

@@ -29,7 +29,14 @@ from chartgate.model.consent import ConsentAnswer, ConsentMode, ConsentQuestion
 from chartgate.policy.consent_codes import ACT_REASON, Match, purpose_covers
 from chartgate.policy.consent_parse import Directive, parse_consent
 from chartgate.policy.consent_part2 import is_legal, is_notes, lacking, protected, scope_of
-from chartgate.policy.consent_provisions import Provision, deciding, speaks_of
+from chartgate.policy.consent_provisions import (
+    Provision,
+    covers,
+    deciding,
+    every,
+    matches,
+    speaks_of,
+)
 from chartgate.policy.consent_references import same_reference
 from chartgate.policy.consent_times import moment, not_older
 
@@ -180,9 +187,29 @@ def _said(directive: Directive, question: ConsentQuestion) -> _Said | None:
         return None
     if found is not None:
         return _Said(kind="permit", directive=directive, provision=found)
-    if root.permit and speaks_of(root, question) is not Match.NO:
-        return _Said(kind="limit", directive=directive, provision=root)
-    return None
+    limit = _limiting(root, question)
+    return _Said(kind="limit", directive=directive, provision=limit) if limit else None
+
+
+def _limiting(root: Provision, question: ConsentQuestion) -> Provision | None:
+    """What keeps a permission short of what is asked: it is given for this, but not of these
+    data; or it excepts them, though it was given for something else."""
+    if not root.permit:
+        return None
+    if _is_given_for(root, question) and covers(root, question) is not Match.YES:
+        return root
+    excepted = (each for each in every(root) if each.bare is not None)
+    return next((e for e in excepted if e.bare and matches(e.bare, question) is not Match.NO), None)
+
+
+def _is_given_for(root: Provision, question: ConsentQuestion) -> bool:
+    """As far as can be told; what another code system calls a purpose is none of HL7's."""
+    named = root.purposes
+    if named is not None and question.purpose and "|" not in question.purpose:
+        named = tuple(code for code in named if code[0] == ACT_REASON)
+        if not named:
+            return False
+    return speaks_of(replace(root, purposes=named), question) is not Match.NO
 
 
 def _is_to_come(directive: Directive, question: ConsentQuestion) -> bool:

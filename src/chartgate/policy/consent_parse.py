@@ -196,13 +196,15 @@ def _provision(
         path=path,
         permit=held["type"] == "permit" if "type" in held else around.permit,
         periods=around.periods + periods,
+        bare=None,
         **own,
     )
     inner = tuple(
         _provision(each, this, path=f"{path}.{index}", depth=depth - 1, counter=counter)
         for index, each in enumerate(held.get("provision", []))
     )
-    return replace(this, inner=inner)
+    bare = None if this.permit else Provision(path=path, permit=False, periods=this.periods, **own)
+    return replace(this, inner=inner, bare=bare)
 
 
 def _actors(value: Sequence[Json]) -> tuple[Actor, ...]:

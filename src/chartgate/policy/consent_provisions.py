@@ -71,6 +71,9 @@ class Provision:
     data_period: Period | None = None
     data: tuple[Datum, ...] | None = None
     inner: tuple["Provision", ...] = ()
+    # Of one that denies: itself with nothing but what it says itself, for whom or what for the
+    # permission around it was not given.
+    bare: "Provision | None" = None
 
 
 def deciding(provision: Provision, question: ConsentQuestion) -> Provision | None:
@@ -93,7 +96,7 @@ def every(provision: Provision) -> Iterator[Provision]:
 
 def matches(provision: Provision, question: ConsentQuestion) -> Match:
     """Whether all that the provision says is so of the question."""
-    return _all((speaks_of(provision, question), _data(provision, question)))
+    return _all((speaks_of(provision, question), covers(provision, question)))
 
 
 def speaks_of(provision: Provision, question: ConsentQuestion) -> Match:
@@ -112,7 +115,8 @@ def speaks_of(provision: Provision, question: ConsentQuestion) -> Match:
     )
 
 
-def _data(provision: Provision, question: ConsentQuestion) -> Match:
+def covers(provision: Provision, question: ConsentQuestion) -> Match:
+    """Whether the data that are asked for are what the provision is about."""
     found = YES
     if provision.labels is not None:
         means = _label_permitted if provision.permit else _label_denied
