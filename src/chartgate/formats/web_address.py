@@ -55,6 +55,18 @@ NEVER: tuple[Network, ...] = tuple(
         "fd20:ce::254/128",  # Google Cloud
     )
 )
+# What the registries set apart and some version of ipaddress takes for global all the same.
+RESERVED: tuple[Network, ...] = tuple(
+    ip_network(text)
+    for text in (
+        "192.0.0.0/24",
+        "192.88.99.0/24",
+        "2001::/23",
+        "2002::/16",
+        "3fff::/20",
+    )
+)
+UNICAST = ip_network("2000::/3")  # all that was ever given out of IPv6
 NAT64 = ip_network("64:ff9b::/96")
 
 
@@ -157,7 +169,12 @@ def _refusal(address: Address, private: Sequence[Network]) -> str:
         return ""
     if address in NAT64:
         return ""
-    if address.is_global and not address.is_reserved and not address.is_multicast:
+    if (
+        address.is_global
+        and not address.is_reserved
+        and not any(address in network for network in RESERVED)
+        and (isinstance(address, IPv4Address) or address in UNICAST)
+    ):
         return ""
     return "it is a loopback, private or reserved address"
 

@@ -95,7 +95,7 @@ async def _admitted(gate: Gate, route: Route, knock: Knock) -> Admitted:
         raise Invalid(SAY_BOTH)
     if authorization is not None or route.guard in BY_TOKEN:
         holder = await _holder(gate, _bearer(authorization), kept=route.guard is Guard.CLIENT)
-        if not isinstance(holder, TAKEN[route.guard]):
+        if not isinstance(holder, TAKEN.get(route.guard, ())):
             agent = isinstance(holder, Client)
             raise KnownDenied(SAY_NOT_FOR_AGENTS if agent else SAY_NO_TOKEN, agent=holder.agent)
         return Admitted(principal=holder)
