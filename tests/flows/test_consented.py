@@ -8,8 +8,8 @@ import pytest
 from chartgate.config import SiteConfig
 from chartgate.errors import Denied, SourceUnreachable
 from chartgate.flows import commits
+from chartgate.flows.consent_records import bring_in
 from chartgate.flows.consented import SAY_NO_CONSENT
-from chartgate.flows.consents import bring_in
 from chartgate.flows.proposals import submit
 from chartgate.gate import Gate
 from chartgate.model.principal import Process

@@ -20,7 +20,8 @@ from chartgate.errors import (
     Unavailable,
 )
 from chartgate.flows import consents
-from chartgate.flows.consents import actors_of, bring_in, consents_of, decide_for, revoke
+from chartgate.flows.consent_records import bring_in, revoke
+from chartgate.flows.consents import actors_of, consents_of, decide_for
 from chartgate.model.label import Labels
 from chartgate.model.principal import Client, Person, Principal, Process
 from chartgate.policy import consent as policy

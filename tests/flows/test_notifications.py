@@ -13,7 +13,7 @@ from aiohttp import web
 
 from chartgate.errors import Unavailable
 from chartgate.flows import events, intake, notifications
-from chartgate.flows.consents import bring_in
+from chartgate.flows.consent_records import bring_in
 from chartgate.formats.webhooks import check_signature, parse_secret
 from chartgate.gate import Gate
 from chartgate.model.message import Received
@@ -25,8 +25,8 @@ from chartgate.store.outbox import OutboxStore
 from chartgate.testing.clock import FakeClock
 from chartgate.testing.messages import adt, siu
 from tests.flows.clinics import SITE
-from tests.flows.test_consented import dissent
 from tests.flows.feeds import CHARTER, CLIENT, FEED, SECRET, feed_gate
+from tests.flows.test_consented import dissent
 
 
 @dataclass(kw_only=True)

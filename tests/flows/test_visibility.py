@@ -11,7 +11,7 @@ import pytest
 from chartgate.config import SiteConfig
 from chartgate.errors import NotFound, SourceUnreachable
 from chartgate.flows import reads, searches
-from chartgate.flows.consents import revoke
+from chartgate.flows.consent_records import revoke
 from chartgate.flows.reads import Answer
 from chartgate.gate import Gate
 from chartgate.model.principal import Client, Process

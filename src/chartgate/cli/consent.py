@@ -13,7 +13,7 @@ from chartgate.cli.halt import operator
 from chartgate.cli.session import add_json_flag, show, with_store
 from chartgate.config import Config
 from chartgate.errors import Invalid
-from chartgate.flows import consents
+from chartgate.flows import consent_records, consents
 from chartgate.gate import Gate
 from chartgate.policy.consent_parse import Directive, parse_consent
 from chartgate.store.consents import Known
@@ -113,7 +113,9 @@ def run_revoke(arguments: argparse.Namespace) -> int:
     config, patient = configured(arguments)
 
     async def act(gate: Gate) -> None:
-        await consents.revoke(gate, operator(), arguments.site, patient, reason=arguments.reason)
+        await consent_records.revoke(
+            gate, operator(), arguments.site, patient, reason=arguments.reason
+        )
 
     with_store(config, act)
     value = {"revoked": patient, "site": arguments.site}
@@ -125,12 +127,12 @@ def run_import(arguments: argparse.Namespace) -> int:
     """Brings them in."""
     config = checked_config(arguments)
     resources = list(_resources(arguments.file))
-    checked = [consents.check_import(config, arguments.site, each) for each in resources]
+    checked = [consent_records.check_import(config, arguments.site, each) for each in resources]
     if not checked:
         raise Invalid("the file holds no consent")
 
     async def act(gate: Gate) -> None:
-        await consents.bring_in(gate, operator(), arguments.site, resources)
+        await consent_records.bring_in(gate, operator(), arguments.site, resources)
 
     if not arguments.dry_run:
         with_store(config, act)

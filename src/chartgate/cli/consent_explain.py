@@ -17,7 +17,7 @@ from chartgate.cli.session import (
 )
 from chartgate.config import Config, load_config
 from chartgate.errors import Invalid
-from chartgate.flows import consents
+from chartgate.flows import consent_records, consents
 from chartgate.gate import Gate
 from chartgate.model.consent import ConsentAnswer
 from chartgate.model.label import CONFIDENTIALITY, USUAL, Labels
@@ -64,7 +64,7 @@ def add_site(parser: argparse.ArgumentParser) -> None:
 
 def configured(arguments: argparse.Namespace) -> tuple[Config, str]:
     """The config, and the patient that was named. Raises Invalid."""
-    consents.check_patient(arguments.patient)
+    consent_records.check_patient(arguments.patient)
     return checked_config(arguments), arguments.patient
 
 

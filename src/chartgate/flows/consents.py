@@ -1,4 +1,4 @@
-"""Asking a patient's consents, and recording what is said of them here.
+"""Asking a patient's consents.
 
 What the system of record said is believed for `consent_fresh_s` of the site, then it is asked
 again. No answer, half an answer or another patient's means that not all is known, and then nothing
@@ -10,31 +10,24 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, cast
-from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import orjson
 
 from chartgate.config import Config, SiteConfig
-from chartgate.errors import ChartgateError, Denied, Invalid
-from chartgate.formats.canonical import canonical_bytes
+from chartgate.errors import ChartgateError
 from chartgate.gate import Gate
-from chartgate.model.audit import AuditEvent, Outcome
+from chartgate.model.audit import AuditEvent
 from chartgate.model.consent import ConsentAnswer, ConsentMode, ConsentQuestion
-from chartgate.model.principal import Person, Principal, Process
-from chartgate.model.resource import Copy, Resource, SearchPage, split_reference
-from chartgate.policy.cedar import OPERATOR
+from chartgate.model.resource import Copy, SearchPage, split_reference
 from chartgate.policy.consent import Consents, all_of, compile_consents, decide_consent
-from chartgate.policy.consent_codes import CONSENT_SCOPE, LOINC, Match
-from chartgate.policy.consent_parse import REVOCATION, parse_consent
+from chartgate.policy.consent_codes import Match
 from chartgate.policy.consent_references import same_reference
-from chartgate.store.consents import ConsentStore, Known, Local
+from chartgate.store.consents import ConsentStore, Known
 from chartgate.store.database import promptly
 
 CONSENTS_MAX = 200  # of one patient; with more, not all are known
 ASKED_AT_ONCE = 8  # patients of one search whom the system of record is asked about
-REASON_MAX = 500  # characters
-IMPORT_MAX = 100  # consents in one file
 AGENT = "process:consents"
 
 
@@ -91,72 +84,6 @@ def actors_of(config: Config, site: str, client: str) -> frozenset[str]:
 def zone_of(site: SiteConfig) -> ZoneInfo | None:
     """Where dates without a zone are meant; None: nobody said."""
     return ZoneInfo(site.time_zone) if site.time_zone else None
-
-
-async def revoke(gate: Gate, who: Principal, site: str, patient: str, *, reason: str) -> None:
-    """All consent that this patient gave before now ends at this site, at once; one that is given
-    later permits again. Raises Denied, Invalid, Unavailable."""
-    at = gate.clock()
-    await _check_who(gate, who, "consent.revoke", site, patient)
-    words = reason.strip()
-    if not words or len(words) > REASON_MAX or not words.isprintable():
-        raise Invalid(f"say why, in one line of at most {REASON_MAX} characters, about no patient")
-    id_ = str(uuid4())
-    body = canonical_bytes(_revocation(id_, patient, at))
-    local = Local(id=id_, kind="revocation", body=body, recorded_by=who.agent, recorded_at=at)
-    event = _event(gate, who, "consent.revoke", site, patient, f"Consent/{id_}", reason=words)
-    async with gate.database.change(event) as transaction:
-        await ConsentStore(gate.database).put_local(transaction, site, patient, local)
-
-
-async def bring_in(
-    gate: Gate, who: Principal, site: str, resources: Sequence[Resource]
-) -> tuple[tuple[str, str], ...]:
-    """Keeps Consents that were given on paper or elsewhere; their ids and patients. One of the
-    same id is replaced. Raises Denied, Invalid (nothing is kept), Unavailable."""
-    at = gate.clock()
-    if not 0 < len(resources) <= IMPORT_MAX:
-        raise Invalid(f"bring in 1 to {IMPORT_MAX} consents at once")
-    checked = [(*check_import(gate.config, site, each), each) for each in resources]
-    if len({id_ for id_, _, _ in checked}) < len(checked):
-        raise Invalid("two of the consents have one id")
-    store = ConsentStore(gate.database)
-    events = []
-    for id_, patient, _ in checked:
-        await _check_who(gate, who, "consent.import", site, patient)
-        events.append(_event(gate, who, "consent.import", site, patient, f"Consent/{id_}"))
-    async with gate.database.change(*events) as transaction:
-        for id_, patient, resource in checked:
-            body = canonical_bytes(resource)
-            local = Local(id=id_, kind="consent", body=body, recorded_by=who.agent, recorded_at=at)
-            await store.put_local(transaction, site, patient, local)
-    return tuple((id_, patient) for id_, patient, _ in checked)
-
-
-def check_import(config: Config, site: str, resource: Resource) -> tuple[str, str]:
-    """Id and patient of a Consent that can be understood. Raises Invalid, ConfigError."""
-    config.site(site)
-    if resource.get("resourceType") != "Consent":
-        raise Invalid("that is no FHIR Consent; bring in one, a Bundle of them, or one a line")
-    if "meta" in resource and "tag" in resource["meta"]:
-        raise Invalid("leave out meta.tag: tags are for Chartgate's own marks")
-    said = parse_consent(resource)
-    if said is not None and said.unreadable:
-        raise Invalid(
-            f"{said.id} would deny everything, as it cannot be understood: {said.unreadable}"
-        )
-    id_, patient = resource.get("id"), resource.get("patient", {}).get("reference", "")
-    if not isinstance(id_, str) or split_reference(f"Consent/{id_}") is None:
-        raise Invalid("a Consent needs an id, so that it can be replaced later")
-    check_patient(patient)
-    return id_, patient
-
-
-def check_patient(patient: str) -> None:
-    """Raises Invalid for what is no reference to a patient."""
-    parts = split_reference(patient)
-    if parts is None or parts[0] != "Patient":
-        raise Invalid('name the patient as the system of record does, e.g. "Patient/7"')
 
 
 def _is_fresh(own: SiteConfig, known: Known, now: datetime) -> bool:
@@ -254,55 +181,4 @@ def _is_of(copy: Copy, patient: str) -> bool:
     reference = whose.get("reference") if isinstance(whose, dict) else None
     return copy.resource_type == "Consent" and (
         not isinstance(reference, str) or same_reference(reference, patient) is not Match.NO
-    )
-
-
-def _revocation(id_: str, patient: str, at: datetime) -> Resource:
-    """As a Consent, so that it is kept, shown and digested like the others."""
-    return {
-        "resourceType": "Consent",
-        "id": id_,
-        "meta": {"tag": [{"system": REVOCATION[0], "code": REVOCATION[1]}]},
-        "status": "active",
-        "scope": {"coding": [{"system": CONSENT_SCOPE, "code": "patient-privacy"}]},
-        "category": [{"coding": [{"system": LOINC, "code": "59284-0"}]}],
-        "patient": {"reference": patient},
-        "dateTime": at.isoformat(timespec="seconds"),
-        "policy": [{"uri": REVOCATION[0]}],
-        "provision": {"type": "deny"},
-    }
-
-
-async def _check_who(gate: Gate, who: Principal, action: str, site: str, patient: str) -> None:
-    """Whoever works at the site may revoke; to bring in what may permit takes an operator. Never
-    an AI client."""
-    gate.config.site(site)
-    check_patient(patient)
-    of_site = isinstance(who, Person) and site in who.sites
-    if isinstance(who, Process) or (of_site and action == "consent.revoke"):
-        return
-    if isinstance(who, Person) and of_site and OPERATOR in who.roles:
-        return
-    event = _event(gate, who, action, site, patient, reason="policy")
-    await gate.audit.record(replace(event, outcome=Outcome.DENIED))
-    raise Denied("consents are recorded by staff of the site")
-
-
-def _event(
-    gate: Gate,
-    who: Principal,
-    action: str,
-    site: str,
-    patient: str,
-    *entities: str,
-    reason: str | None = None,
-) -> AuditEvent:
-    return AuditEvent(
-        recorded=gate.clock(),
-        action=action,
-        agent=who.agent,
-        entities=entities,
-        patient=patient,
-        site=site,
-        reason=reason,
     )
