@@ -179,3 +179,21 @@ async def test_token_for_one_site_does_not_hold_at_another(served: Served) -> No
         f"{served.url}/fhir/north-clinic/Slot/12", headers=headers
     ) as answer:
         assert answer.status == 404
+
+
+@pytest.mark.parametrize(("status", "code"), [("free", 200), ("busy", 404), ("free,busy", 200)])
+async def test_granular_scope_shows_what_its_condition_covers(
+    served: Served, status: str, code: int
+) -> None:
+    form = served.opened.token_form(scope=f"system/Slot.rs?status={status}")
+    async with served.http.post(f"{served.url}/oauth/token", data=form) as answer:
+        granted = await answer.json()
+    assert granted["scope"].split()[0] == f"system/Slot.rs?status={status}"
+    headers = {"Authorization": f"Bearer {granted['access_token']}"}
+    base = f"{served.url}/fhir/north-clinic/Slot"
+    async with served.http.get(f"{base}/12", headers=headers) as answer:
+        assert answer.status == code
+    async with served.http.get(f"{base}?schedule=Schedule/1", headers=headers) as answer:
+        assert answer.status == 200
+        found = [entry["resource"]["status"] for entry in (await answer.json()).get("entry", [])]
+    assert set(found) <= set(status.split(","))
