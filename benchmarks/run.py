@@ -15,6 +15,7 @@ from pathlib import Path
 BENCHMARKS = (
     "bench_codec",
     "bench_reads",
+    "bench_refusals",
     "bench_intake",
     "bench_transform",
     "bench_record",
