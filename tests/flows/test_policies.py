@@ -33,6 +33,7 @@ READ = Request(
     sensitivities=frozenset({"PSY", "ETH"}),
     confidentiality="R",
 )
+BOUND = replace(READ, principal=replace(PICKER, sites=("south",)))
 REVIEW = Request(
     principal=Person(id="sofia", roles=("scheduler",), sites=("north-clinic",), mfa=True),
     action="review",
@@ -59,7 +60,7 @@ async def gate(database: Database, clock: FakeClock, tmp_path: Path) -> AsyncIte
     await audit.close()
 
 
-@pytest.mark.parametrize("request_", [READ, REVIEW, replace(READ, sensitivities=None)])
+@pytest.mark.parametrize("request_", [READ, REVIEW, replace(READ, sensitivities=None), BOUND])
 def test_question_when_it_went_through_json_then_it_is_decided_as_before(
     request_: Request,
 ) -> None:

@@ -270,6 +270,7 @@ def draw_request(random: Random, world: World) -> Request:
     client = Client(
         id=_mostly(random, charter.clients, (*CLIENTS, "stranger")),
         charter=_mostly(random, (charter.name,), (*CHARTER_NAMES, "nothing")),
+        sites=_some(random, SITES) if random.random() < 0.3 else None,
     )
     roles = tuple(random.sample(ROLES, random.randint(0, 3)))
     person = Person(

@@ -29,7 +29,7 @@ def may(charters: Any, q: Any) -> bool:  # noqa: C901  as long as its rules are
     if isinstance(who, Client):
         if who.charter != q.charter or who.id not in charter.clients:
             return False
-        if kind == "list" or q.site not in charter.sites:
+        if kind == "list" or q.site not in charter.sites or q.site not in (who.sites or [q.site]):
             return bool(kind == "list")
         if read and kind in READING and (read.search or kind == "read"):
             return bool(q.preliminary or not read.relationship or related & {*read.relationship})

@@ -46,7 +46,9 @@ def request_of(question: Mapping[str, Any]) -> Request:
 def _principal(agent: str, holder: Mapping[str, Any]) -> Principal:
     kind, _, id_ = agent.partition(":")
     if kind == "client":
-        return Client(id=id_, charter=holder["charter"])
+        sites = holder.get("sites")
+        bound = None if sites is None else tuple(sites)
+        return Client(id=id_, charter=holder["charter"], sites=bound)
     if kind == "person":
         return Person(
             id=id_,

@@ -118,7 +118,8 @@ def _refusal_by_kind(request: Request) -> str | None:
             return f"{DOING[request.action]} is for people: an AI client never decides"
         if principal.charter != request.charter:
             return f"this credential acts under charter {principal.charter} only"
-        if principal.sites is not None and request.site not in principal.sites:
+        elsewhere = principal.sites is not None and request.site not in principal.sites
+        if elsewhere and request.action not in CHARTER_ACTIONS:  # which are of no site
             return f"this credential does not hold at the site {request.site}"
         return None
     actions: frozenset[str] = frozenset()
