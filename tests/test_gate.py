@@ -157,3 +157,25 @@ async def test_verdicts_that_were_stored_since_are_adopted_by_who_can(
         )
         await adopt_verdicts(gate)
     assert tried.adopted == [{}, {"history": (True, "")}]
+
+
+async def test_production_that_is_not_fit_for_it_does_not_start(
+    config: Config, book: CharterBook, clock: FakeClock
+) -> None:
+    """Before anything is opened, and with every finding at once."""
+    strict = replace(config, production=True)
+    with pytest.raises(ConfigError) as refused:
+        async with open_gate(strict, url="postgresql://127.0.0.1:9/none", book=book, clock=clock):
+            raise AssertionError("it started")
+    said = str(refused.value)
+    assert "public_url" in said
+    assert "[connections.north-ehr] it names no vendor" in said
+    assert "[connections.north-adt] it names no vendor" in said
+
+
+async def test_operator_still_reaches_the_store_of_what_does_not_start(
+    database_url: str, config: Config, book: CharterBook, clock: FakeClock
+) -> None:
+    strict = replace(config, production=True)
+    async with open_store_gate(strict, url=database_url, book=book, clock=clock) as gate:
+        assert gate.audit.is_open
