@@ -116,6 +116,8 @@ def run_add(arguments: argparse.Namespace) -> int:
 
     with_store(config, act)
     _note_unknown(config, arguments)
+    if config.oidc.issuer and not config.oidc.keep_passwords:
+        print("note: passwords are off while [oidc] has an issuer", file=sys.stderr)
     value = {"person": arguments.name, "roles": arguments.roles, "sites": arguments.sites}
     show(arguments.json, value, f"{arguments.name} may sign in")
     return 0

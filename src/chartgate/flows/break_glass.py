@@ -150,8 +150,9 @@ async def review(gate: Gate, who: Principal, id_: str, *, finding: str, remark: 
 
 
 async def own(gate: Gate, person: Person) -> tuple[BreakGlass, ...]:
-    """What this person opened, the newest first."""
-    return await BreakGlassStore(gate.database).listed(person=person.id, limit=LIST_MAX)
+    """What this person opened, the newest first; in an EHR launch, for its patient only."""
+    found = await BreakGlassStore(gate.database).listed(person=person.id, limit=LIST_MAX)
+    return tuple(glass for glass in found if person.patient in (None, glass.patient))
 
 
 async def tasks(gate: Gate, person: Person) -> tuple[BreakGlass, ...]:

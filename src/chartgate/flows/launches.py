@@ -36,7 +36,7 @@ async def begin_launch(
     gate: Gate, *, iss: str, launch: str, cookie: str | None, session: str | None = None
 ) -> Begun:
     """The way to the EHR's own sign-in. Nothing is asked of an address that is not configured.
-    Raises Denied, ProviderSilent, Throttled; audited."""
+    Raises Denied, ProviderSilent; audited."""
     try:
         registration = _registration_by_iss(gate, iss)
         if not 0 < len(launch) <= LAUNCH_MAX or not launch.isprintable():

@@ -52,7 +52,7 @@ async def begin_sign_in(
     step_up: bool = False,
 ) -> Begun:
     """The way to the provider; `step_up` asks it for the person anew, with a second factor.
-    Raises NotFound, ProviderSilent, Throttled; audited."""
+    Raises NotFound, ProviderSilent; audited."""
     registration = registration_of(gate)
     asked = {}
     if step_up:

@@ -29,6 +29,7 @@ from chartgate.gate import Gate
 
 KEPT_FOR = timedelta(minutes=10)  # metadata and keys: one that is taken back is soon not used
 REFETCH_AFTER = timedelta(seconds=60)  # at most so often for a key id that is not known
+SILENT_FOR = timedelta(seconds=5)  # one that failed is not asked again sooner by whoever comes
 TIMEOUT_S = 5.0
 ANSWER_BYTES_MAX = 256 * 1024
 DEPTH_MAX = 24
@@ -87,6 +88,7 @@ class Provider:
     metadata_until: datetime | None = None
     keys: tuple[PublishedKey, ...] = ()
     keys_at: datetime | None = None
+    silent_until: datetime | None = None
 
 
 async def metadata_of(gate: Gate, registration: Registration) -> Metadata:
@@ -95,8 +97,14 @@ async def metadata_of(gate: Gate, registration: Registration) -> Metadata:
     now = gate.clock()
     if provider.metadata and provider.metadata_until and now < provider.metadata_until:
         return provider.metadata
-    document = await _ask(gate, registration, registration.discovery_url)
-    metadata = _parse_metadata(gate, registration, document)
+    if provider.silent_until and now < provider.silent_until:
+        raise _silent(registration, "it failed a moment ago")
+    try:
+        document = await _ask(gate, registration, registration.discovery_url)
+        metadata = _parse_metadata(gate, registration, document)
+    except ProviderSilent:
+        provider.silent_until = gate.clock() + SILENT_FOR
+        raise
     provider.metadata, provider.metadata_until = metadata, now + KEPT_FOR
     return metadata
 

@@ -183,6 +183,7 @@ CREATE TABLE sign_in_attempt (
   expires_at timestamptz NOT NULL,
   PRIMARY KEY (tenant, state_hash)
 );
+CREATE INDEX sign_in_attempt_ends ON sign_in_attempt (tenant, expires_at);
 
 CREATE TABLE break_glass (
   tenant text NOT NULL,

@@ -29,12 +29,12 @@ class SignInStore:
 
     async def insert(
         self, state_hash: bytes, attempt: Attempt, *, now: datetime, attempts_max: int
-    ) -> bool:
-        """Notes one, and sweeps out what has expired. False: too many are under way."""
+    ) -> None:
+        """Notes one, and sweeps out what has expired, and the oldest beyond `attempts_max`."""
         tenant = self._database.tenant
         async with self._database.bookkeeping() as transaction:
-            await transaction.execute(QUERIES["delete_old_attempts"], tenant, now)
-            done = await transaction.fetchval(
+            await transaction.execute(QUERIES["delete_old_attempts"], tenant, now, attempts_max)
+            await transaction.execute(
                 QUERIES["insert_attempt_to_sign_in"],
                 tenant,
                 state_hash,
@@ -43,9 +43,7 @@ class SignInStore:
                 attempt.then_path,
                 attempt.session_hash,
                 attempt.expires_at,
-                attempts_max,
             )
-        return done is not None
 
     async def take(self, state_hash: bytes) -> Attempt | None:
         """The sign-in of this state, which no second caller can take."""

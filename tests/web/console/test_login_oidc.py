@@ -11,7 +11,7 @@ import structlog
 from joserfc.jwk import ECKey, RSAKey
 
 from chartgate.config import OidcConfig, PeopleConfig, WebConfig
-from chartgate.flows import accounts, people
+from chartgate.flows import accounts, code_grants, people
 from chartgate.policy.charters import compile_book
 from chartgate.store.database import Database
 from chartgate.testing.clock import FakeClock
@@ -483,3 +483,31 @@ async def test_person_who_proposed_under_an_ai_clients_name_cannot_review_it(
     )
     fields = page.form("/logout").fields | {"verdict": "approve", "digest": proposal.content.digest}
     assert (await ada.ask("POST", f"/proposals/{proposal.id}/review", form=fields)).status == 403
+
+
+async def test_flood_of_sign_ins_that_never_come_back_keeps_nobody_out(
+    desk: FrontDesk, ada: Traveller, monkeypatch: pytest.MonkeyPatch, clock: FakeClock
+) -> None:
+    monkeypatch.setattr(code_grants, "UNDER_WAY_MAX", 3)
+    for _ in range(10):
+        await Traveller(desk=desk).away()
+        clock.advance(1)
+    assert (await ada.arrive()).status == 200
+    rows = await desk.gate.database.fetch("SELECT 1 FROM sign_in_attempt WHERE tenant = $1")
+    assert len(rows) == 3
+    clock.advance(601)
+    await ada.away()
+    rows = await desk.gate.database.fetch("SELECT 1 FROM sign_in_attempt WHERE tenant = $1")
+    assert len(rows) == 1
+
+
+async def test_provider_that_failed_is_asked_again_after_a_while(
+    ada: Traveller, provider: Provider, clock: FakeClock
+) -> None:
+    provider.lies["metadata"] = {"issuer": "https://other.example"}
+    for _ in range(5):
+        assert (await ada.ask("GET", "/login/oidc")).status == 503
+    assert len(provider.asked) == 1
+    provider.lies.clear()
+    clock.advance(6)
+    assert (await ada.arrive()).status == 200
