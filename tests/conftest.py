@@ -20,7 +20,8 @@ from chartgate.store.vault_keys import MasterKeys
 from chartgate.testing.clock import FakeClock
 
 TENANT = "main"
-MASTERS = MasterKeys.of(b"a master key for tests, 32 bytes")  # the same for every opened store
+MASTER_SECRET = b"a master key for tests, 32 bytes"  # the same for every opened store
+MASTERS = MasterKeys.of(MASTER_SECRET)
 NUMBERS = itertools.count(1)
 
 

@@ -19,6 +19,8 @@ from chartgate.demo.rig import PASSWORD, Rig
 from chartgate.flows import halts, people
 from chartgate.flows.charters import load_book
 from chartgate.gate import Gate
+from chartgate.store.vault_keys import write_secrets
+from tests.conftest import MASTER_SECRET
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +99,7 @@ def at_house(house: Rig, cli: Cli) -> Cli:
 def at_feed(database_url: str, tmp_path: Path, cli: Cli) -> Cli:
     """A command on a store with one feed, `north-adt`, and no process running."""
     file = tmp_path / "chartgate.toml"
+    write_secrets(tmp_path / "keys" / "vault.key", [MASTER_SECRET])
     file.write_text(
         f'[store]\ndatabase_url = "{database_url}"\n'
         '[connections.north-adt]\nadapter = "hl7v2_mllp"\nsite = "north-clinic"\nport = 2575\n'

@@ -156,7 +156,7 @@ async def test_without_any_filter_nothing_of_theirs_is_changed_deleted_or_added(
         moved = f"SELECT (r).* FROM (SELECT {theirs} AS r FROM {table} t) AS moved"  # noqa: S608
         for change in (
             f"UPDATE {table} SET tenant = '{THEIRS}'",  # noqa: S608
-            f"INSERT INTO {table} {moved}",  # noqa: S608
+            f"INSERT INTO {table} {moved}",
         ):
             with pytest.raises(asyncpg.PostgresError) as refused:
                 await session.execute(change)

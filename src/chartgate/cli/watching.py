@@ -10,7 +10,7 @@ import structlog
 
 from chartgate.cli.faults import is_cancelled, place_of
 from chartgate.errors import ChartgateError
-from chartgate.flows import charters, policies
+from chartgate.flows import charters, policies, vault
 from chartgate.gate import Gate, adopt_verdicts
 
 EVERY_S = 1.0
@@ -19,7 +19,10 @@ QUESTIONS_EVERY_S = 30.0
 
 @asynccontextmanager
 async def watch_gate(gate: Gate) -> AsyncIterator[None]:
-    """Reloads charters and verdicts about once a second while the context lasts."""
+    """Says how what is stored is sealed; then reloads charters and verdicts about once a second
+    while the context lasts."""
+    found = await vault.standing(gate)
+    structlog.get_logger().info("sealed", master_key=found.master, keys=found.keys)
     task = asyncio.create_task(_watch(gate))
     try:
         yield

@@ -117,7 +117,7 @@ async def scrub(gate: Gate, *, agent: str = AGENT) -> Scrub:
     )
     async with gate.database.change(event):
         pass  # nothing but what was found
-    return Scrub(tables=tables, damaged=damaged)
+    return Scrub(tables={name: dict(c) for name, c in tables.items()}, damaged=damaged)
 
 
 class Scrubbing:
