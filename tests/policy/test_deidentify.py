@@ -325,6 +325,31 @@ def test_contained_resources_when_shown_then_their_names_are_new_and_still_meet(
     assert "house" not in orjson.dumps(kept).decode().lower()
 
 
+def test_values_when_they_have_only_extensions_then_they_are_masked_in_their_places() -> None:
+    """A view shows no extension of a primitive, listed or not."""
+    secret = {"extension": [{"url": "http://x/any", "valueString": "Jane"}]}
+    patient = {
+        "resourceType": "Patient",
+        "_birthDate": secret,
+        "_gender": {"extension": [{"url": "http://x/any", "valueCode": "jane"}]},
+        "communication": [{"language": {"text": "Jane"}}],
+        "contact": [{"_gender": secret, "organization": {"_reference": secret}}],
+    }
+    adverse = {
+        "resourceType": "Immunization",
+        "_status": secret,
+        "vaccineCode": {"text": "Jane"},
+        "patient": {"reference": "Patient/jane"},
+        "_occurrenceString": secret,
+        "education": [{"_documentType": secret, "reference": "https://x/jane"}],
+        "programEligibility": [{"coding": [{"_code": secret}]}],
+    }
+    for resource in (patient, adverse):
+        kept = shown(resource, "safe-harbor")
+        assert "jane" not in orjson.dumps(kept).decode().lower()
+        assert list(structure_findings(kept)) == []
+
+
 # Dates, ages, places.
 
 
