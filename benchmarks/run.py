@@ -14,6 +14,7 @@ from pathlib import Path
 
 BENCHMARKS = (
     "bench_codec",
+    "bench_policy",
     "bench_reads",
     "bench_refusals",
     "bench_intake",

@@ -173,7 +173,10 @@ def test_policy_when_it_cannot_be_evaluated_then_the_answer_is_no() -> None:
     schema_free = compile_book(CHARTERS)
     broken = cedarpy.PolicySet.from_str('@id("p") permit (principal, action, resource);' + forbid)
     rulebook = replace(
-        schema_free.rulebook, permits={("read", "Slot"): broken}, answers={}, digest="x"
+        schema_free.rulebook,
+        permits={("read", "clinic-booking", "Slot"): broken},
+        answers={},
+        digest="x",
     )
     book = replace(schema_free, rulebook=rulebook)
     decision = asked(PICKER, "read", resource_type="Slot", book=book)

@@ -7,8 +7,9 @@ Source: https://docs.cedarpolicy.com/policies/syntax-policy.html
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import cedarpy
@@ -21,9 +22,9 @@ from chartgate.policy.forbids import (
     EVERYWHERE,
     Forbid,
     ForbidText,
-    forbid_set,
     guard_id,
     parse_forbids,
+    policy_set,
     unknown_keys,
 )
 
@@ -40,7 +41,7 @@ OPERATOR = "operator"
 ADMINISTRATORS = ("administrator", "privacy-officer")  # roles that approve what weakens a rule
 EVERY_CHARTER = "*"  # of a halt: everything
 
-Key = tuple[str, str]  # action, resource id
+Key = tuple[str, str, str]  # action, charter, resource id
 ForbidKey = tuple[str, str, bool]  # action, site or EVERYWHERE, preliminary
 
 
@@ -53,12 +54,21 @@ class Answered:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ForbidSets:
+    """The forbids on one action: alone, and with the guards that refuse what is not known."""
+
+    asks: frozenset[str]  # keys that may be unknown and that some of them look at
+    plain: Any  # PolicySet
+    guarded: Any  # PolicySet
+
+
+@dataclass(frozen=True, kw_only=True)
 class Rulebook:
     """Policy sets by what is asked, and the forbids with their sentences."""
 
     charters: Mapping[str, Charter]
     permits: Mapping[Key, Any]  # PolicySet
-    forbid_sets: Mapping[ForbidKey, Any]  # PolicySet; a key that is missing has none
+    forbid_sets: Mapping[ForbidKey, ForbidSets]  # a key that is missing has none
     forbids: Mapping[str, Forbid]  # by id
     sentences: Mapping[str, str]  # by forbid's id
     digest: str
@@ -66,10 +76,17 @@ class Rulebook:
     mfa_required: bool = False
     answers: dict[Request, Answered] = field(default_factory=dict)  # bounded by decide
 
-    def forbids_on(self, action: str, site: str, *, preliminary: bool) -> Any | None:
-        """The PolicySet that may forbid the action at the site; None: nothing does."""
-        own = self.forbid_sets.get((action, site, preliminary))
-        return own or self.forbid_sets.get((action, EVERYWHERE, preliminary))
+    def forbids_on(
+        self, action: str, site: str, *, preliminary: bool, known: Collection[str]
+    ) -> Any | None:
+        """The PolicySet that may forbid the action at the site to a question of which these keys
+        are known; None: nothing does."""
+        sets = self.forbid_sets.get((action, site, preliminary)) or self.forbid_sets.get(
+            (action, EVERYWHERE, preliminary)
+        )
+        if sets is None:
+            return None
+        return sets.plain if sets.asks.issubset(known) else sets.guarded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +94,7 @@ class Permit:
     """One permit, and which questions it can answer."""
 
     id: str
+    charter: str
     principal: str
     actions: Sequence[str]
     resource: str  # 'ResourceType::"Slot"'
@@ -110,7 +128,7 @@ def compile_rulebook(
     for permit in permits:
         resource = permit.resource.partition('::"')[2][:-1]
         for action in permit.actions:
-            by_key.setdefault((action, resource), []).append(permit.text)
+            by_key.setdefault((action, permit.charter, resource), []).append(permit.text)
     return Rulebook(
         charters=charters,
         permits={k: _policy_set("\n".join(texts)) for k, texts in by_key.items()},
@@ -123,15 +141,23 @@ def compile_rulebook(
     )
 
 
-def _forbid_sets(forbids: Sequence[Forbid]) -> Iterator[tuple[ForbidKey, Any]]:
-    """A set for each action and each site that has forbids of its own, which are in no other."""
+def _forbid_sets(forbids: Sequence[Forbid]) -> Iterator[tuple[ForbidKey, ForbidSets]]:
+    """Sets for each action and each site that has forbids of its own, which are in no other."""
     for site in sorted({EVERYWHERE, *(f.site for f in forbids)}):
-        here = [f for f in forbids if f.site in (EVERYWHERE, site)]
-        for action in sorted(ACTIONS):
-            for preliminary in (False, True):
-                policies = forbid_set(here, action, preliminary=preliminary)
-                if policies is not None:
-                    yield (action, site, preliminary), policies
+        for action, preliminary in product(sorted(ACTIONS), (False, True)):
+            here = [
+                forbid
+                for forbid in forbids
+                if forbid.site in (EVERYWHERE, site)
+                and action in forbid.actions
+                and not (preliminary and forbid.at_release)
+            ]
+            if here:
+                plain = policy_set(here)
+                asks = frozenset[str]().union(*(unknown_keys(f, action) for f in here))
+                guarded = policy_set(here, guarded_for=action) if asks else plain
+                sets = ForbidSets(asks=asks, plain=plain, guarded=guarded)
+                yield (action, site, preliminary), sets
 
 
 def _sentences(forbids: Sequence[Forbid]) -> Iterator[tuple[str, str]]:
@@ -162,6 +188,7 @@ def charter_permits(charter: Charter) -> Iterator[Permit]:
         for action in ("read", "search") if rule.search else ("read",):
             yield Permit(
                 id=f"{charter.name}/{action}/{resource_type}",
+                charter=charter.name,
                 principal=client,
                 actions=[action],
                 resource=f"ResourceType::{quoted(resource_type)}",
@@ -172,6 +199,7 @@ def charter_permits(charter: Charter) -> Iterator[Permit]:
     whole = f"Charter::{quoted(charter.name)}"
     yield Permit(
         id=f"{charter.name}/list",
+        charter=charter.name,
         principal=client,
         actions=["list"],
         resource=whole,
@@ -181,6 +209,7 @@ def charter_permits(charter: Charter) -> Iterator[Permit]:
     for role in roles:
         yield Permit(
             id=f"{charter.name}/list/{role}",
+            charter=charter.name,
             principal=f"in Role::{quoted(role)}",
             actions=["list"],
             resource=whole,
@@ -189,6 +218,7 @@ def charter_permits(charter: Charter) -> Iterator[Permit]:
     for role in sorted({a.review_by for a in charter.proposes.values()}):
         yield Permit(
             id=f"{charter.name}/halt/{role}",
+            charter=charter.name,
             principal=f"in Role::{quoted(role)}",
             actions=["halt"],
             resource=whole,
@@ -203,6 +233,7 @@ def general_permits() -> Iterator[Permit]:
     for role in ADMINISTRATORS:
         yield Permit(
             id=f"{EVERY_CHARTER}/{ADMINISTER}/{role}",
+            charter=EVERY_CHARTER,
             principal=f"in Role::{quoted(role)}",
             actions=[ADMINISTER],
             resource=f"Charter::{quoted(EVERY_CHARTER)}",
@@ -218,6 +249,7 @@ def operator_permits(charter: str) -> Iterator[Permit]:
     ):
         yield Permit(
             id=f"{charter}/{name}",
+            charter=charter,
             principal=principal,
             actions=OPERATOR_ACTIONS,
             resource=f"Charter::{quoted(charter)}",
@@ -233,10 +265,16 @@ def _action_permits(
     own = "context has author && context.author == principal.agent"
     here = "principal is Person && principal.sites.contains(context.site)"
     yield Permit(
-        id=f"{name}/submit", principal=client, actions=["submit"], resource=resource, when=when
+        id=f"{name}/submit",
+        charter=charter.name,
+        principal=client,
+        actions=["submit"],
+        resource=resource,
+        when=when,
     )
     yield Permit(
         id=f"{name}/own",
+        charter=charter.name,
         principal=client,
         actions=["withdraw", "show"],
         resource=resource,
@@ -250,6 +288,7 @@ def _action_permits(
     ):
         yield Permit(
             id=f"{name}/{id_}",
+            charter=charter.name,
             principal=f"in Role::{quoted(role)}",
             actions=actions,
             resource=resource,
@@ -261,6 +300,7 @@ def _action_permits(
     ):
         yield Permit(
             id=f"{name}/{id_}",
+            charter=charter.name,
             principal=principal,
             actions=["show"],
             resource=resource,

@@ -107,17 +107,13 @@ def parse_forbids(files: Sequence[ForbidText]) -> tuple[Forbid, ...]:
     return tuple(found.values())
 
 
-def forbid_set(forbids: Sequence[Forbid], action: str, *, preliminary: bool) -> Any | None:
-    """The PolicySet of those that can match the action; None if there is none."""
+def policy_set(forbids: Sequence[Forbid], *, guarded_for: str = "") -> Any:
+    """Their PolicySet; with the guards that a question of the action `guarded_for` may need."""
     bodies: dict[str, Mapping[str, Any]] = {}
     for forbid in forbids:
-        if action not in forbid.actions or (preliminary and forbid.at_release):
-            continue
         bodies[forbid.id] = forbid.body
-        if guard := _guard(forbid, action):
+        if guarded_for and (guard := _guard(forbid, guarded_for)):
             bodies[guard_id(forbid.id)] = guard
-    if not bodies:
-        return None
     whole = {"staticPolicies": bodies, "templates": {}, "templateLinks": []}
     return cedarpy.PolicySet.from_json_str(json.dumps(whole))
 

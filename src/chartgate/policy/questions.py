@@ -35,17 +35,20 @@ def evaluate(rulebook: Rulebook, request: Request) -> Verdict:
     """Which permits and forbids hold. What no charter knows is met by no rule at all."""
     charter = rulebook.charters.get(request.charter)
     type_, id_ = resource_of(request)
-    permits = rulebook.permits.get((request.action, id_))
+    permits = rulebook.permits.get((request.action, request.charter, id_))
     if permits is None or (charter is None and request.charter != EVERY_CHARTER):
         return NOTHING
+    context = _context(rulebook, request, charter)
     question = {
         "principal": {"type": type(request.principal).__name__, "id": request.principal.id},
         "action": {"type": "Action", "id": request.action},
         "resource": {"type": type_, "id": id_},
-        "context": json.dumps(_context(rulebook, request, charter)),
+        "context": json.dumps(context),
     }
     entities = json.dumps(_entities(request, charter))
-    forbids = rulebook.forbids_on(request.action, request.site, preliminary=request.preliminary)
+    forbids = rulebook.forbids_on(
+        request.action, request.site, preliminary=request.preliminary, known=context
+    )
     permitting, permits_broken = _ask(question, permits, entities)
     forbidding, forbids_broken = _ask(question, forbids, entities) if forbids else ((), False)
     return Verdict(permits=permitting, forbids=forbidding, broken=permits_broken or forbids_broken)
