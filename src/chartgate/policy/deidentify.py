@@ -137,21 +137,31 @@ def _object(value: Mapping[str, Any], owner: str, work: Work, depth: int) -> dic
                 kept[name] = _masked_like(inner)
         elif element.type == "Meta":
             continue
-        elif r4.is_primitive(element.type):
-            _keep(kept, element, [_primitive(v, owner, element, work) for v in _listed(inner)])
         else:
-            of_age = owner in AGE_OWNERS and is_about_age(value)
-            shown = [_complex(v, element, work, depth, of_age=of_age) for v in _listed(inner)]
-            if element.type == "Extension":
-                shown = [v for v in shown if v is not None]
+            shown = _values(inner, value, owner, element, work, depth)
             if shown:
                 _keep(kept, element, shown)
     return kept
 
 
+def _values(
+    inner: Any, holder: Mapping[str, Any], owner: str, element: r4.Element, work: Work, depth: int
+) -> list[Any]:
+    """What is left of each value of an element; None where nothing is."""
+    values = inner if type(inner) is list else [inner]
+    if r4.is_primitive(element.type):
+        return [_primitive(v, owner, element, work) for v in values]
+    of_age = owner in AGE_OWNERS and is_about_age(holder)
+    shown = [_complex(v, element, work, depth, of_age=of_age) for v in values]
+    return shown if element.type != "Extension" else [v for v in shown if v is not None]
+
+
 def _keep(kept: dict[str, Any], element: r4.Element, shown: list[Any]) -> None:
     """Puts down what is left; marks for what is required, or stands among others in a list."""
-    if all(v is None for v in shown) and not element.min:
+    if None not in shown:
+        kept[element.name] = shown if element.many else shown[0]
+        return
+    if not element.min and all(v is None for v in shown):
         return
     if not r4.is_primitive(element.type):
         values = [masked_value(element.type) if v is None else v for v in shown]
@@ -250,10 +260,6 @@ def _meta(meta: Any, work: Work) -> dict[str, Any]:
     if work.is_limited and isinstance(meta, dict) and isinstance(meta.get("lastUpdated"), str):
         kept["lastUpdated"] = meta["lastUpdated"]
     return kept
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if type(value) is list else [value]
 
 
 def _masked_like(value: Any) -> Any:
