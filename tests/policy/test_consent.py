@@ -252,6 +252,9 @@ def test_of_several_versions_of_a_consent_the_last_holds() -> None:
     assert permitted({**old, "status": "inactive"}, {**new, "status": "active"})
     assert answered(PERMIT, {**PERMIT, "status": "inactive"}, mode="opt-out").permitted is False
     assert permitted(PERMIT, PERMIT)
+    assert not permitted(old, {**PERMIT, "language": "de"}), "of one nobody knows when"
+    assert not permitted(old, {**old, "language": "de"}), "both at once"
+    assert not permitted(old, {**PERMIT, "meta": {"lastUpdated": "2026-05-01"}}), "without a time"
 
 
 REVOKED = consent(
