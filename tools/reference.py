@@ -23,6 +23,8 @@ from chartgate.model.proposal import ENDS, TRANSITIONS, Status
 from chartgate.observe.metrics import Metrics
 from chartgate.policy.charters import CHARTER_SCHEMA
 from chartgate.policy.model_file import SOURCE_ATTRIBUTES
+from chartgate.transform.balp.events import OUTCOMES, profiles_of
+from chartgate.transform.balp.patterns import pattern_of
 from chartgate.web.app import ROUTES
 
 ROOT = Path(__file__).parents[1]
@@ -64,8 +66,31 @@ command line `Invalid` and `ConfigError` end with status 2, all others with 1.""
 AUDIT_INTRO = """\
 An audit event has `recorded`, `action`, `agent` (`client:`, `person:` or `process:` and a name),
 `outcome` (`success`, `denied` or `failed`) and `tenant`; where they apply `entities` (references),
-`patient`, `site`, `charter` and `charter_digest`, `purpose`, `interaction`, `rule` and `decision` of
-the policy, `reason` and `details`. Its canonical JSON is a leaf of the ledger."""
+`patient` or, of several, `patients`, `site`, `charter` and `charter_digest`, `purpose`,
+`interaction`, `rule` and `decision` of the policy, `reason` and `details`; `network` and `request`,
+the address and the X-Request-Id of the request it was made for; `consent` and `disclosed`, digests
+of the consents that were looked at and of what left; `labels`, its security labels. Its canonical
+JSON is a leaf of the ledger."""
+AUDIT_EVENTS_INTRO = """\
+`chartgate audit export --format fhir` and the feeds of `[atna.NAME]` tell each event as FHIR R4
+AuditEvents by [IHE BALP](https://profiles.ihe.net/ITI/BALP/) 1.1.4. The first has the hash of the
+event's leaf as its id; entity `leaf` repeats it, since servers give ids of their own.
+
+* One AuditEvent for each patient of a search, and one for each resource that was written.
+* What a consent decided is told in one more, `AuthZconsent`; what an accounting of disclosures must
+  hold (45 CFR 164.528), in one more, `PrivacyDisclosure.Source`. Where an event names the access
+  token that was used, it holds under `OAUTHaccessTokenUse.Minimal` too.
+* Queries are told without their values, which can say as much of a patient as the chart: the
+  parameters' names stand there, and the interaction has the rest.
+* Entity `decision` has the policy's decision as identifier, and rule, charter, interaction, digests
+  of consents and of what left as details; entity `XrequestId` the X-Request-Id of the answer.
+* BALP claims nothing for what did not succeed (but for a consent that said no). Our pattern for
+  that: the same type and subtypes; outcome `8` for what was denied and `4` for what failed;
+  `outcomeDesc`; and entity `reason` with the reason as a code of `urn:chartgate:audit-reason`.
+* Every subtype list ends with our action, of `urn:chartgate:audit-action`, where a profile leaves
+  room for it.
+
+Profiles are those of an event with a patient; without one the `Patient` of the name falls away."""
 ROUTES_INTRO = """\
 `client` needs an access token, `person` a session cookie (and, to change something, the session's
 CSRF token), `principal` either; `public` asks nobody who they are and shows no patient data. What a
@@ -107,6 +132,7 @@ def pages() -> Iterator[tuple[str, str]]:
     yield "dialects.md", _page("Dialects of FHIR servers", dialects())
     yield "errors.md", _page("Errors", error_classes())
     yield "audit-actions.md", _page("Audit actions", audit_actions())
+    yield "audit-events.md", _page("Audit events as FHIR", audit_events())
     yield "routes.md", _page("Routes", routes())
     yield "metrics.md", _page("Metrics", metrics())
 
@@ -279,6 +305,19 @@ def audit_actions() -> str:
     """Every action of an audit event."""
     rows = [(f"`{name}`", text) for name, text in sorted(ACTIONS.items())]
     return f"{AUDIT_INTRO}\n\n{_table(('action', 'what happened'), rows)}"
+
+
+def audit_events() -> str:
+    """Each action as FHIR: profile, type, subtypes and action code."""
+    success = next(outcome for outcome, code in OUTCOMES.items() if code == "0")
+    rows = []
+    for name in sorted(ACTIONS):
+        pattern = pattern_of(name)
+        claimed = ", ".join(p.rpartition("IHE.")[2] for p in profiles_of(name, success))
+        subtypes = ", ".join(code for _, code in pattern.subtypes)
+        rows.append((f"`{name}`", claimed or "ours", pattern.type[1], subtypes, pattern.letter))
+    head = ("action", "profile on success", "type", "subtypes beside ours", "action code")
+    return f"{AUDIT_EVENTS_INTRO}\n\n{_table(head, rows)}"
 
 
 def routes() -> str:

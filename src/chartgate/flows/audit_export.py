@@ -80,23 +80,26 @@ async def export(
     await note(gate, who, "audit.export", span, details=(("form", form),))
     say = f"{path} cannot be written; is there room, and may this user write there?"
     store, place = LedgerStore(gate.database), place_of(gate)
-    with mapped({OSError: Invalid}, say):
-        if path.exists():
-            raise Invalid(f"{path} is there already; name another file")
-        async with gate.database.connection() as connection:
-            at = await asyncio.to_thread(_resume, path, form, span, await store.size(connection))
-            while at.next < at.end:
-                rows = await store.recorded_between(
-                    connection,
-                    first=at.next,
-                    end=at.end,
-                    since=span.since,
-                    until=span.until,
-                    count_max=BATCH,
-                )
+    if path.exists():
+        raise Invalid(f"{path} is there already; name another file")
+    async with gate.database.connection() as connection:
+        size = await store.size(connection)
+        with mapped({OSError: Invalid}, say):
+            at = await asyncio.to_thread(_resume, path, form, span, size)
+        while at.next < at.end:
+            rows = await store.recorded_between(
+                connection,
+                first=at.next,
+                end=at.end,
+                since=span.since,
+                until=span.until,
+                count_max=BATCH,
+            )
+            with mapped({OSError: Invalid}, say):
                 at = await asyncio.to_thread(_append, path, form, place, at, rows)
-                if progress:
-                    progress(at.next, at.end)
+            if progress:
+                progress(at.next, at.end)
+    with mapped({OSError: Invalid}, say):
         await asyncio.to_thread(_finish, path, form, at)
     return at.events
 

@@ -108,7 +108,7 @@ def _makers(event: AuditEvent, place: Place, leaf: str) -> Iterator[_Made]:
 
 def _is_disclosure(event: AuditEvent) -> bool:
     done = event.outcome is Outcome.SUCCESS and event.patient is not None
-    return done and is_accounted(event.purpose)
+    return done and bool(_references(event)) and is_accounted(event.purpose)
 
 
 def _read(event: AuditEvent, pattern: Pattern, place: Place, leaf: str) -> Iterator[_Made]:
