@@ -4,7 +4,7 @@ BIN := .venv/bin
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test bench docs chaos proof lock clean
+.PHONY: help setup demo check test bench docs chaos mutation proof lock clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -42,6 +42,13 @@ chaos: .venv/dev ## kill -9 of every process at random, and count what was lost
 	$(BIN)/python -m benchmarks.chaos
 	$(BIN)/python -m benchmarks.feed_chaos --messages 30000
 
+.venv/mutation: .venv/dev requirements/mutation.txt
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/mutation.txt
+	@touch $@
+
+mutation: .venv/mutation ## change policy, guards and ledger a little, and count what no test notices
+	$(BIN)/python -m benchmarks.mutation
+
 proof: .venv/dev ## strace: the WAL sync comes before the answer; needs strace
 	$(BIN)/python -m benchmarks.sync_order
 
@@ -53,6 +60,7 @@ LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-ha
 lock: .venv/dev ## resolve requirements/*.txt anew
 	$(LOCK) -o requirements/run.txt pyproject.toml requirements/build.in
 	$(LOCK) -o requirements/dev.txt requirements/dev.in
+	$(LOCK) -o requirements/mutation.txt requirements/mutation.in
 
 clean: ## remove what setup and the tests made
 	rm -rf .venv var build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
