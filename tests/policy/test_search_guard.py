@@ -1,11 +1,13 @@
 """Searchable is a part of readable, whatever is tried."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chartgate.errors import ChartgateError, Denied, Invalid
-from chartgate.model.charter import ReadRule
+from chartgate.model.charter import ReadRule, View
 from chartgate.policy.search_guard import REFUSED, check_search
 
 RULE = ReadRule(elements=("status", "participant", "start"), search=("patient", "date", "status"))
@@ -115,3 +117,11 @@ def test_whatever_passes_is_listed_or_common(name: str, value: str) -> None:
     except ChartgateError:
         return
     assert name in {*RULE.search, "_id", "_lastUpdated", "_count", "_sort", "_format"}
+
+
+@pytest.mark.parametrize("criterion", [("_id", "a"), ("_lastUpdated", "gt2026"), ("_sort", "_id")])
+@pytest.mark.parametrize("view", ["limited", "safe-harbor"])
+def test_search_by_what_a_view_hides_is_denied(criterion: tuple[str, str], view: View) -> None:
+    check_search(RULE, "Appointment", [criterion])
+    with pytest.raises(Denied):
+        check_search(replace(RULE, view=view), "Appointment", [criterion])

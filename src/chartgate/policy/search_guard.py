@@ -19,6 +19,7 @@ PAGE = re.compile(r"[1-9][0-9]{0,5}")
 MODIFIERS_SAFE = frozenset({"exact"})  # narrows what the plain parameter finds
 LOGICAL_ID = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9\-.]{1,64}")
 PREFIXED = re.compile(r"(eq|ne|gt|lt|ge|le|sa|eb|ap)?(\d{4}[0-9T:.Z+\-]*)")
+IDENTIFYING = frozenset({"_id", "_lastUpdated"})  # a de-identified view hides both
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 REFUSED: Mapping[str, str] = {
@@ -56,6 +57,8 @@ def check_search(rule: ReadRule | None, resource_type: str, criteria: Criteria) 
         _check_value(name, value)
         special = SPECIAL.get(name)
         if special is not None:
+            if name in IDENTIFYING and rule.view != "identified":
+                raise Denied(f"{name} is not allowed: a de-identified view does not show it")
             special(rule, resource_type, value)
         else:
             _check_parameter(rule, resource_type, name, value)
@@ -111,7 +114,7 @@ def _check_count(rule: ReadRule, resource_type: str, value: str) -> None:
 
 def _check_sort(rule: ReadRule, resource_type: str, value: str) -> None:
     """The order tells of values, so it may only follow what is readable."""
-    allowed = {*rule.search, "_id", "_lastUpdated"}
+    allowed = {*rule.search, *(IDENTIFYING if rule.view == "identified" else ())}
     for part in value.split(","):
         name = part.removeprefix("-")
         if name not in allowed:
