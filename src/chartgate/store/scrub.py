@@ -11,10 +11,17 @@ from chartgate.store.queries import load_queries
 
 QUERIES = load_queries("scrub.sql")
 PAGE = 500
-TABLES = (
-    "record_version", "disclosure", "disclosure_frame", "inbox", "quarantine", "outgoing",
-    "proposal", "proposal_content", "proposal_attempt",
-)  # fmt: skip
+TABLES = {  # to the query that reads them
+    "record_version": "read_record_version",
+    "disclosure": "read_disclosure",
+    "disclosure_frame": "read_disclosure_frame",
+    "inbox": "read_inbox",
+    "quarantine": "read_quarantine",
+    "outgoing": "read_outgoing",
+    "proposal": "read_proposal",
+    "proposal_content": "read_proposal_content",
+    "proposal_attempt": "read_proposal_attempt",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +43,9 @@ class ScrubStore:
 
     async def pages(self) -> AsyncIterator[Scrubbed]:
         """Every page of every table."""
-        for table in TABLES:
+        for table, query in TABLES.items():
             after = ""
-            while rows := await self._database.fetch(QUERIES[f"read_{table}"], after, PAGE):
+            while rows := await self._database.fetch(QUERIES[query], after, PAGE):
                 found = Counter(self._verdict(table, row) for row in rows)
                 yield Scrubbed(
                     table=table,
