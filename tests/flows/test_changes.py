@@ -379,6 +379,28 @@ async def test_settings_when_they_are_weaker_at_a_start_then_it_does_not_start(
     assert adopted.serial == 2
 
 
+async def test_settings_when_a_process_brings_its_own_then_those_adopted_still_bind(
+    gate: Gate,
+) -> None:
+    """A looser chartgate.toml beside the real one moves no stage, adopts no charter, and spares
+    nobody the second factor."""
+    people = replace(gate.config.people, mfa="required")
+    gate = replace(gate, config=replace(gate.config, people=people))
+    await changes.settle_config(gate)
+    await looks(gate)
+    own = replace(gate, config=replace(gate.config, people=PeopleConfig()))
+    change = await halts.set_stage(own, WORKER, "clinic-booking", "full")
+    assert change is not None
+    with pytest.raises(Denied, match="second factor"):
+        await changes.approve(own, ADA, change.digest)
+    change_booking(own, ELEMENTS, MORE)
+    own = again(own)
+    await charters.settle(own)
+    assert "address" not in shown(own)
+    await looks(own)
+    assert "address" not in shown(own)
+
+
 async def test_settings_when_the_weaker_ones_come_back_then_the_approval_is_used_up(
     gate: Gate,
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from chartgate.cli.person import read_password
 from chartgate.cli.session import add_json_flag, charters_or_mistakes, show, with_store
-from chartgate.config import Config, load_config
+from chartgate.config import load_config
 from chartgate.errors import ConfigError
 from chartgate.flows import changes, people
 from chartgate.flows.charters import load, pending_change, settle
@@ -126,7 +126,7 @@ def _as_person(
     book, mistakes = charters_or_mistakes(config)
 
     async def signed_in(gate: Gate) -> Change:
-        await _settle(gate, config)
+        await _settle(gate)
         session = await people.sign_in(gate, arguments.name, password)
         try:
             return await act(gate, session.person)
@@ -139,13 +139,12 @@ def _as_person(
     return change
 
 
-async def _settle(gate: Gate, config: Config) -> None:
+async def _settle(gate: Gate) -> None:
     """What was adopted last decides who may approve, not files that wait to be approved."""
-    if config.two_people_required:
-        try:
-            await settle(gate)
-        except ConfigError as error:
-            print(f"chartgate: {error}", file=sys.stderr)
+    try:
+        await settle(gate)
+    except ConfigError as error:
+        print(f"chartgate: {error}", file=sys.stderr)
 
 
 def _shown(arguments: argparse.Namespace, change: Change) -> int:

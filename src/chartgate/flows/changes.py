@@ -7,9 +7,10 @@ something else. What was adopted last runs on until then.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import orjson
 
@@ -35,6 +36,12 @@ REASON_MAX = 500  # characters
 SAY_OWN = "who asks for a change does not approve it; two others do"
 SAY_PEOPLE = "only a person may do this, with a sign-in of their own"
 SAY_FACTOR = "this needs a sign-in with a second factor: sign in on the pages, and approve it there"
+
+
+async def two_people_needed(gate: Gate) -> bool:
+    """Whether two people are needed now: by the settings of this process, or by those adopted
+    last, so that nobody is rid of it by a file of their own."""
+    return gate.config.two_people_required or _needed(await _adopted_settings(gate))
 
 
 async def ask_stage(gate: Gate, charter: str, stage: str, *, asked_by: str) -> Change:
@@ -180,7 +187,7 @@ async def asked_config(gate: Gate) -> Change | None:
         return None
     before = orjson.loads(last.body)
     sentences = config_weakenings(before, after)
-    if not sentences or not (gate.config.two_people_required or _needed(before)):
+    if not sentences or not await two_people_needed(gate):
         return None
     return await ask(gate, "config", before=before_of(last), after=digest, sentences=sentences)
 
@@ -206,12 +213,19 @@ async def config_change(gate: Gate) -> Change | None:
     return None
 
 
-def _needed(before: dict[str, dict[str, object]]) -> bool:
-    """Whether two people were needed by the settings that are to be replaced: whoever turns that
-    off must have them too."""
-    return (
-        bool(before.get("production")) or before.get("people", {}).get("two_people") == "required"
-    )
+async def _adopted_settings(gate: Gate) -> dict[str, Any]:
+    last = await ChangeStore(gate.database).adopted("config")
+    settings: dict[str, Any] = orjson.loads(last.body) if last else {}
+    return settings
+
+
+def _needed(settings: Mapping[str, Any]) -> bool:
+    return _is_strict(settings, "two_people")
+
+
+def _is_strict(settings: Mapping[str, Any], key: str) -> bool:
+    people = settings.get("people", {})
+    return bool(settings.get("production")) or people.get(key) == "required"
 
 
 def _identity(
@@ -255,8 +269,9 @@ async def _check(
     sentence = "" if decision.permitted else decision.sentence
     if not isinstance(who, Person):
         sentence = sentence or SAY_PEOPLE
-    elif gate.config.mfa_required and not who.mfa:
-        sentence = sentence or SAY_FACTOR
+    elif not who.mfa and not sentence:
+        adopted_strict = _is_strict(await _adopted_settings(gate), "mfa")
+        sentence = SAY_FACTOR if gate.config.mfa_required or adopted_strict else ""
     if sentence:
         await _record_denied(gate, who.agent, verb, digest, decision)
         raise Denied(sentence)

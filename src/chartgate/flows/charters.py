@@ -63,7 +63,9 @@ async def settle(gate: Gate) -> None:
     """At start: where two people are needed, what was adopted last runs until the files may take
     its place. Raises ConfigError, Unavailable."""
     last = await ChangeStore(gate.database).adopted("charters")
-    if last is None or not gate.config.two_people_required or last.digest == gate.charters.digest:
+    if last is None or last.digest == gate.charters.digest:
+        return
+    if not await changes.two_people_needed(gate):
         return
     gate.running.charters = (await asyncio.to_thread(adopted_book, gate, last)).book
     await watch(gate)
@@ -98,7 +100,7 @@ async def watch(gate: Gate) -> bool:
 async def pending_change(gate: Gate, loaded: Loaded, last: Adopted | None) -> Change | None:
     """The change that these charters wait for, or waited for; None: they weaken nothing that
     would need one."""
-    if last is None or not gate.config.two_people_required:
+    if last is None or not await changes.two_people_needed(gate):
         return None
     before = gate.charters
     if before.digest != last.digest:

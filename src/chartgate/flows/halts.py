@@ -54,7 +54,7 @@ async def set_stage(
     if stage not in known:
         raise Invalid(f"the rollout of {name} has no stage {stage}; it has {', '.join(known)}")
     decision = await _check(gate, who, "promote", name)
-    if gate.config.two_people_required and await _is_forward(gate, name, stage):
+    if await _is_forward(gate, name, stage) and await changes.two_people_needed(gate):
         return await changes.ask_stage(gate, name, stage, asked_by=who.agent)
     event = _event(gate, who, "promote", name, decision, stage)
     async with gate.database.change(event) as change:
