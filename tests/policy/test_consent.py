@@ -101,6 +101,9 @@ def test_answer_says_by_which_provision_and_what_would_change_it() -> None:
     assert answered(PERMIT).rule == "Consent/c1#0"
     assert "a dissent would stop it" in answered(mode="opt-out").sentence
     assert "it needs a consent" in answered().sentence
+    limited = answered(NORMAL_ONLY, labels=labelled("R", "PSY"))
+    assert limited.rule == "Consent/c1#0"
+    assert "does not go so far; a later consent that does would permit it" in limited.sentence
 
 
 def test_digest_is_of_the_mode_and_of_what_was_looked_at() -> None:

@@ -107,6 +107,12 @@ MET: list[tuple[Json, Json, str]] = [
     ({"data": data("authoredby", "Practitioner/z")}, {"authors": None}, "unsure"),
     (
         {"data": data("authoredby", "Practitioner/z")},
+        {"authors": frozenset({"Practitioner/a", "Organization/lab"})},
+        "no",
+    ),
+    ({"data": [{"meaning": "instance", "reference": {"display": "the note"}}]}, {}, "unsure"),
+    (
+        {"data": data("authoredby", "Practitioner/z")},
         {"authors": None, "directory": True},
         "no",
     ),
