@@ -28,12 +28,14 @@ import aiohttp
 import orjson
 
 from benchmarks.bench_reads import SITE, Bench, consent, patient, running, wait_for
+from chartgate.store.witness import create_signing_key
 
 TRIES = 1_000
 HIDDEN = 50  # patients whose consent says no
 LATENCY_S = 0.02
 DIFFERENCE_MAX_MS = 5.0
 WARM_UP = 20
+READY_WITHIN_S = 60.0
 RESULTS = Path(__file__).parent / "results" / "bench_refusals.json"
 
 
@@ -64,11 +66,13 @@ class RefusalBench(Bench):
         await self._fill(2)
         await self._hide()
         self._write_files()
-        self.stack.enter_context(running(self._gateway_command("serve"), self._log))
+        create_signing_key(self.folder / "ledger.pem")
+        for verb in ("work", "serve"):  # without a signed head nothing is answered for long
+            self.stack.enter_context(running(self._gateway_command(verb), self._log))
         await wait_for(f"http://127.0.0.1:{self.port}/health/ready")
         pairs: dict[str, Any] = {}
         for charter in ("aged", "live"):
-            headers = await self._headers(charter)
+            headers = await self._headers_when_ready(charter)
             await self._slow(LATENCY_S)
             pairs[f"hidden or missing, {charter}"] = await self._pair(
                 headers, "Patient/h{0}", "Patient/none{0}", tries
@@ -78,6 +82,15 @@ class RefusalBench(Bench):
             )
             await self._slow(0.0)
         return {"tries": tries, "latency_s": LATENCY_S, "pairs": pairs}
+
+    async def _headers_when_ready(self, charter: str) -> dict[str, str]:
+        """Nothing is answered before the first signed head. Raises TimeoutError."""
+        async with asyncio.timeout(READY_WITHIN_S):
+            while True:
+                try:
+                    return await self._headers(charter)
+                except (KeyError, AssertionError):
+                    await asyncio.sleep(0.2)
 
     async def _pair(
         self, headers: dict[str, str], there: str, missing: str, tries: int

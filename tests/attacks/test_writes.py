@@ -1,6 +1,7 @@
 """Attacks on the way to a write: around the review, into it, behind it, and back."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -15,6 +16,7 @@ from chartgate.flows import deadlines, halts, people
 from chartgate.flows.commits import commit_next, verify_next
 from chartgate.flows.proposals import submit
 from chartgate.model.proposal import Proposal, Status
+from chartgate.web.app import ROUTES
 from tests.attacks.contract import counts, nothing_happened, refused
 from tests.flows.clinics import OPERATOR, PICKER
 from tests.web.front_desk import PASSWORD, Answer, FrontDesk, Session
@@ -467,3 +469,20 @@ async def test_W_12_confidence_that_is_none(desk: FrontDesk, bearer: dict[str, s
         way = lambda b=body: desk.ask("POST", "/v1/proposals", headers=bearer, json=b)
         await refused(desk, way, status=400)
     assert replace(booking, confidence=0.5).confidence == 0.5
+
+
+def test_W_13_deciding_on_many_at_once_surface_is_absent() -> None:
+    """No route takes more than one proposal, and each decision needs the digest of what was shown.
+    How long a reviewer looked is not measured: whoever builds that replaces this."""
+    deciding = {r.path for r in ROUTES if re.search(r"proposals.*/(review|approve|decide)", r.path)}
+    assert deciding == {"/v1/proposals/{id}/review", "/proposals/{id}/review"}
+    assert not [r.path for r in ROUTES if "batch" in r.path or "bulk" in r.path]
+
+
+async def test_W_13_decision_without_what_was_shown(
+    desk: FrontDesk, sofia: Session, proposal: Proposal
+) -> None:
+    path = f"/v1/proposals/{proposal.id}/review"
+    for body in ({"verdict": "approve"}, {"verdict": "approve", "digest": ""}, {"verdict": "all"}):
+        way = lambda b=body: desk.ask("POST", path, headers=sofia.changing, json=b)
+        await refused(desk, way, status=400)
