@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import tamper
 from benchmarks.tamper import Export, Keys, Tamperer, campaign, make
 from tools import verify_ledger
 
@@ -36,7 +35,7 @@ async def test_a_verifier_without_the_witness_misses_some(
         assert arguments
         return whole(arguments[: arguments.index("--witness")])
 
-    monkeypatch.setattr(tamper.verify_ledger, "main", without_witness)
+    monkeypatch.setattr(verify_ledger, "main", without_witness)
     export, keys = made
     found = campaign(export, Tamperer(keys), count=TRIES, seed=7)
     kinds = {kind for one in found["missed"] for kind in one["kinds"]}  # type: ignore[attr-defined]

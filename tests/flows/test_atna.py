@@ -13,6 +13,7 @@ from chartgate.config import AtnaConfig
 from chartgate.errors import ConfigError
 from chartgate.flows import atna
 from chartgate.formats.r4_structure import is_well_formed
+from chartgate.store.atna import AtnaStore
 from chartgate.store.database import Database
 from chartgate.testing.clock import FakeClock
 from tests.flows.ledgers import Ledger, open_ledger
@@ -172,7 +173,7 @@ async def test_a_repository_that_is_away_delays_nothing_and_gets_all_of_it_later
 
 async def test_two_workers_never_send_at_once(ledger: Ledger, repository: Repository) -> None:
     await ledger.grow(3)
-    store = atna.AtnaStore(ledger.database)
+    store = AtnaStore(ledger.database)
     now = ledger.clock()
     until = now.replace(year=now.year + 1)
     assert await store.claim("arr", at=now, lease_until=until, first=0) is not None

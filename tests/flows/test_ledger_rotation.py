@@ -14,6 +14,7 @@ from chartgate.flows import ledger as walk
 from chartgate.flows import ledger_rotation
 from chartgate.flows.ledger_rotation import Rotated, rotate
 from chartgate.formats.checkpoint import is_endorsed, open_checkpoint, parse_key, signer_of
+from chartgate.model.audit import AuditEvent
 from chartgate.model.principal import Process
 from chartgate.store import signing_keys
 from chartgate.store.database import Database
@@ -56,7 +57,9 @@ async def stranger(
     return checked(folder, first, capsys)
 
 
-def checked(folder: Path, key: Any, capsys: pytest.CaptureFixture[str]) -> Any:
+def checked(
+    folder: Path, key: Any, capsys: pytest.CaptureFixture[str]
+) -> tuple[int, dict[str, Any]]:
     capsys.readouterr()
     code = verify_ledger.main(
         [str(folder / "export"), "--key", str(key), "--witness",
@@ -143,7 +146,7 @@ async def test_a_key_without_the_old_ones_word_is_never_followed(
             "new": str(thief.key),
             "endorsement": thief.endorse(thief.key),
         }
-        event = ledger_rotation.AuditEvent(
+        event = AuditEvent(
             recorded=ledger.clock(),
             action="ledger.rotate-key",
             agent="process:cli/test",

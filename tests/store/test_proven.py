@@ -10,6 +10,7 @@ from chartgate.errors import Unavailable
 from chartgate.flows import ledger as walk
 from chartgate.model.audit import AuditEvent
 from chartgate.store.database import Database
+from chartgate.store.ledger import LedgerStore
 from chartgate.store.proven import Proven
 from chartgate.testing.clock import FakeClock
 from tests.flows.ledgers import Ledger, open_ledger
@@ -48,7 +49,7 @@ async def test_lag_is_the_age_of_the_oldest_event_under_no_head(
     ledger.clock.advance(30)
     await ledger.add(2)
     assert await proven.lag_s() == 30  # without a number
-    await walk.LedgerStore(ledger.database).sequence(batch_max=100)
+    await LedgerStore(ledger.database).sequence(batch_max=100)
     assert await proven.lag_s() == 30  # numbered, but not signed
     await ledger.sequence()
     assert await proven.lag_s() == 0
