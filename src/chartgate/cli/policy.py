@@ -84,7 +84,11 @@ def _add_explain(verbs: Any) -> None:
     who = parser.add_mutually_exclusive_group()
     who.add_argument("--client", help="an AI client asks")
     who.add_argument(
-        "--role", action="append", dest="person", help="a person with this role asks; repeatable"
+        "--role",
+        action="append",
+        dest="person",
+        metavar="ROLE",
+        help="a person with this role asks; repeatable",
     )
     parser.add_argument("--mfa", action="store_true", help="who signed in with a second factor")
     parser.add_argument("--charter", help="default: the only one that names the client")
@@ -92,14 +96,20 @@ def _add_explain(verbs: Any) -> None:
     what = parser.add_mutually_exclusive_group()
     for action in ("read", "search"):
         what.add_argument(f"--{action}", metavar="TYPE", help=f"{action} this FHIR type")
-    what.add_argument("--action", choices=sorted(DOING), help="any other action")
+    what.add_argument(
+        "--action", choices=sorted(DOING), metavar="ACTION", help="another, e.g. review or submit"
+    )
     parser.add_argument("--proposes", metavar="NAME", help="of what a charter proposes")
     parser.add_argument(
         "--author", metavar="AGENT", help="of the proposal, e.g. client:slot-picker"
     )
     parser.add_argument("--stage", choices=STAGES)
     parser.add_argument(
-        "--label", action="append", dest="labels", help="a sensitivity, e.g. PSY; repeatable"
+        "--label",
+        action="append",
+        dest="labels",
+        metavar="CODE",
+        help="a sensitivity, e.g. PSY; repeatable",
     )
     parser.add_argument("--confidentiality", choices=CONFIDENTIALITY, help="default: N")
     parser.add_argument(
