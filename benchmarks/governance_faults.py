@@ -35,7 +35,7 @@ from chartgate.clock import utc_now
 from chartgate.config import SiteConfig
 from chartgate.errors import ChartgateError, SourceUnreachable, Unavailable
 from chartgate.flows import reads, searches
-from chartgate.flows.consents import revoke
+from chartgate.flows.consent_records import revoke
 from chartgate.gate import Gate
 from chartgate.model.principal import Client, Process
 from chartgate.model.resource import SearchPage

@@ -161,7 +161,7 @@ def segment(value: Any) -> str:
 def signed(opened: TestGate, claims: dict[str, Any], header: dict[str, Any]) -> str:
     """Signed with the right key, under a header of any kind."""
     text = f"{segment({'alg': 'ES384', **header})}.{segment(claims)}"
-    key = opened.keys["slot-picker"].get_op_key("sign")
+    key: Any = opened.keys["slot-picker"].get_op_key("sign")
     der = key.sign(text.encode(), ECDSA(SHA384()))
     r, s = decode_dss_signature(der)
     raw = r.to_bytes(48, "big") + s.to_bytes(48, "big")

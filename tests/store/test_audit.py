@@ -60,13 +60,14 @@ def test_leaf_leaves_out_what_is_not_said() -> None:
 
 def test_leaf_holds_every_field_that_is_said() -> None:
     """A field that is added to the event and forgotten in the leaf would be unprotected."""
+    said: dict[str, Any] = {
+        name: "x"
+        for name in AuditEvent.__dataclass_fields__
+        if name not in ("recorded", "action", "outcome", "entities", "details")
+    }
     full = AuditEvent(
         recorded=NOW,
-        **{
-            name: "x"
-            for name in AuditEvent.__dataclass_fields__
-            if name not in ("recorded", "action", "outcome", "entities", "details")
-        },
+        **said,
         action="fhir.read",
         outcome=Outcome.DENIED,
         entities=("Slot/1",),

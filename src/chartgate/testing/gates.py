@@ -84,9 +84,7 @@ class MemorySource:
             self._copy(reference)
             for reference, resource in sorted(self._resources.items())
             if reference.startswith(f"{resource_type}/")
-            and all(
-                resource.get(name) in (value, {"reference": value}) for name, value in criteria
-            )
+            and all(resource.get(name) in (value, {"reference": value}) for name, value in criteria)
         ]
         complete = len(found) <= count_max
         return SearchPage(copies=tuple(found[:count_max]), complete=complete, as_of=self._clock())
