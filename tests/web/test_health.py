@@ -3,6 +3,7 @@
 import dataclasses
 from datetime import timedelta
 
+from chartgate.flows.ledger import require_proof
 from chartgate.gate import Running
 from chartgate.model.audit import AuditEvent
 from chartgate.model.message import Rejected
@@ -95,3 +96,29 @@ async def test_metrics_show_ages_and_rates_of_the_quarantine(
     assert f"chartgate_quarantine_open{labels} 1.0" in await shown()  # not looked up again yet
     clock.advance(5)
     assert "north-adt" not in await shown()
+
+
+async def test_metrics_say_how_far_signing_is_behind(served: Served) -> None:
+    async with served.gate.database.change(
+        AuditEvent(recorded=served.gate.clock(), action="fhir.read", agent="client:slot-picker")
+    ):
+        pass
+    assert isinstance(served.gate.clock, FakeClock)
+    served.gate.clock.advance(42)
+    async with served.http.get(f"{served.url}/metrics") as answer:
+        assert "chartgate_ledger_unsigned_seconds 42.0" in await answer.text()
+
+
+async def test_not_ready_while_no_signed_head_proves_the_audit(served: Served) -> None:
+    require_proof(served.gate)
+    async with served.http.get(f"{served.url}/health/ready") as answer:
+        assert answer.status == 200
+    event = AuditEvent(recorded=served.gate.clock(), action="ledger.rewound", agent="process:x")
+    async with served.gate.database.change(event):
+        pass
+    assert isinstance(served.gate.clock, FakeClock)
+    served.gate.clock.advance(61)
+    require_proof(served.gate)  # looks anew
+    async with served.http.get(f"{served.url}/health/ready") as answer:
+        assert answer.status == 503
+        assert "no signed head" in await answer.text()

@@ -44,6 +44,7 @@ __all__ = [
     "sequence_next",
     "sequence_round",
     "standing",
+    "unsigned_s",
     "verify",
 ]
 
@@ -107,6 +108,12 @@ def require_proof(gate: Gate) -> None:
     """From here on this process refuses reads and changes while heads lag too long."""
     max_s = gate.config.ledger.unsigned_max_s
     gate.database.proven = Proven(gate.database, max_s=max_s, clock=gate.clock)
+
+
+async def unsigned_s(gate: Gate) -> float:
+    """Age of the oldest event that no signed head covers; 0: there is none. Raises Unavailable."""
+    max_s = gate.config.ledger.unsigned_max_s
+    return await Proven(gate.database, max_s=max_s, clock=gate.clock).lag_s()
 
 
 async def standing(

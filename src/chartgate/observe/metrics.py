@@ -89,6 +89,17 @@ class Metrics:
         )
         self._refusals = RefusalsShown()
         registry.register(self._refusals)
+        self.atna_lag = Gauge(
+            "chartgate_atna_lag",
+            "Events that an audit record repository has not been sent yet",
+            ("destination",),
+            registry=registry,
+        )
+        self.unsigned_seconds = Gauge(
+            "chartgate_ledger_unsigned_seconds",
+            "Age of the oldest audit event that no signed head covers",
+            registry=registry,
+        )
         self.quarantine_shown_at: datetime | None = None
         by_class = ("connection", "reason_class")
         self.quarantine_open = Gauge(
@@ -135,6 +146,13 @@ class Metrics:
             self.quarantine_open.labels(*labels).set(one.rows)
             self.quarantine_last_hour.labels(*labels).set(one.last_hour)
             self.quarantine_oldest.labels(*labels).set(one.oldest_s)
+
+    def show_audit(self, lags: Mapping[str, int], unsigned_s: float) -> None:
+        """Sets how far the ledger's feeds and its signing are behind."""
+        self.atna_lag.clear()
+        for destination, lag in lags.items():
+            self.atna_lag.labels(destination).set(lag)
+        self.unsigned_seconds.set(unsigned_s)
 
     def render(self) -> bytes:
         """The exposition text."""

@@ -6,7 +6,9 @@ import orjson
 from starlette.responses import Response
 
 from chartgate.errors import ChartgateError
+from chartgate.flows import atna
 from chartgate.flows.feed_status import quarantine_figures
+from chartgate.flows.ledger import unsigned_s
 from chartgate.gate import Gate
 from chartgate.web.routes import Call, Guard, Route
 
@@ -52,6 +54,8 @@ async def _show_quarantine(gate: Gate) -> None:
     gate.metrics.quarantine_shown_at = now
     try:
         gate.metrics.show_quarantine(await quarantine_figures(gate))
+        lags = {each.destination: each.lag for each in await atna.standing(gate)}
+        gate.metrics.show_audit(lags, await unsigned_s(gate))
     except ChartgateError:
         gate.metrics.show_quarantine(())
 
