@@ -92,7 +92,11 @@ async def test_T_01_jwt_of_another_issuer_is_no_access_token(desk: FrontDesk) ->
     elsewhere = jwt.encode({"alg": "ES384"}, claims(desk), key, algorithms=["ES384"])
     headers = {"Authorization": f"Bearer {elsewhere}"}
     answer = await refused(desk, lambda: desk.ask("GET", READ, headers=headers), status=401)
-    assert answer.headers["WWW-Authenticate"].startswith("Bearer ")
+    challenge = answer.headers["WWW-Authenticate"]
+    assert challenge.startswith("Bearer ")
+    [where] = re.findall(r'resource_metadata="([^"]+)"', challenge)
+    path = where.removeprefix(desk.gate.config.web.url)
+    assert (await desk.ask("GET", path)).json["resource"] == desk.gate.config.web.url
 
 
 def forged(desk: FrontDesk, how: str) -> str:
@@ -347,7 +351,11 @@ def test_T_18_census_of_routes() -> None:
     public = {route.name for route in ROUTES if route.guard is Guard.PUBLIC}
     assert public >= PUBLIC
     arriving = {"page-to-provider", "page-from-provider", "page-launched", "page-launch"}
-    known = PUBLIC | arriving | {"introspect", "revoke", "introspection", "revocation"}
+    known = (
+        PUBLIC
+        | arriving
+        | {"resource-metadata", "introspect", "revoke", "introspection", "revocation"}
+    )
     assert public <= known, f"public and unknown to this census: {public - known}"
 
 

@@ -58,6 +58,7 @@ def test_public_routes_are_those_that_show_nothing_of_a_patient() -> None:
         "page-sign-in",
         "page-style",
         "page-to-provider",
+        "resource-metadata",
         "smart-configuration",
         "token",
     }

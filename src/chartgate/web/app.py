@@ -28,13 +28,20 @@ from chartgate.model.audit import AuditEvent, Outcome
 from chartgate.store import origin
 from chartgate.store.origin import Origin
 from chartgate.store.refusals import Noted, watching
-from chartgate.web import api, auth, console, errors, fhir, health, limits
+from chartgate.web import api, auth, console, errors, fhir, health, limits, resource_metadata
 from chartgate.web.evenness import Evenness, Kind
 from chartgate.web.network import address_of, parse_networks
+from chartgate.web.resource_metadata import with_pointer
 from chartgate.web.routes import Call, Route
 from chartgate.web.table import Table
 
-ROUTES: tuple[Route, ...] = (*fhir.ROUTES, *api.ROUTES, *console.ROUTES, *health.ROUTES)
+ROUTES: tuple[Route, ...] = (
+    *fhir.ROUTES,
+    *api.ROUTES,
+    *console.ROUTES,
+    *health.ROUTES,
+    *resource_metadata.ROUTES,
+)
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -218,7 +225,11 @@ class App:
         if error.operator_detail:
             errors.log_detail(error, route=route.name if route else NO_ROUTE, request_id=request_id)
         page = (route and route.error_page) or errors.outcome_page
-        return page(Request(scope), error, request_id), route.name if route else NO_ROUTE
+        response = page(Request(scope), error, request_id)
+        if challenge := response.headers.get("www-authenticate"):
+            pointed = with_pointer(challenge, self._gate.config.web)
+            response.headers["www-authenticate"] = pointed
+        return response, route.name if route else NO_ROUTE
 
     def _with_headers(self, send: Send, request_id: str) -> Send:
         async def sending(message: Message) -> None:
