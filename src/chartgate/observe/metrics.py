@@ -89,6 +89,10 @@ class Metrics:
         )
         self._refusals = RefusalsShown()
         registry.register(self._refusals)
+        self._add_audit(registry)
+        self._add_quarantine(registry)
+
+    def _add_audit(self, registry: CollectorRegistry) -> None:
         self.atna_lag = Gauge(
             "chartgate_atna_lag",
             "Events that an audit record repository has not been sent yet",
@@ -100,6 +104,8 @@ class Metrics:
             "Age of the oldest audit event that no signed head covers",
             registry=registry,
         )
+
+    def _add_quarantine(self, registry: CollectorRegistry) -> None:
         self.quarantine_shown_at: datetime | None = None
         by_class = ("connection", "reason_class")
         self.quarantine_open = Gauge(
