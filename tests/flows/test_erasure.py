@@ -13,12 +13,14 @@ import pytest
 
 from chartgate.errors import ConfigError, Invalid, InvalidTransition, NotFound, VersionConflict
 from chartgate.flows import erasure, events, intake
+from chartgate.flows.consent_records import bring_in
 from chartgate.formats.canonical import canonical_bytes, digest
 from chartgate.gate import Gate
 from chartgate.model.audit import AuditEvent
 from chartgate.model.message import Received
-from chartgate.model.principal import Person
+from chartgate.model.principal import Person, Process
 from chartgate.model.resource import Copy
+from chartgate.store.budgets import BudgetStore
 from chartgate.store.database import Database, open_database
 from chartgate.store.erasures import ErasureStore
 from chartgate.store.governance import current_epoch
@@ -34,6 +36,7 @@ from tests.conftest import MASTERS
 from tests.flows.clinics import SITE, Clinic, Killed
 from tests.flows.feeds import FEED, feed_gate
 from tests.flows.ledgers import open_ledger
+from tests.flows.test_consented import dissent
 from tools import verify_ledger
 
 WHO = Person(id="privacy-officer", roles=(), sites=())
@@ -95,6 +98,22 @@ async def test_erased_patient_is_gone_and_the_other_is_as_before(
     assert await inbox.raw(1) is None
     assert b"Babbage" in (await inbox.raw(2) or b"")
     assert await database.fetch_value("SELECT count(*) FROM patient_key WHERE tenant = $1") == 2
+
+
+async def test_erased_patient_has_no_consents_and_was_met_by_nobody(
+    gate: Gate, database: Database
+) -> None:
+    await take_in(gate, about("1001", "Lovelace", "1"))
+    for whose in (ADA, BEN):
+        resource = {**dissent(whose), "id": whose.replace("/", "-")}
+        await bring_in(gate, Process(id="cli"), SITE, [resource])
+        await BudgetStore(database).meet(
+            "client:x", [f"{FEED}/{whose}"], most=9, since=gate.clock(), now=gate.clock()
+        )
+    await erase(gate)
+    for table in ("consent_local", "patient_met"):
+        left = await database.fetch(f"SELECT patient FROM {table} WHERE tenant = $1")  # noqa: S608
+        assert [row["patient"].endswith(BEN) for row in left] == [True]
 
 
 async def test_nothing_about_a_patient_ever_lies_open_in_any_table(

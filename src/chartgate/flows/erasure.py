@@ -24,6 +24,8 @@ from chartgate.model.audit import AuditEvent, Outcome
 from chartgate.model.message import Queued
 from chartgate.model.principal import Person, Process
 from chartgate.model.resource import split_reference
+from chartgate.store.budgets import forget_patient
+from chartgate.store.consents import forget
 from chartgate.store.database import Connection
 from chartgate.store.erasures import Erasure, ErasureStore
 from chartgate.store.governance import bump_epoch
@@ -130,6 +132,16 @@ async def finish(gate: Gate, erasure: Erasure) -> Erased | None:
         )
         if counts is None:
             return None
+        await forget(
+            transaction,
+            gate.database.tenant,
+            site=erasure.site,
+            connections=sorted({*erasure.connections, gate.config.site(erasure.site).consent_from}),
+            patient=erasure.patient,
+        )
+        await forget_patient(
+            transaction, gate.database.tenant, erasure.connections, erasure.patient
+        )
         text = orjson.dumps(counts).decode()
         await store.end_in(transaction, erasure, at=gate.clock(), counts=text)
         details = tuple((name, str(count)) for name, count in counts.items() if count)

@@ -1,12 +1,13 @@
 """How many patients somebody has met: what a budget of patients counts."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from chartgate.store.database import Database
+from chartgate.store.database import Connection, Database
 from chartgate.store.queries import load_queries
 
 QUERIES = load_queries("budgets.sql")
+KEPT = timedelta(days=90)  # longer than any interaction goes on
 
 
 class BudgetStore:
@@ -29,8 +30,13 @@ class BudgetStore:
             if others + len(patients) > most:
                 return False
             await transaction.execute(QUERIES["upsert_met"], tenant, scope, now, list(patients))
+            await transaction.execute(QUERIES["delete_met_before"], tenant, now - KEPT)
         return True
 
-    async def forget_before(self, at: datetime) -> None:
-        """Drops what no budget counts any more."""
-        await self._database.bookkeep_row(QUERIES["delete_met_before"], at)
+
+async def forget_patient(
+    transaction: Connection, tenant: str, connections: Sequence[str], patient: str
+) -> None:
+    """For an erasure: that anybody met this patient."""
+    named = [f"{connection}/{patient}" for connection in connections]
+    await transaction.execute(QUERIES["delete_met_of"], tenant, named)
