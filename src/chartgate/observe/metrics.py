@@ -93,17 +93,7 @@ class Metrics:
         self._add_quarantine(registry)
 
     def _add_audit(self, registry: CollectorRegistry) -> None:
-        self.atna_lag = Gauge(
-            "chartgate_atna_lag",
-            "Events that an audit record repository has not been sent yet",
-            ("destination",),
-            registry=registry,
-        )
-        self.unsigned_seconds = Gauge(
-            "chartgate_ledger_unsigned_seconds",
-            "Age of the oldest audit event that no signed head covers",
-            registry=registry,
-        )
+        self.atna_lag, self.unsigned_seconds = _audit_gauges(registry)
 
     def _add_quarantine(self, registry: CollectorRegistry) -> None:
         self.quarantine_shown_at: datetime | None = None
@@ -163,3 +153,19 @@ class Metrics:
     def render(self) -> bytes:
         """The exposition text."""
         return generate_latest(self._registry)
+
+
+def _audit_gauges(registry: CollectorRegistry) -> tuple[Gauge, Gauge]:
+    """How far the ledger's feeds and its signing are behind."""
+    lag = Gauge(
+        "chartgate_atna_lag",
+        "Events that an audit record repository has not been sent yet",
+        ("destination",),
+        registry=registry,
+    )
+    unsigned = Gauge(
+        "chartgate_ledger_unsigned_seconds",
+        "Age of the oldest audit event that no signed head covers",
+        registry=registry,
+    )
+    return lag, unsigned
