@@ -213,7 +213,7 @@ def _event(
         action="fhir.search" if search else "fhir.read",
         agent=person.agent,
         outcome=outcome,
-        entities=entities,
+        entities=(*entities, f"BreakGlass/{glass.id}"),
         patient=glass.patient,
         site=glass.site,
         purpose=PURPOSE,
