@@ -165,7 +165,7 @@ class LedgerConfig:
 class VaultConfig:
     """[vault]"""
 
-    master_key_file: str = "keys/vault.key"  # made by `chartgate init`; back it up apart
+    master_key_file: str = "keys/vault.key"  # each tenant's own; back it up, apart from the store
     scrub_every_h: float = 24.0  # between looks at everything stored; 0: never
 
 

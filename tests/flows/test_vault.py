@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chartgate.config import VaultConfig
-from chartgate.errors import ConfigError
+from chartgate.errors import ConfigError, VersionConflict
 from chartgate.flows import events, intake, vault
 from chartgate.gate import Gate
 from chartgate.model.message import Received
@@ -16,7 +16,14 @@ from chartgate.store.database import Database, open_database
 from chartgate.store.record import RecordStore
 from chartgate.store.scrub import TABLES
 from chartgate.store.vault import VaultStore
-from chartgate.store.vault_keys import MasterKeys, create_master_key, name_of, read_secrets
+from chartgate.store.vault_keys import (
+    MasterKeys,
+    create_master_key,
+    name_of,
+    new_secret,
+    read_secrets,
+    write_secrets,
+)
 from chartgate.testing.clock import FakeClock
 from chartgate.testing.messages import adt
 from tests.flows.clinics import Clinic, Killed
@@ -103,6 +110,26 @@ async def test_rotation_that_was_killed_goes_on_and_nothing_stops_meanwhile(
         True, 0, name_of(middle).hex(),
     )  # fmt: skip
     assert await readable(gate.database, "1")
+
+
+async def test_two_that_rotate_at_once_lose_no_key(gate: Gate, file: Path) -> None:
+    await take_in(gate, "1")
+    async with VaultStore(gate.database).turn():
+        with pytest.raises(VersionConflict):
+            await vault.rotate(gate, file, agent="process:test")
+    await vault.rotate(gate, file, agent="process:test")
+    gate.database.vault.forget()
+    assert await readable(gate.database, "1")
+
+
+async def test_key_of_another_store_is_not_rotated(gate: Gate, file: Path) -> None:
+    await take_in(gate, "1")
+    write_secrets(file, [new_secret()])
+    gate.database.vault.masters.reload()
+    before = file.read_bytes()
+    with pytest.raises(ConfigError, match="restore"):
+        await vault.rotate(gate, file, agent="process:test")
+    assert file.read_bytes() == before
 
 
 async def test_standing_says_that_the_key_is_gone(

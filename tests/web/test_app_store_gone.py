@@ -15,6 +15,7 @@ from chartgate.store.embedded import EmbeddedServer, start_embedded
 from chartgate.store.migrate import migrate
 from chartgate.testing.clock import FakeClock
 from chartgate.testing.gates import open_test_gate
+from tests.conftest import MASTERS
 from tests.web.conftest import PATIENT, SLOT
 from tests.web.serving import Served, serve
 
@@ -34,7 +35,7 @@ async def served_on_it(
     own_postgres: EmbeddedServer, clock: FakeClock, tmp_path: Path
 ) -> AsyncIterator[Served]:
     await migrate(own_postgres.url)
-    database = await open_database(own_postgres.url, tenant="main")
+    database = await open_database(own_postgres.url, tenant="main", masters=MASTERS)
     async with open_test_gate(database, folder=tmp_path, clock=clock) as opened:
         for resource in (SLOT, PATIENT):
             opened.source.put(resource)

@@ -65,12 +65,19 @@ async def standing(gate: Gate) -> Standing:
 
 async def rotate(gate: Gate, file: Path, *, agent: str) -> tuple[int, Path]:
     """Puts a new master key in the file's place and every data key under it; how many, and where
-    the old key lies now. Goes on where it was interrupted. Raises ConfigError.
+    the old key lies now. Goes on where it was interrupted. Raises ConfigError, VersionConflict.
 
     Both keys stand in the file until no data key needs the old one, so that whatever runs goes on.
     """
+    async with VaultStore(gate.database).turn():
+        return await _rotate(gate, file, agent)
+
+
+async def _rotate(gate: Gate, file: Path, agent: str) -> tuple[int, Path]:
     secrets = read_secrets(file)
     store = VaultStore(gate.database)
+    async with gate.database.connection() as connection:
+        await gate.database.vault.check(connection)
     if len(secrets) == 1:
         secrets = (new_secret(), *secrets)
         write_secrets(file, secrets)

@@ -12,13 +12,14 @@ is found to be the same, whosever key it lies under.
 
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from chartgate.errors import ConfigError, Damaged, Erased
+from chartgate.errors import ConfigError, Damaged, Erased, VersionConflict
 from chartgate.store.caches import Bounded
 from chartgate.store.queries import load_queries
 from chartgate.store.vault_keys import KEY_BYTES, NONCE_BYTES, MasterKeys
@@ -205,6 +206,17 @@ class VaultStore:
         """How many keys there are, of how many patients, and under another master key."""
         in_force = await self._database.fetch_value(QUERIES["select_master"])
         return dict(await self._database.fetch_row(QUERIES["count_keys"], in_force))
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Nobody else rotates meanwhile. Raises VersionConflict where somebody does."""
+        async with self._database.connection() as connection:
+            if not await connection.fetchval(QUERIES["take_turn"]):
+                raise VersionConflict("somebody else rotates the master key just now")
+            try:
+                yield
+            finally:
+                await connection.fetchval(QUERIES["give_turn"])
 
     async def put_in_force_in(self, transaction: Connection, master: bytes) -> None:
         """New data keys are wrapped by this master key from now on."""

@@ -26,6 +26,13 @@ FROM in_force, unnest($3::bigint[], $4::text[], $5::text[], $6::bytea[])
 ORDER BY k.connection, k.patient
 ON CONFLICT (tenant, connection, patient) DO NOTHING;
 
+-- name: take_turn
+-- Of the session: two that rotate at once would each make a key, and one of them would be lost.
+SELECT pg_try_advisory_lock(hashtextextended('chartgate.rotate', 0));
+
+-- name: give_turn
+SELECT pg_advisory_unlock(hashtextextended('chartgate.rotate', 0));
+
 -- name: insert_master
 INSERT INTO vault_master (tenant, master) VALUES ($1, $2) ON CONFLICT DO NOTHING;
 
