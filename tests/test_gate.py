@@ -16,6 +16,7 @@ from chartgate.model.verdict import Verdict
 from chartgate.policy.charters import CharterBook, compile_book
 from chartgate.store.audit import AuditWriter
 from chartgate.store.database import Database
+from chartgate.store.vault_keys import create_master_key
 from chartgate.store.verdicts import VerdictStore
 from chartgate.testing.clock import FakeClock
 
@@ -32,6 +33,7 @@ def book() -> CharterBook:
 
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
+    create_master_key(tmp_path / "keys" / "vault.key")
     return Config(folder=tmp_path, connections={"north-ehr": EHR, "north-adt": FEED})
 
 
@@ -85,6 +87,7 @@ async def test_store_that_is_not_there_says_what_to_check(
 async def test_connection_that_cannot_be_opened_closes_the_store_again(
     database_url: str, postgres_admin: Any, tmp_path: Path, book: CharterBook
 ) -> None:
+    create_master_key(tmp_path / "keys" / "vault.key")
     odd = Config(
         folder=tmp_path,
         connections={"x": ConnectionConfig(name="x", adapter="fhir_r5")},

@@ -15,6 +15,7 @@ from chartgate.config import Config, WorkerConfig
 from chartgate.errors import Unavailable
 from chartgate.gate import Gate, open_store_gate
 from chartgate.policy.charters import compile_book
+from chartgate.store.vault_keys import create_master_key
 from chartgate.testing.clock import FakeClock
 from tests.flows.destinations import PEER, Receiver, draft, queue, receiving, sending_gate
 
@@ -25,6 +26,7 @@ PATIENT_S = 30.0  # a poll interval that no test waits for
 @pytest.fixture
 async def gate(database_url: str, tmp_path: Path) -> AsyncIterator[Gate]:
     config = Config(folder=tmp_path, worker=WorkerConfig(poll_interval_s=PATIENT_S))
+    create_master_key(tmp_path / "keys" / "vault.key")
     async with open_store_gate(config, url=database_url, book=compile_book(())) as opened:
         yield opened
 
