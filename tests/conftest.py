@@ -23,6 +23,8 @@ TENANT = "main"
 MASTER_SECRET = b"a master key for tests, 32 bytes"  # the same for every opened store
 MASTERS = MasterKeys.of(MASTER_SECRET)
 NUMBERS = itertools.count(1)
+MEMORY = Path("/dev/shm")
+MEMORY_BYTES_MIN = 4_000_000_000  # for each worker's server, its log and its databases
 
 
 def at_database(url: str, database: str) -> str:
@@ -32,8 +34,10 @@ def at_database(url: str, database: str) -> str:
 
 @pytest.fixture(scope="session")
 def open_folder() -> Iterator[Path]:
-    """A short-named folder that PostgreSQL's uid can reach: pytest's own are closed to it."""
-    folder = Path(tempfile.mkdtemp(prefix="cg-"))
+    """A short-named folder that PostgreSQL's uid can reach: pytest's own are closed to it. In
+    memory where there is room: a database for each test is ten times sooner made and dropped."""
+    roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= MEMORY_BYTES_MIN
+    folder = Path(tempfile.mkdtemp(prefix="cg-", dir=MEMORY if roomy else None))
     folder.chmod(0o711)
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
@@ -89,7 +93,9 @@ async def database_url(
 ) -> AsyncIterator[str]:
     """URL, as the application's role, of a migrated database that is this test's alone."""
     name = f"test_{next(NUMBERS)}"
-    await postgres_admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} OWNER chartgate")
+    await postgres_admin.execute(
+        f"CREATE DATABASE {name} TEMPLATE {template} OWNER chartgate STRATEGY file_copy"
+    )
     yield at_database(postgres.url, name)
     await postgres_admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
