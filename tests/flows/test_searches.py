@@ -20,31 +20,7 @@ from chartgate.store.governance import bump_epoch
 from chartgate.store.interactions import InteractionStore
 from chartgate.testing.clock import FakeClock
 from chartgate.testing.gates import CHARTER, TestGate, open_test_gate, parse_test_charter
-
-SCOPES = ("system/Appointment.rs", "system/Patient.r", "system/Slot.rs")
-CLIENT = Client(id="slot-picker", charter="clinic-booking", scopes=SCOPES)
-PATIENT = {
-    "resourceType": "Patient",
-    "id": "7",
-    "name": [{"family": "Test"}],
-    "birthDate": "1970-01-01",
-    "address": [{"city": "Testville"}],
-}
-SLOT: dict[str, Any] = {
-    "resourceType": "Slot",
-    "id": "12",
-    "schedule": {"reference": "Schedule/1"},
-    "status": "free",
-    "start": "2026-03-03T09:00:00Z",
-    "end": "2026-03-03T09:30:00Z",
-    "comment": "not for the client",
-}
-APPOINTMENT = {
-    "resourceType": "Appointment",
-    "id": "3",
-    "status": "booked",
-    "participant": [{"actor": {"reference": "Patient/7"}, "status": "accepted"}],
-}
+from tests.flows.reading import APPOINTMENT, CLIENT, PATIENT, SLOT, audited
 
 
 @pytest.fixture
@@ -53,11 +29,6 @@ async def opened(database: Database, clock: FakeClock, tmp_path: Path) -> AsyncI
         for resource in (PATIENT, SLOT, APPOINTMENT):
             test_gate.source.put(resource)
         yield test_gate
-
-
-async def audited(database: Database) -> list[dict[str, Any]]:
-    rows = await database.fetch("SELECT body FROM audit_event WHERE tenant = $1 ORDER BY id")
-    return [orjson.loads(row["body"]) for row in rows]
 
 
 async def search(
