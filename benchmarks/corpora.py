@@ -43,7 +43,10 @@ from chartgate.policy.charters import compile_book
 from chartgate.store.audit import AuditWriter
 from chartgate.store.database import Database, open_database
 from chartgate.store.embedded import start_embedded
+from chartgate.store.inbox import InboxStore
 from chartgate.store.migrate import migrate
+from chartgate.store.quarantine import QuarantineStore
+from chartgate.store.record import RecordStore
 from chartgate.store.vault_keys import new_masters
 from chartgate.transform.hl7v2.bundle import message_bundle
 from chartgate.transform.hl7v2.messages import SUPPORTED
@@ -216,21 +219,25 @@ async def _result(gate: Gate, messages: int, empty: tuple[str, ...]) -> Result:
     for row in await database.fetch(query):
         by_type.setdefault(row["message_type"], {})[row["status"]] = row["n"]
     reasons = await _reasons(database)
-    query = "SELECT raw FROM inbox WHERE tenant = $1 AND status = 'delivered' ORDER BY control_id"
-    delivered = [row["raw"] for row in await database.fetch(query)]
+    query = "SELECT id FROM inbox WHERE tenant = $1 AND status = 'delivered' ORDER BY control_id"
+    inbox = InboxStore(database)
+    delivered = [await inbox.raw(row["id"]) or b"" for row in await database.fetch(query)]
     transformed = sum(map(is_well_formed, delivered))
     stopped = sum(reason.well_formed for reason in reasons)
     resources: Counter[str] = Counter()
     invalid: set[str] = set()
     whole = hashlib.sha256()
     query = (
-        "SELECT resource_type, id, body FROM record_version WHERE tenant = $1 "
-        'ORDER BY resource_type COLLATE "C", id COLLATE "C", body'
+        "SELECT resource_type, id, digest FROM record_version WHERE tenant = $1 "
+        'ORDER BY resource_type COLLATE "C", id COLLATE "C", digest'
     )
+    record = RecordStore(database)
     for row in await database.fetch(query):
+        reference = f"{row['resource_type']}/{row['id']}"
+        [body] = (await record.versions(FEED, [(reference, row["digest"])])).values()
         resources[row["resource_type"]] += 1
-        whole.update(row["body"] + b"\n")
-        invalid.update(structure_findings(orjson.loads(row["body"])))
+        whole.update(body + b"\n")
+        invalid.update(structure_findings(orjson.loads(body)))
     settings = settings_for(gate, FEED)
     for raw in delivered:
         # With the header and the Provenance, which no record holds.
@@ -254,15 +261,18 @@ async def _result(gate: Gate, messages: int, empty: tuple[str, ...]) -> Result:
 async def _reasons(database: Database) -> tuple[Reason, ...]:
     """Those of the quarantine, at the door and behind it, and of filters."""
     query = """
-        SELECT q.reason_class, q.reason, q.position, coalesce(i.message_type, '') AS kind, q.raw,
-               q.count
+        SELECT q.reason_class, q.reason, q.position, coalesce(i.message_type, '') AS kind,
+               q.id, q.count
         FROM quarantine q LEFT JOIN inbox i ON i.tenant = q.tenant AND i.id = q.inbox_id
         WHERE q.tenant = $1
         UNION ALL
-        SELECT 'filtered', reason, '', message_type, raw, 1 FROM inbox
+        SELECT 'filtered', reason, '', message_type, id, 1 FROM inbox
         WHERE tenant = $1 AND status = 'filtered'"""
     found: dict[tuple[str, str, str], list[tuple[str, bytes, int]]] = {}
-    for reason_class, reason, position, kind, raw, count in await database.fetch(query):
+    inbox, quarantine = InboxStore(database), QuarantineStore(database)
+    for reason_class, reason, position, kind, id_, count in await database.fetch(query):
+        filtered = reason_class == "filtered"
+        raw = (await inbox.raw(id_) or b"") if filtered else (await quarantine.get(id_)).raw
         found.setdefault((reason_class, reason, position), []).append((kind, raw, count))
     reasons = [
         Reason(

@@ -36,7 +36,10 @@ from chartgate.demo.rig import Rig
 from chartgate.demo.sender import SendReport, send_all
 from chartgate.flows import rebuilds
 from chartgate.model.principal import Process
+from chartgate.store.database import open_database
 from chartgate.store.embedded import running_url
+from chartgate.store.record import RecordStore
+from chartgate.store.vault_keys import MasterKeys
 
 FEED = "north-adt"
 SENDERS = 8
@@ -203,6 +206,18 @@ async def fetch(campaign: Campaign, query: str) -> list[Any]:
         await connection.close()
 
 
+async def opened(campaign: Campaign, wanted: Sequence[tuple[str, bytes]]) -> dict[str, bytes]:
+    """Versions of the record, which are sealed in the store."""
+    url = running_url(campaign.rig.folder / "var")
+    assert url, "PostgreSQL does not run"
+    masters = MasterKeys(campaign.rig.folder / "keys" / "vault.key")
+    database = await open_database(url, tenant="main", masters=masters)
+    try:
+        return await RecordStore(database).versions("north-adt", wanted)
+    finally:
+        await database.close()
+
+
 async def count(campaign: Campaign, reports: Sequence[SendReport]) -> dict[str, Any]:
     """Holds the senders' logs against ours. Every entry of `wrong` has to be 0."""
     inbox = {
@@ -320,10 +335,11 @@ async def collisions_missing(campaign: Campaign) -> int:
 
 async def records_wrong(campaign: Campaign) -> int:
     """Patients whose record does not say what their last good message said."""
-    query = """SELECT id, body FROM record JOIN record_version
-                 USING (tenant, connection, resource_type, id, digest)
+    query = """SELECT 'Patient/' || id AS reference, digest FROM record
                WHERE resource_type = 'Patient' AND connection = 'north-adt'"""
-    found = {row["id"]: orjson.loads(row["body"]) for row in await fetch(campaign, query)}
+    wanted = [(row["reference"], row["digest"]) for row in await fetch(campaign, query)]
+    bodies = await opened(campaign, wanted)
+    found = {name.partition("/")[2]: orjson.loads(body) for name, body in bodies.items()}
     given = {mrn: name for sender in campaign.senders for mrn, name in sender.given.items()}
     return sum(
         found.get(mrn, {}).get("name", [{}])[0].get("given") != [name]

@@ -368,7 +368,13 @@ async def kill(rig: Rig) -> None:
     while rig.server.is_alive():  # until its end has been noticed
         await asyncio.sleep(0.01)
     await asyncio.to_thread(rig.server.restart)
+    await close(rig)
     rig.outside = await look_in(rig.server)
+
+
+async def close(rig: Rig) -> None:
+    """The connection from outside; a kill may have made it a new one."""
+    rig.outside.terminate()
 
 
 async def look_in(server: EmbeddedServer) -> Any:
@@ -407,6 +413,7 @@ async def run(count: int, seed: int, kill_every: int = KILL_EVERY) -> dict[str, 
             outside=outside,
             server=server,
         )
+        stack.push_async_callback(close, rig)
         stack.enter_context(trapped(rig))
         return await campaign(rig, count, seed, kill_every)
 

@@ -75,8 +75,6 @@ def test_charter_when_it_uses_keys_without_effect_then_they_are_named() -> None:
     charter = parsed(BOOKING)
     assert not_enforced(charter) == (
         "halt_when",
-        "retention.audit",
-        "retention.payload",
         "rollout[].for",
         "rollout[].gate",
         "rollout[].share",

@@ -26,6 +26,8 @@ VALUES = {
     "uuid": "'00000000-0000-0000-0000-000000000001'",
     "timestamp with time zone": "now()",
     "text[]": "'{x}'",
+    "bytea[]": "'{}'::bytea[]",
+    "date": "current_date",
     "xid8": "pg_current_xact_id()",
     "jsonb": "'{}'",
 }

@@ -9,6 +9,7 @@ import pytest
 from chartgate.formats.mllp import frame
 from chartgate.gate import Gate
 from chartgate.store.database import Database
+from chartgate.store.quarantine import QuarantineStore
 from chartgate.testing.clock import FakeClock
 from chartgate.testing.messages import adt, header, message, patient
 from tests.flows.feeds import feed_gate
@@ -116,7 +117,7 @@ async def test_poison_is_answered_kept_and_audited_once(gate: Gate, name: str) -
         async with sender_to(port) as third:
             assert await third.ask(adt(control_id="new")) == "AA"
     rows = await gate.database.fetch(
-        "SELECT reason_class, raw, count, reason FROM quarantine WHERE tenant = $1"
+        "SELECT id, reason_class, count, reason FROM quarantine WHERE tenant = $1"
     )
     audited = await gate.database.fetch_value(
         "SELECT count(*) FROM audit_event WHERE tenant = $1 AND action = 'message.quarantine'"
@@ -126,5 +127,5 @@ async def test_poison_is_answered_kept_and_audited_once(gate: Gate, name: str) -
         return
     [row] = rows
     assert (row["reason_class"], row["count"], audited) == (poison.reason_class, 1, 1)
-    assert row["raw"] == poison.kept
+    assert (await QuarantineStore(gate.database).get(row["id"])).raw == poison.kept
     assert row["reason"]

@@ -92,7 +92,7 @@ def _add_explain(verbs: Any) -> None:
     )
     parser.add_argument("--mfa", action="store_true", help="who signed in with a second factor")
     parser.add_argument("--charter", help="default: the only one that names the client")
-    parser.add_argument("--site", default="")
+    parser.add_argument("--site", default="", help="where; needed unless it is about a charter")
     what = parser.add_mutually_exclusive_group()
     for action in ("read", "search"):
         what.add_argument(f"--{action}", metavar="TYPE", help=f"{action} this FHIR type")
@@ -103,7 +103,7 @@ def _add_explain(verbs: Any) -> None:
     parser.add_argument(
         "--author", metavar="AGENT", help="of the proposal, e.g. client:slot-picker"
     )
-    parser.add_argument("--stage", choices=STAGES)
+    parser.add_argument("--stage", choices=STAGES, help="of the charter; default: not known")
     parser.add_argument(
         "--label",
         action="append",

@@ -97,7 +97,6 @@ def not_enforced(charter: Charter) -> tuple[str, ...]:
         "rollout[].gate": any(s.gate for s in stages),
         "rollout[].share": any(s.share < 1.0 for s in stages),
         "rollout[].units": any(s.units for s in stages),
-        **{f"retention.{key}": True for key in charter.retention_s},
     }
     return tuple(sorted(key for key, is_used in used.items() if is_used))
 

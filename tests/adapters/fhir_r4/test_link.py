@@ -13,7 +13,6 @@ from chartgate.adapters.fhir_r4.adapter import FhirR4
 from chartgate.demo.hospital.server import Hospital
 from chartgate.errors import (
     ConfigError,
-    Invalid,
     NotFound,
     OutcomeUnknown,
     SourceUnreachable,
@@ -269,6 +268,6 @@ async def test_id_that_stands_for_another_path_is_not_asked_for(
 ) -> None:
     """ "Patient/." would be a search for all patients."""
     before = hospital.journal.counts.total()
-    with pytest.raises(Invalid):
+    with pytest.raises(NotFound):
         await ehr.read(f"Patient/{id_}")
     assert hospital.journal.counts.total() == before

@@ -152,7 +152,7 @@ WRONG_SUBMISSIONS: tuple[tuple[dict[str, Any], int, str], ...] = (
     ({"rationale": "x" * 4001}, 400, "at most 4000 characters"),
     ({"charter": "visit-note"}, 403, "clinic-booking only"),
     ({"action": "cancel"}, 403, "no proposal named cancel"),
-    ({"site": "south-clinic"}, 403, "does not cover the site"),
+    ({"site": "south-clinic"}, 403, "does not hold at the site"),
 )
 WRONG_KEYS = ("", "x" * 201, "a\tb")
 

@@ -9,6 +9,10 @@ from chartgate.errors import SourceUnreachable, Throttled
 from chartgate.testing.clock import FakeClock
 from tests.web.serving import Served
 
+CHALLENGE = (
+    'Bearer realm="chartgate", resource_metadata="http://127.0.0.1:8480/.well-known/'
+    'oauth-protected-resource"'
+)
 PER_REQUEST = {"chartgate-decision", "x-request-id"}
 
 
@@ -146,7 +150,7 @@ async def test_every_answer_to_a_stranger_is_the_same_401(served: Served) -> Non
             f"{served.url}/fhir/north-clinic/Slot/12", headers={"Authorization": authorization}
         ) as answer:
             shown = {k: v for k, v in answer.headers.items() if k.lower() not in PER_REQUEST}
-            assert answer.headers["WWW-Authenticate"] == 'Bearer realm="chartgate"'
+            assert answer.headers["WWW-Authenticate"] == CHALLENGE
             answers.add((answer.status, await answer.read(), tuple(shown.items())))
     assert {status for status, _, _ in answers} == {401}
     assert len(answers) == 1
