@@ -71,7 +71,9 @@ def _add_search(verbs: Any) -> None:
     search.add_argument("--patient", help='e.g. "Patient/7"')
     search.add_argument("--agent", help='e.g. "client:slot-picker" or "person:sofia"')
     search.add_argument("--action", help="e.g. fhir.read; docs/reference/audit-actions.md")
-    search.add_argument("--outcome", choices=[outcome.value for outcome in Outcome])
+    search.add_argument(
+        "--outcome", choices=[outcome.value for outcome in Outcome], help="what came of it"
+    )
     search.add_argument("--site", help="e.g. north-clinic")
     search.add_argument("--since", metavar="TIME", help=TIME_HELP)
     search.add_argument("--until", metavar="TIME", help="the same; up to, but without")

@@ -23,7 +23,9 @@ def add_verbs(verbs: Any) -> None:
         "where one that was interrupted stopped. For evidence that can be checked by strangers: "
         "`chartgate ledger export`.",
     )
-    export.add_argument("--format", choices=audit_export.FORMS, required=True, dest="form")
+    export.add_argument(
+        "--format", choices=audit_export.FORMS, required=True, dest="form", help="of the file"
+    )
     export.add_argument("--out", type=Path, required=True, metavar="FILE", help="a new file")
     export.add_argument("--since", metavar="TIME", help="as for `chartgate audit search`")
     export.add_argument("--until", metavar="TIME", help="the same; up to, but without")

@@ -53,7 +53,7 @@ def add_parser(commands: Any) -> None:
         description="Once and for all, once it has ended. Whoever broke the glass cannot.",
     )
     review.add_argument("id", help="as `chartgate break-glass list` shows it")
-    review.add_argument("--finding", required=True, choices=tuple(FINDINGS))
+    review.add_argument("--finding", required=True, choices=tuple(FINDINGS), help="what it was")
     review.add_argument(
         "--because", required=True, metavar="TEXT", help="what was looked at and found"
     )

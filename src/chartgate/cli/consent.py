@@ -70,7 +70,9 @@ def _add_import(verbs: Any) -> None:
         description="FILE holds one FHIR R4 Consent, a Bundle of them, or one a line (NDJSON). "
         "Each needs an id; one of the same id is replaced. All are kept, or none.",
     )
-    parser.add_argument("file", type=Path, metavar="FILE")
+    parser.add_argument(
+        "file", type=Path, metavar="FILE", help="JSON: a Consent, or a Bundle of them"
+    )
     parser.add_argument("--site", required=True, help="e.g. north-clinic")
     parser.add_argument("--dry-run", action="store_true", help="only say what would be kept")
     add_json_flag(parser)

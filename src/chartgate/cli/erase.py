@@ -31,7 +31,7 @@ def add_parser(commands: Any) -> None:
         "What a hospital sends of the patient afterwards is stored anew.",
     )
     parser.add_argument("patient", metavar="PATIENT", help='e.g. "Patient/7", or "7"')
-    parser.add_argument("--site", required=True)
+    parser.add_argument("--site", required=True, help="e.g. north-clinic")
     parser.add_argument("--reason", default="", help="kept in the audit; no patient data")
     parser.add_argument("--dry-run", action="store_true", help="only say what there is")
     add_json_flag(parser)

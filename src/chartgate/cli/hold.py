@@ -24,7 +24,7 @@ def add_parser(commands: Any) -> None:
     add = verbs.add_parser("add", help="place one", description="In force at once.")
     who = add.add_mutually_exclusive_group(required=True)
     who.add_argument("--patient", default=None, help='e.g. "Patient/7"')
-    who.add_argument("--everybody", action="store_true")
+    who.add_argument("--everybody", action="store_true", help="all patients")
     add.add_argument("--site", default=None, help="default: all")
     add.add_argument("--reason", required=True, help="e.g. a docket number; no patient data")
     add_json_flag(add)
@@ -40,7 +40,7 @@ def add_parser(commands: Any) -> None:
         help="end one",
         description="Ends a hold. What it alone kept is deleted when its period is over.",
     )
-    lift.add_argument("id")
+    lift.add_argument("id", help="as `chartgate hold list` shows it")
     lift.add_argument("--reason", required=True, help="no patient data")
     add_json_flag(lift)
     lift.set_defaults(run=run_lift)

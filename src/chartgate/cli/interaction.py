@@ -31,7 +31,7 @@ def add_parser(commands: Any) -> None:
         "digest in its audit entry. Parts about patients who were erased say so. It shows patient "
         "data, and is audited itself.",
     )
-    one.add_argument("id", metavar="ID")
+    one.add_argument("id", metavar="ID", help="as Chartgate-Interaction gave it")
     one.add_argument(
         "--raw", type=whole_number(1, NUMBER_MAX), metavar="N", help="only the bytes of answer N"
     )
