@@ -48,7 +48,10 @@ def test_raw_bytes_are_those_of_the_one_answer(at_house: Cli, answered: Answered
 
 @pytest.mark.parametrize(
     ("id_", "code", "words"),
-    [("nonsense", 2, "no id of an interaction"), (str(uuid.UUID(int=7)), 1, "there is no interaction")],
+    [
+        ("nonsense", 2, "no id of an interaction"),
+        (str(uuid.UUID(int=7)), 1, "there is no interaction"),
+    ],
 )
 def test_show_of_what_is_not_there(at_house: Cli, id_: str, code: int, words: str) -> None:
     done = at_house("interaction", "show", id_)
