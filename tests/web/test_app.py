@@ -219,3 +219,9 @@ async def test_head_is_answered_like_get_without_a_body(served: Served) -> None:
     async with served.http.head(f"{served.url}/health/live") as answer:
         assert answer.status == 200
         assert await answer.read() == b""
+
+
+def test_only_walks_that_look_at_the_epoch_take_a_credential_of_a_moment_ago() -> None:
+    """Whoever adds one has to show, as these do, that a revocation stops its answer."""
+    kept = {route.name for route in ROUTES if route.checks_epoch}
+    assert kept == {"fhir-read", "fhir-search", "fhir-search-form"}

@@ -16,7 +16,7 @@ from chartgate.model.interaction import Interaction
 from chartgate.model.label import Labels
 from chartgate.model.principal import Client
 
-KEPT_BYTES_MAX = 32_000_000  # of minimised resources: some 10,000 of the usual size
+KEPT_BYTES_MAX = 64_000_000  # of minimised resources: some 20,000 of the usual size
 ENTRY_BYTES = 2_500  # about what key, entry, question and list links take beside the body
 TOKENS_MAX = 10_000
 INTERACTIONS_MAX = 20_000

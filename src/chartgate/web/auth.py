@@ -94,7 +94,7 @@ async def _admitted(gate: Gate, route: Route, knock: Knock) -> Admitted:
     if authorization is not None and cookie is not None:
         raise Invalid(SAY_BOTH)
     if authorization is not None or route.guard in BY_TOKEN:
-        holder = await _holder(gate, _bearer(authorization), kept=route.guard is Guard.CLIENT)
+        holder = await _holder(gate, _bearer(authorization), kept=route.checks_epoch)
         if not isinstance(holder, TAKEN.get(route.guard, ())):
             agent = isinstance(holder, Client)
             raise KnownDenied(SAY_NOT_FOR_AGENTS if agent else SAY_NO_TOKEN, agent=holder.agent)

@@ -110,6 +110,8 @@ class Route:
     name: str  # unique; used in metrics and logs, where the path itself never stands
     error_page: ErrorPage | None = None  # None: OperationOutcome
     body_types: tuple[str, ...] = field(default=("application/json", "application/fhir+json"))
+    # Its walk looks at the epoch before it answers, so a credential may be one of a moment ago.
+    checks_epoch: bool = False
 
 
 def parse_pairs(encoded: bytes) -> list[tuple[str, str]]:

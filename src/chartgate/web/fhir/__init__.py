@@ -31,6 +31,7 @@ READING = (
         endpoint=read,
         guard=Guard.PRINCIPAL,
         name="fhir-read",
+        checks_epoch=True,
     ),
     Route(
         method="GET",
@@ -38,6 +39,7 @@ READING = (
         endpoint=search,
         guard=Guard.PRINCIPAL,
         name="fhir-search",
+        checks_epoch=True,
     ),
     Route(
         method="POST",
@@ -45,6 +47,7 @@ READING = (
         endpoint=search_by_form,
         guard=Guard.CLIENT,
         name="fhir-search-form",
+        checks_epoch=True,
         body_types=FORM,
     ),
 )
