@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from chartgate.errors import Moved, NotFound
+from chartgate.errors import Invalid, Moved, NotFound
 from chartgate.flows.break_glass import Wanted, end_glass, open_glass
 from chartgate.flows.emergency_reads import read_in_emergency, search_in_emergency
 from chartgate.flows.people import add_person
@@ -51,7 +51,9 @@ async def opened(database: Database, clock: FakeClock, tmp_path: Path) -> AsyncI
 
 
 async def break_it(gate: Gate, patient: str = "7") -> BreakGlass:
-    wanted = Wanted(site=SITE, patient=patient, code="ETREAT", words="unconscious", minutes=30)
+    wanted = Wanted(
+        site=SITE, patient=patient, code="ETREAT", words=f"unconscious {patient}", minutes=30
+    )
     return await open_glass(gate, WHO, wanted)
 
 
@@ -106,6 +108,18 @@ async def test_search_gives_one_type_of_that_patient_alone(opened: TestGate) -> 
     assert bundle["total"] == 1
     with pytest.raises(NotFound):
         await search_in_emergency(opened.gate, WHO, SITE, "Slot")
+
+
+async def test_two_broken_at_once_are_each_read_under_their_own(
+    opened: TestGate, database: Database
+) -> None:
+    glasses = {f"Patient/{number}": await break_it(opened.gate, number) for number in ("7", "8")}
+    for patient in glasses:
+        assert (await read(opened.gate, patient))["id"] == patient.partition("/")[2]
+    for event, (patient, glass) in zip(await looks(database), glasses.items(), strict=True):
+        assert (event["patient"], event["details"]["break-glass"]) == (patient, glass.id)
+    with pytest.raises(Invalid, match="several patients"):
+        await search_in_emergency(opened.gate, WHO, SITE, "Condition")
 
 
 @pytest.mark.parametrize("how", ["time", "ended", "site", "another patient's session"])

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import orjson
 
-from chartgate.errors import ChartgateError, Denied, Moved, NotFound
+from chartgate.errors import ChartgateError, Denied, Invalid, Moved, NotFound
 from chartgate.flows.break_glass import own
 from chartgate.flows.read_walk import SAY_MOVED, SAY_NOT_FOUND
 from chartgate.flows.reads import Answer, check_names
@@ -41,9 +41,12 @@ async def read_in_emergency(
     check_names(resource_type, id_)
     reference = f"{resource_type}/{id_}"
     epoch = await current_epoch(gate.database)
-    glass = await _glass(gate, person, site, reference)
-    copy = await _asked(gate, person, glass, reference)
-    return await _answer(gate, person, glass, reference, [copy], epoch, bundled=False)
+    glasses = await _glasses(gate, person, site, reference)
+    copy = await _asked(gate, person, glasses[0], reference)
+    of_patient = [glass for glass in glasses if _is_of(copy, glass)]
+    if not of_patient:
+        raise await _refused(gate, person, site, reference, "other-patient", glasses[0])
+    return await _answer(gate, person, of_patient[0], reference, [copy], epoch, bundled=False)
 
 
 async def search_in_emergency(gate: Gate, person: Person, site: str, resource_type: str) -> Answer:
@@ -51,7 +54,9 @@ async def search_in_emergency(gate: Gate, person: Person, site: str, resource_ty
     `read_in_emergency`."""
     check_names(resource_type)
     epoch = await current_epoch(gate.database)
-    glass = await _glass(gate, person, site, resource_type)
+    glass, *others = await _glasses(gate, person, site, resource_type)
+    if others:
+        raise Invalid("you have broken the glass for several patients here: read by id, or end one")
     name = "_id" if resource_type == "Patient" else "patient"
     value = glass.patient.partition("/")[2] if name == "_id" else glass.patient
     if name not in r4.search_parameters(resource_type):
@@ -66,14 +71,14 @@ async def search_in_emergency(gate: Gate, person: Person, site: str, resource_ty
     return await _answer(gate, person, glass, resource_type, page.copies, epoch, bundled=True)
 
 
-async def _glass(gate: Gate, person: Person, site: str, entity: str) -> BreakGlass:
-    """The one that is open. Raises NotFound, audited: an EHR is not asked without one."""
+async def _glasses(gate: Gate, person: Person, site: str, entity: str) -> list[BreakGlass]:
+    """Those that are open, at least one. Raises NotFound, audited: an EHR is not asked without."""
     now = gate.clock()
     held = [g for g in await own(gate, person) if g.holds(now) and g.site == site]
     bound = [g for g in held if person.patient in (None, g.patient)]
     if site not in person.sites or not bound or not _connection(gate, site):
         raise await _refused(gate, person, site, entity, "no-break-glass", None)
-    return bound[0]
+    return bound
 
 
 async def _asked(gate: Gate, person: Person, glass: BreakGlass, reference: str) -> Copy:
@@ -86,8 +91,6 @@ async def _asked(gate: Gate, person: Person, glass: BreakGlass, reference: str) 
         await gate.audit.record(_failed(gate, person, glass, reference, error))
         raise
     assert not isinstance(copy, NotModified), "nothing was asked conditionally"
-    if not _is_of(copy, glass):
-        raise await _refused(gate, person, glass.site, reference, "other-patient", glass)
     return copy
 
 

@@ -166,7 +166,10 @@ def minimised(walk: Walk, reference: str, copy: Held) -> Minimised:
 
 def _key(walk: Walk, reference: str) -> tuple[str, str, str, tuple[Scope, ...]]:
     narrowed = walk.scopes if any(scope.conditions for scope in walk.scopes) else ()
-    return (walk.connection, reference, f"{walk.book.digest}/{walk.charter.name}", narrowed)
+    by = f"{walk.book.digest}/{walk.charter.name}"
+    if walk.rule.view != "identified":
+        by += f"/{walk.at.year}"  # who is over 89 depends on it
+    return (walk.connection, reference, by, narrowed)
 
 
 def _worked_out(walk: Walk, copy: Held, resource: Resource) -> Minimised:
