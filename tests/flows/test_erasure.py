@@ -253,7 +253,7 @@ async def test_epoch_moves_so_that_every_process_decides_anew(
     await take_in(gate, about("1001", "Lovelace", "1"))
     before = await current_epoch(database)
     await erase(gate)
-    assert await current_epoch(database) == before + 1
+    assert await current_epoch(database) > before
 
 
 async def test_process_that_holds_the_key_finds_nothing_between_the_two_steps(

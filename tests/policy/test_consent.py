@@ -1,7 +1,9 @@
 """Deciding by consents: modes, several consents, what stands in the way; and laws that must hold."""
 
 from copy import deepcopy
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import orjson
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from chartgate.model.consent import ConsentMode
 from chartgate.model.label import CONFIDENTIALITY, Labels
-from chartgate.policy.consent import all_of, compile_consents, decide_consent
+from chartgate.policy.consent import all_of, compile_consents, decide_consent, same_until
 from tests.policy.consents import (
     AT,
     MODES,
@@ -375,6 +377,51 @@ MAYBE: dict[str, st.SearchStrategy[Any]] = {
 }  # fmt: skip
 ASKED = st.fixed_dictionaries({}, optional=MAYBE)
 MODE = st.sampled_from(MODES)
+
+
+ZONES = st.sampled_from([None, ZoneInfo("Europe/Berlin"), ZoneInfo("Pacific/Auckland")])
+
+
+@given(
+    st.lists(CONSENTS, max_size=3),
+    ASKED,
+    MODE,
+    ZONES,
+    st.integers(-200 * 1440, 260 * 1440),
+    st.floats(0, 1),
+)
+@settings(max_examples=400)
+def test_answer_stays_the_same_until_the_instant_that_is_given(
+    consents: list[Json],
+    asked: Json,
+    mode: ConsentMode,
+    zone: ZoneInfo | None,
+    minutes: int,
+    share: float,
+) -> None:
+    at = AT + timedelta(minutes=minutes)
+    known = compile_consents([orjson.dumps(one) for one in consents])
+    until = same_until(known, at, zone)
+    assert until > at
+    far = at + timedelta(days=4000)
+    last = min(until, far) - timedelta(microseconds=1)
+    for later in (at + (last - at) * share, last):
+        before, after = (
+            decide_consent(known, asking(**asked, at=when, zone=zone), mode) for when in (at, later)
+        )
+        assert before == after
+
+
+def test_answer_of_a_consent_that_ends_is_another_at_the_instant_that_is_given() -> None:
+    ending = consent(provision(period={"end": "2026-06-15T12:30:00Z"}))
+    known = compile_consents([orjson.dumps(ending)])
+    until = same_until(known, AT, None)
+    assert until == datetime(2026, 6, 15, 12, 30, 1, tzinfo=UTC)
+    just_before = decide_consent(known, asking(at=until - timedelta(microseconds=1)), "opt-in")
+    assert (just_before.permitted, decide_consent(known, asking(at=until), "opt-in").permitted) == (
+        True,
+        False,
+    )
 
 
 def nodes(root: Json) -> list[Json]:

@@ -218,4 +218,4 @@ async def test_record_gives_the_epoch_that_holds_when_it_is_durable(
     assert await writer.record(READ) == 0
     async with database.bookkeeping() as transaction:
         await bump_epoch(transaction, database.tenant)
-    assert await writer.record(READ) == 1
+    assert await writer.record(READ) > 0

@@ -10,6 +10,7 @@ from chartgate.model.audit import AuditEvent
 from chartgate.store.consent_lookups import ConsentLookups
 from chartgate.store.consents import ConsentStore
 from chartgate.store.database import Database
+from chartgate.store.governance import bump_epoch, current_epoch
 from chartgate.testing.clock import FakeClock
 
 EHR, SITE = "north-ehr", "north"
@@ -84,3 +85,56 @@ async def test_one_who_gives_up_leaves_the_others_their_answer(database: Databas
     assert (await staying)["Patient/2"].bodies == ()
     with pytest.raises(asyncio.CancelledError):
         await leaving
+
+
+async def moved(database: Database) -> int:
+    """Another epoch."""
+    async with database.bookkeeping() as transaction:
+        await bump_epoch(transaction, database.tenant)
+    return await current_epoch(database)
+
+
+async def test_what_was_found_will_do_while_the_epoch_stands(
+    database: Database, clock: FakeClock, queries: list[str]
+) -> None:
+    await say(database, clock, "Patient/1", b"one")
+    lookups, epoch = ConsentLookups(database), await moved(database)
+    await lookups.known(SITE, EHR, ["Patient/1"])
+    asked = len(queries)
+    again = await lookups.known(SITE, EHR, ["Patient/1"], epoch=epoch)
+    assert again["Patient/1"].bodies == (b"one",)
+    assert len(queries) == asked
+    both = await lookups.known(SITE, EHR, ["Patient/1", "Patient/2"], epoch=epoch)
+    assert (both["Patient/1"].bodies, both["Patient/2"].bodies) == ((b"one",), ())
+    assert len(queries) == asked + 1, "only what was not known was asked for"
+
+
+@pytest.mark.parametrize("which", ["site", "connection", "epoch", "no epoch", "since"])
+async def test_what_was_found_will_not_do_for_anything_else(
+    database: Database, clock: FakeClock, queries: list[str], which: str
+) -> None:
+    await say(database, clock, "Patient/1", b"one")
+    lookups, epoch = ConsentLookups(database), await moved(database)
+    await lookups.known(SITE, EHR, ["Patient/1"])
+    asked = len(queries)
+    await lookups.known(
+        "south" if which == "site" else SITE,
+        "south-ehr" if which == "connection" else EHR,
+        ["Patient/1"],
+        epoch={"epoch": epoch + 1, "no epoch": None}.get(which, epoch),
+        since=clock() if which == "since" else None,
+    )
+    assert len(queries) == asked + 1
+
+
+async def test_change_of_a_consent_is_seen_by_whom_the_new_epoch_was_told(
+    database: Database, clock: FakeClock
+) -> None:
+    await say(database, clock, "Patient/1", b"one")
+    lookups, epoch = ConsentLookups(database), await moved(database)
+    await lookups.known(SITE, EHR, ["Patient/1"], epoch=epoch)
+    await say(database, clock, "Patient/1", b"two")
+    now = await current_epoch(database)
+    assert now > epoch
+    known = await lookups.known(SITE, EHR, ["Patient/1"], epoch=now)
+    assert known["Patient/1"].bodies == (b"two",)

@@ -75,7 +75,7 @@ async def test_same_again_moves_the_time_and_a_difference_the_epoch(kept: Kept) 
     assert (await current_epoch(kept.database), await kept.changes()) == (0, 0)
     await kept.say(ONE)
     assert await kept.bodies() == (ONE,)
-    assert (await current_epoch(kept.database), await kept.changes()) == (1, 1)
+    assert (await current_epoch(kept.database) > 0, await kept.changes()) == (True, 1)
 
 
 async def test_what_was_said_earlier_never_takes_the_place_of_later(kept: Kept) -> None:
@@ -87,12 +87,13 @@ async def test_what_was_said_earlier_never_takes_the_place_of_later(kept: Kept) 
     assert (await current_epoch(kept.database), await kept.changes()) == (0, 0)
 
 
-@pytest.mark.parametrize(("bodies", "epoch"), [((ONE,), 1), ((), 0)])
+@pytest.mark.parametrize(("bodies", "changes"), [((ONE,), 1), ((), 0)])
 async def test_first_word_counts_where_silence_permitted(
-    kept: Kept, bodies: tuple[bytes, ...], epoch: int
+    kept: Kept, bodies: tuple[bytes, ...], changes: int
 ) -> None:
     await kept.say(*bodies, first_counts=True)
-    assert (await current_epoch(kept.database), await kept.changes()) == (epoch, epoch)
+    epoch = await current_epoch(kept.database)
+    assert (epoch > 0, await kept.changes()) == (changes > 0, changes)
     await kept.say(*bodies, first_counts=True)
     assert await current_epoch(kept.database) == epoch
 
@@ -119,14 +120,15 @@ async def put(kept: Kept, id_: str, body: bytes, *, site: str = SITE) -> None:
 
 
 async def test_what_is_recorded_here_is_of_one_site_and_moves_the_epoch(kept: Kept) -> None:
-    await put(kept, "a", ONE)
-    await put(kept, "b", TWO)
-    await put(kept, "a", TWO)
+    epochs = [await current_epoch(kept.database)]
+    for id_, body in (("a", ONE), ("b", TWO), ("a", TWO)):
+        await put(kept, id_, body)
+        epochs.append(await current_epoch(kept.database))
+    assert epochs == sorted(set(epochs)), "each moved it"
     assert (await known_of(kept)).local == (TWO, TWO)
     assert (await known_of(kept, BEN)).local == ()
     assert [local.id for local in await kept.store.local(SITE, ANN)] == ["a", "b"]
     assert (await known_of(kept, site="south")).local == ()
-    assert await current_epoch(kept.database) == 3
 
 
 async def test_patient_who_is_erased_leaves_no_consent(kept: Kept) -> None:

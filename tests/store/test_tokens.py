@@ -75,11 +75,12 @@ async def test_revoking_takes_one_or_all_and_moves_the_epoch(
     assert await store.revoke(event, token_hash=bytes([1]) * 32, client="other") == []
     assert await current_epoch(database) == 0
     assert await store.revoke(event, token_hash=bytes([1]) * 32) == [bytes([1]) * 32]
-    assert await current_epoch(database) == 1
+    first = await current_epoch(database)
+    assert first > 0
     assert await store.revoke(event, service=CLIENT.id) == []
     assert len(await store.list(now=clock(), count_max=10)) == 2
     assert len(await store.revoke(event, client=CLIENT.id)) == 2
     assert await store.list(now=clock(), count_max=10) == []
-    assert await current_epoch(database) == 2
+    assert await current_epoch(database) > first
     count = "SELECT count(*) FROM audit_event WHERE tenant = $1"
     assert await database.fetch_value(count) == 5  # three issued, two that took something away

@@ -2,7 +2,8 @@
 
 What the system of record said is believed for `consent_fresh_s` of the site, then it is asked
 again. No answer, half an answer or another patient's means that not all is known, and then nothing
-is permitted that needs to be. Nothing in this process decides: each question reads the store.
+is permitted that needs to be. An answer is kept for a question only while the store says that no right was taken away
+(the epoch, see store/governance.py), no period begins or ends, and what was heard is fresh.
 """
 
 import asyncio
@@ -20,9 +21,17 @@ from chartgate.gate import Gate
 from chartgate.model.audit import AuditEvent
 from chartgate.model.consent import ConsentAnswer, ConsentMode, ConsentQuestion
 from chartgate.model.resource import Copy, SearchPage, split_reference
-from chartgate.policy.consent import Consents, all_of, compile_consents, decide_consent
+from chartgate.policy.consent import (
+    Consents,
+    all_of,
+    compile_consents,
+    decide_consent,
+    same_until,
+)
 from chartgate.policy.consent_codes import Match
 from chartgate.policy.consent_references import same_reference
+from chartgate.policy.consent_times import BEGINNING, END
+from chartgate.store.caches import KeptAnswer
 from chartgate.store.consents import ConsentStore, Known
 from chartgate.store.database import promptly
 
@@ -41,36 +50,95 @@ class Asked:
 
 
 async def decide_for(
-    gate: Gate, site: str, client: str, asked: Sequence[Asked], *, at: datetime
+    gate: Gate,
+    site: str,
+    client: str,
+    asked: Sequence[Asked],
+    *,
+    at: datetime,
+    epoch: int | None = None,
 ) -> tuple[ConsentAnswer, ...]:
-    """An answer for each, out of one look at the store. Raises Unavailable, ConfigError."""
+    """An answer for each, out of one look at the store; out of memory where nothing was changed
+    since: `epoch` is what the store said just now. Raises Unavailable, ConfigError."""
+    kept = [_kept_answer(gate, site, client, each, at, epoch) for each in asked]
+    rest = [each for each, answer in zip(asked, kept, strict=True) if answer is None]
+    if not rest:
+        return tuple(answer for answer in kept if answer is not None)
     own = gate.config.site(site)
-    patients = sorted({patient for each in asked for patient in each.patients})
-    known = dict(zip(patients, await consents_of(gate, site, patients), strict=True))
+    patients = sorted({patient for each in rest for patient in each.patients})
+    heard = dict(zip(patients, await _hear(gate, site, patients, epoch), strict=True))
     actors, zone = actors_of(gate.config, site, client), zone_of(own)
 
     def answer(question: ConsentQuestion, patient: str) -> ConsentAnswer:
         filled = replace(question, patient=patient, actors=actors, zone=zone, at=at)
-        mode = cast(ConsentMode, own.consent)
-        return decide_consent(known[patient], filled, mode, exceptions=own.consent_exceptions)
+        mode, consents = cast(ConsentMode, own.consent), heard[patient].consents
+        return decide_consent(consents, filled, mode, exceptions=own.consent_exceptions)
+
+    def answered(each: Asked) -> ConsentAnswer:
+        found = all_of([answer(each.question, patient) for patient in sorted(each.patients)])
+        if epoch is not None:
+            whose = [heard[patient] for patient in each.patients]
+            untils = [same_until(one.consents, at, zone) for one in whose]
+            entry = KeptAnswer(
+                question=each.question,
+                epoch=epoch,
+                since=at,
+                until=min([*untils, *(one.until for one in whose)]),
+                answer=found,
+            )
+            gate.caches.consent_answers.put((site, client, id(each.question)), entry)
+        return found
 
     return tuple(
-        all_of([answer(each.question, patient) for patient in sorted(each.patients)])
-        for each in asked
+        answered(each) if answer is None else answer
+        for each, answer in zip(asked, kept, strict=True)
     )
+
+
+def _kept_answer(
+    gate: Gate, site: str, client: str, each: Asked, at: datetime, epoch: int | None
+) -> ConsentAnswer | None:
+    entry = gate.caches.consent_answers.get((site, client, id(each.question)))
+    if entry is None or entry.question is not each.question or entry.epoch != epoch:
+        return None
+    return entry.answer if entry.since <= at < entry.until else None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Heard:
+    """A patient's consents, and before when they need not be heard again."""
+
+    consents: Consents
+    until: datetime
 
 
 async def consents_of(gate: Gate, site: str, patients: Sequence[str]) -> tuple[Consents, ...]:
     """All that is known of each patient's consents, asked anew where it is too old. One whose
     system of record does not answer is not complete. Raises Unavailable, ConfigError."""
+    return tuple(heard.consents for heard in await _hear(gate, site, patients, None))
+
+
+async def _hear(
+    gate: Gate, site: str, patients: Sequence[str], epoch: int | None
+) -> tuple[_Heard, ...]:
     own = gate.config.site(site)
-    known = await gate.consent_lookups.known(site, own.consent_from, patients)
+    begun = gate.clock()
+    since = begun - timedelta(seconds=own.consent_fresh_s) if own.consent_from else None
+    known = await gate.consent_lookups.known(
+        site, own.consent_from, patients, epoch=epoch, since=since
+    )
     now = gate.clock()
     old = [
         p for p in dict.fromkeys(patients) if own.consent_from and not _is_fresh(own, known[p], now)
     ]
     asked = await _ask_all(gate, own, old) if old else {}
-    return tuple(_compiled(own, known[p], asked.get(p), fresh=p not in old) for p in patients)
+    return tuple(
+        _Heard(
+            consents=_compiled(own, known[p], asked.get(p), fresh=p not in old),
+            until=_fresh_until(own, begun if p in asked else known[p].as_of),
+        )
+        for p in patients
+    )
 
 
 def actors_of(config: Config, site: str, client: str) -> frozenset[str]:
@@ -90,6 +158,12 @@ def _is_fresh(own: SiteConfig, known: Known, now: datetime) -> bool:
     """One that is from the future is not: some clock is wrong."""
     kept = timedelta(seconds=own.consent_fresh_s)
     return known.as_of is not None and now - kept < known.as_of <= now + kept
+
+
+def _fresh_until(own: SiteConfig, as_of: datetime | None) -> datetime:
+    if not own.consent_from:
+        return END
+    return BEGINNING if as_of is None else as_of + timedelta(seconds=own.consent_fresh_s)
 
 
 def _compiled(

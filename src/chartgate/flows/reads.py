@@ -81,7 +81,7 @@ async def read(
         held, as_of = current, current.as_of
     else:
         held, as_of, stale = await _read_live(walk, reference, current)
-    (visible,) = await look(walk, [(reference, held)])
+    (visible,) = await look(walk, [(reference, held)], epoch=epoch)
     if visible.hidden:
         raise await record_denied(
             walk, reference, reason=visible.hidden, consent=consent_digest([visible])

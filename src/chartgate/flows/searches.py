@@ -98,7 +98,7 @@ async def search_on(
 
 
 async def _answer(walk: Walk, cursor: Cursor, epoch: int) -> Answer:
-    page = await _page(walk, cursor)
+    page = await _page(walk, cursor, epoch)
     await spend(walk, cursor.resource_type, {p for v in page.visible for p in v.shown.patients})
     following = None
     if page.more:
@@ -134,26 +134,26 @@ def _cursor(walk: Walk, resource_type: str, criteria: Criteria, page_size: int) 
     )
 
 
-async def _page(walk: Walk, cursor: Cursor) -> Page:
+async def _page(walk: Walk, cursor: Cursor, epoch: int) -> Page:
     """Asks for as many matches as it takes to fill the page with what may be seen."""
     most = walk.gate.config.web.search_count_max
     wanted = min(cursor.position + cursor.page_size, most)
     while True:
         found = await _search_live(walk, cursor, wanted)
-        page = await _cut(walk, cursor, found)
+        page = await _cut(walk, cursor, found, epoch)
         ended = found.complete or len(page.visible) == cursor.page_size
         if ended or wanted >= most or len(found.copies) < wanted:
             return replace(page, truncated=not page.more and not found.complete)
         wanted = min(wanted * 2, most)
 
 
-async def _cut(walk: Walk, cursor: Cursor, found: SearchPage) -> Page:
+async def _cut(walk: Walk, cursor: Cursor, found: SearchPage, epoch: int) -> Page:
     copies = [c for c in found.copies if c.resource_type == cursor.resource_type]
     references = [c.reference for c in copies]
     start = cursor.position
     if cursor.after in references:  # what came or went meanwhile moves nothing
         start = references.index(cursor.after) + 1
-    looked = await look(walk, [(c.reference, c) for c in copies[start:]])
+    looked = await look(walk, [(c.reference, c) for c in copies[start:]], epoch=epoch)
     shown: list[Visible] = []
     position, withheld = start, False
     for visible in looked:

@@ -63,12 +63,13 @@ class Visible:
     hidden: str
 
 
-async def look(walk: Walk, copies: Sequence[tuple[str, Held]]) -> list[Visible]:
-    """For each copy, with its reference. Raises Unavailable, ConfigError."""
+async def look(walk: Walk, copies: Sequence[tuple[str, Held]], *, epoch: int) -> list[Visible]:
+    """For each copy, with its reference; `epoch` is what the store said in this walk. Raises
+    Unavailable, ConfigError."""
     found = [(r, copy.as_of, minimised(walk, r, copy)) for r, copy in copies]
     asked = [shown for _, _, shown in found if not shown.hidden and shown.patients]
     related = await _related(walk, asked)
-    answers = iter(await _consented(walk, asked))
+    answers = iter(await _consented(walk, asked, epoch))
     return [
         _visible(
             walk,
@@ -100,11 +101,13 @@ async def _related(walk: Walk, asked: Sequence[Minimised]) -> dict[frozenset[str
     }
 
 
-async def _consented(walk: Walk, asked: Sequence[Minimised]) -> Sequence[ConsentAnswer]:
+async def _consented(walk: Walk, asked: Sequence[Minimised], epoch: int) -> Sequence[ConsentAnswer]:
     if not asked:
         return ()
     questions = [Asked(patients=each.patients, question=each.question) for each in asked]
-    return await decide_for(walk.gate, walk.site, walk.client.id, questions, at=walk.at)
+    return await decide_for(
+        walk.gate, walk.site, walk.client.id, questions, at=walk.at, epoch=epoch
+    )
 
 
 def _visible(

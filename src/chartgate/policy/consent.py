@@ -17,9 +17,9 @@ counselling notes, and proceedings (consent_part2.py); and what has an unknown l
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, tzinfo
 from functools import lru_cache
 from typing import Any
 
@@ -38,7 +38,7 @@ from chartgate.policy.consent_provisions import (
     speaks_of,
 )
 from chartgate.policy.consent_references import same_reference
-from chartgate.policy.consent_times import moment, not_older
+from chartgate.policy.consent_times import END, moment, not_older
 
 KEPT_MAX = 4096  # patients whose consents stay parsed; some kB each
 
@@ -136,6 +136,33 @@ def _decided(
     if not known.complete and (mode != "not-needed" or special):
         return _no("missing", "the patient's consents are not all known; they must be in reach")
     return _undenied(permits, mode, excepted=excepted)
+
+
+def same_until(consents: Consents, at: datetime, zone: tzinfo | None) -> datetime:
+    """The first instant after `at` at which these consents may answer a question in another way
+    than at `at`; datetime.max in UTC where none ever comes."""
+    edges = (
+        edge
+        for directive in consents.directives
+        for edge in (
+            *([directive.given.earliest(zone)] if directive.given else ()),
+            *(
+                e
+                for p in _all_of_them(directive)
+                for period in p.periods
+                for e in period.edges(zone)
+            ),
+        )
+    )
+    return min((edge for edge in edges if edge > at), default=END)
+
+
+def _all_of_them(directive: Directive) -> Iterator[Provision]:
+    if directive.root is not None:
+        for each in every(directive.root):
+            yield each
+            if each.bare is not None:
+                yield each.bare
 
 
 def _undenied(permits: Sequence[_Said], mode: ConsentMode, *, excepted: bool) -> _Verdict:

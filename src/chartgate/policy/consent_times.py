@@ -66,6 +66,14 @@ class Period:
         """Whether the instant lies within."""
         return self.holds((at, at + timedelta(microseconds=1)), zone)
 
+    def edges(self, zone: tzinfo | None) -> tuple[datetime, ...]:
+        """The instants at which `holds_instant` gives another answer than just before."""
+        start, end = self.start, self.end
+        return (
+            *((start.earliest(zone), start.surely_begun(zone)) if start else ()),
+            *((end.surely_on(zone), end.latest(zone)) if end else ()),
+        )
+
     @property
     def is_backward(self) -> bool:
         """Whether it surely ends before it begins."""

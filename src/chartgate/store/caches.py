@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, TypeVar
 
-from chartgate.model.consent import ConsentQuestion
+from chartgate.model.consent import ConsentAnswer, ConsentQuestion
 from chartgate.model.disclosure import Piece
 from chartgate.model.interaction import Interaction
 from chartgate.model.label import Labels
@@ -22,6 +22,7 @@ TOKENS_MAX = 10_000
 INTERACTIONS_MAX = 20_000
 MET_MAX = 100_000
 ASKED_MAX = 16
+ANSWERS_MAX = 20_000
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -86,6 +87,18 @@ class KnownToken:
     until: datetime
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KeptAnswer:
+    """What the consents said to a question; holds at this epoch, from `since` and before
+    `until`."""
+
+    question: ConsentQuestion  # that very object
+    epoch: int
+    since: datetime
+    until: datetime
+    answer: ConsentAnswer
+
+
 @dataclass(frozen=True, kw_only=True)
 class Caches:
     """All that one process keeps. Keys of `minimised`: connection, reference, charters and
@@ -102,6 +115,10 @@ class Caches:
         default_factory=lambda: Bounded(size_max=INTERACTIONS_MAX)
     )
 
+    # By site, client and identity of the question, which the entry keeps from being another's.
+    consent_answers: Bounded[tuple[str, str, int], KeptAnswer] = field(
+        default_factory=lambda: Bounded(size_max=ANSWERS_MAX)
+    )
     # What the forbids on reading ask for, by digest of the charters and verb.
     asked: Bounded[tuple[str, str], frozenset[str]] = field(
         default_factory=lambda: Bounded(size_max=ASKED_MAX)

@@ -30,6 +30,7 @@ class Known:
     as_of: datetime | None
     bodies: tuple[bytes, ...]  # as the system of record gave them
     local: tuple[bytes, ...]  # recorded here
+    epoch: int  # (see governance.py) while it does not move, all of this but `as_of` holds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +125,7 @@ def _known(row: Row) -> Known:
         as_of=row["as_of"] if intact else None,  # what was altered here is as if never asked
         bodies=bodies if intact else (),
         local=tuple(row["local"] or ()),
+        epoch=row["epoch"],
     )
 
 

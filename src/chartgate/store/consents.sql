@@ -1,6 +1,7 @@
 -- name: select_known
--- Each patient by key: what the system of record said, and what was recorded here.
+-- Each patient by key: what the system of record said, what was recorded here, and the epoch.
 SELECT w.site, w.connection, w.patient, s.as_of, s.digest, s.bodies,
+       coalesce((SELECT epoch FROM governance WHERE tenant = $1), 0) AS epoch,
        (SELECT array_agg(l.body ORDER BY l.id) FROM consent_local l
         WHERE l.tenant = $1 AND l.site = w.site AND l.patient = w.patient) AS local
 FROM unnest($2::text[], $3::text[], $4::text[]) AS w (site, connection, patient)
