@@ -16,10 +16,12 @@ from chartgate.flows.reads import Answer
 from chartgate.gate import Gate
 from chartgate.model.principal import Client, Process
 from chartgate.policy.charters import compile_book
+from chartgate.policy.consent_codes import ACT_CODE
 from chartgate.policy.forbids import ForbidFile
 from chartgate.store.database import Database
 from chartgate.testing.clock import FakeClock
 from chartgate.testing.gates import CHARTER, TestGate, open_test_gate, parse_test_charter
+from tests.policy import consents as written
 
 CONDITIONS = b"""  Condition: {search: [subject, code], elements: [code, subject, category], fresh: live}
 """
@@ -273,3 +275,32 @@ async def test_charter_may_ask_for_an_encounter(opened: TestGate) -> None:
     opened.gate.clock.advance(11)  # type: ignore[attr-defined]
     assert await _settled(opened.gate, "Condition/1")
     assert not await _settled(opened.gate, "Condition/9")
+
+
+async def test_notice_and_the_scope_of_the_consent_travel_with_what_needs_one(
+    opened: TestGate,
+) -> None:
+    """42 CFR 2.32: with the read and with the search, and with nothing else."""
+    sensitive = charter("R, SUD, ETHUD, ETH")
+    opened.gate.running.charters = compile_book([parse_test_charter(sensitive)])
+    opened.source.put(condition("3", "F10.20"))
+    part2 = written.consent(
+        written.provision(
+            purpose=written.purposes("TREAT"),
+            actor=[written.recipient("client:slot-picker")],
+            securityLabel=written.label_codes("R", "SUD"),
+            period={"end": "2090-12-31"},
+        ),
+        policy=None,
+        policyRule={"coding": [{"system": ACT_CODE, "code": "42CFRPart2CD"}]},
+    )
+    opened.source.put(part2)
+    gate = at_site(opened, "opt-out")
+    answer = await read(gate, "Condition/3")
+    assert answer.notice.startswith("42 CFR part 2 prohibits")
+    assert "Consent/c1 covers R, SUD for TREAT, until 2090-12-31" in answer.notice
+    page = await searches.search(
+        gate, CLIENT, SITE, "Condition", [("subject", "Patient/7")], interaction=None
+    )
+    assert page.notice == answer.notice
+    assert (await read(gate, "Condition/1")).notice == ""
