@@ -51,13 +51,13 @@ GROUPS = {
             "tests/formats/test_compartment.py",
         ),
     ),
+    "tree": Group(modules=("formats/merkle.py",), tests=("tests/formats/test_merkle.py",)),
     "ledger": Group(
-        modules=("formats/merkle.py", "formats/checkpoint.py", "model/audit.py"),
+        modules=("formats/checkpoint.py", "model/audit.py"),
         tests=(
-            "tests/formats/test_merkle.py",
             "tests/formats/test_checkpoint.py",
-            "tests/store/test_audit.py",
-            "tests/flows/test_ledger.py",
+            "tests/flows/test_ledger_rotation.py",
+            "tests/flows/test_audit_export.py",
         ),
     ),
 }
@@ -77,6 +77,8 @@ def mutate(group: Group, folder: Path, *, jobs: int) -> dict[str, int]:
         "only_mutate": only,
         "also_copy": [name for name in COPIED if (folder / name).exists()],
         "pytest_add_cli_args": ["-p", "no:cacheprovider"],
+        "timeout_multiplier": 3.0,  # a change that makes a loop endless is noticed by its time
+        "timeout_constant": 5.0,
         "pytest_add_cli_args_test_selection": list(group.tests),
     }
     lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items()]

@@ -19,6 +19,7 @@ from chartgate.model.principal import Client
 from chartgate.policy.charters import CharterBook
 from chartgate.policy.decide import decide
 from chartgate.policy.scopes import Scope, permitted_scopes
+from chartgate.store.audit import Still
 from chartgate.store.database import promptly
 from chartgate.store.interactions import InteractionStore
 from chartgate.store.stages import StageStore
@@ -148,12 +149,21 @@ def forbids_ask(gate: Gate, book: CharterBook, verb: str) -> frozenset[str]:
 
 
 async def record(
-    walk: Walk, event: AuditEvent, seen: Sequence[Seen] = (), *, disclosed: Shown | None = None
+    walk: Walk,
+    event: AuditEvent,
+    seen: Sequence[Seen] = (),
+    *,
+    disclosed: Shown | None = None,
+    still: Still | None = None,
 ) -> int:
     """Durable before it returns, with what is disclosed; then the interaction is known to this
-    process too. The epoch."""
+    process too. The epoch. Raises Moved where `still` is not the record's current copy."""
     epoch = await walk.gate.audit.record(
-        event, seen=seen, opened=walk.interaction if walk.opened else None, disclosed=disclosed
+        event,
+        seen=seen,
+        opened=walk.interaction if walk.opened else None,
+        disclosed=disclosed,
+        still=still,
     )
     if walk.opened:
         walk.gate.caches.interactions.put(walk.interaction.id, walk.interaction)

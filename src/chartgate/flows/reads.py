@@ -10,7 +10,14 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from chartgate.errors import ChartgateError, Invalid, NotFound, SourceUnreachable, Throttled
+from chartgate.errors import (
+    ChartgateError,
+    Invalid,
+    Moved,
+    NotFound,
+    SourceUnreachable,
+    Throttled,
+)
 from chartgate.flows.patient_budgets import spend
 from chartgate.flows.read_walk import (
     SAY_NOT_FOUND,
@@ -29,7 +36,9 @@ from chartgate.model.interaction import Seen
 from chartgate.model.label import codes_of
 from chartgate.model.principal import Client
 from chartgate.model.resource import NotModified
-from chartgate.store.lookups import Current
+from chartgate.store.audit import Still
+from chartgate.store.caches import Minimised
+from chartgate.store.lookups import Current, Key, Looked
 from chartgate.store.record import RecordStore
 
 __all__ = ["SAY_NOT_FOUND", "Answer", "check_names", "read"]
@@ -71,13 +80,15 @@ async def read(
     walk = await enter(gate, client, site, "read", resource_type, interaction)
     reference = f"{resource_type}/{id_}"
     kept = known(walk, reference)
-    current, epoch = await gate.lookups.current(
-        walk.connection, resource_type, id_, known=kept.digest if kept else None
-    )
-    fresh_since = walk.at - timedelta(seconds=walk.rule.fresh_s)
+    key = (walk.connection, resource_type, id_)
+    looked = _remembered(walk, key, kept)
+    is_remembered = looked is not None
+    if looked is None:
+        looked = await gate.lookups.current(*key, known=kept.digest if kept else None)
+    current, epoch = looked
     stale = False
     held: Held
-    if current and walk.rule.fresh_s > 0 and current.as_of >= fresh_since:
+    if current and _is_fresh(walk, current):
         held, as_of = current, current.as_of
     else:
         held, as_of, stale = await _read_live(walk, reference, current)
@@ -91,7 +102,13 @@ async def read(
     not_modified = if_none_match is not None and _matches(if_none_match, shown.etag)
     sent = None if not_modified else Shown(connection=walk.connection, pieces=(shown.piece,))
     reason = "stale" if stale else None
-    check_still(walk, epoch, await _record_shown(walk, visible, as_of, sent, reason=reason))
+    still = (*key, held.digest) if is_remembered and held is current else None
+    try:
+        now = await _record_shown(walk, visible, as_of, sent, reason=reason, still=still)
+        check_still(walk, epoch, now)
+    except Moved:
+        gate.lookups.forget(*key)  # so that it is looked up when the read begins anew
+        raise
     return Answer(
         body=b"" if sent is None else shown.piece.body,
         etag=shown.etag,
@@ -102,6 +119,25 @@ async def read(
         stale=stale,
         notice=notice_of([visible]),
     )
+
+
+def _remembered(walk: Walk, key: Key, kept: Minimised | None) -> Looked | None:
+    """What a look-up found before, where nothing but its being out of date stands against it.
+    What is hidden is looked up each time, as what is not there is."""
+    if kept is None or kept.hidden:
+        return None
+    looked = walk.gate.lookups.remembered(*key)
+    if looked is None or looked.current is None or looked.current.digest != kept.digest:
+        return None
+    if looked.epoch != walk.gate.audit.epoch:
+        return None
+    usable = walk.rule.fresh_s == 0 or _is_fresh(walk, looked.current)
+    return looked if usable else None
+
+
+def _is_fresh(walk: Walk, current: Current) -> bool:
+    since = walk.at - timedelta(seconds=walk.rule.fresh_s)
+    return walk.rule.fresh_s > 0 and current.as_of >= since
 
 
 def check_names(resource_type: str, id_: str = "x") -> None:
@@ -143,7 +179,13 @@ async def _read_live(
 
 
 async def _record_shown(
-    walk: Walk, visible: Visible, as_of: datetime, sent: Shown | None, *, reason: str | None
+    walk: Walk,
+    visible: Visible,
+    as_of: datetime,
+    sent: Shown | None,
+    *,
+    reason: str | None,
+    still: Still | None,
 ) -> int:
     """The read set, the bytes that are sent and the event, durable; the epoch then."""
     shown = visible.shown
@@ -159,7 +201,7 @@ async def _record_shown(
         decision=visible.decision,
         disclosed=sent.digest.hex() if sent else None,
     )
-    return await record(walk, event, [seen], disclosed=sent)
+    return await record(walk, event, [seen], disclosed=sent, still=still)
 
 
 def _matches(if_none_match: str, etag: str) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from chartgate.errors import Unavailable
+from chartgate.errors import Moved, Unavailable
 from chartgate.model.audit import AuditEvent
 from chartgate.model.disclosure import Shown
 from chartgate.model.interaction import Interaction, Seen
@@ -26,6 +26,9 @@ from chartgate.store.queries import load_queries
 QUERIES = load_queries("audit.sql")
 
 # What means that the connection or the server is gone, rather than that an event was refused.
+# What is taken for the record's current copy: connection, type, id, digest.
+Still = tuple[str, str, str, bytes]
+
 LOSSES = (
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
@@ -36,6 +39,7 @@ LOSSES = (
 
 SAY_LOST = "the audit trail cannot be written, so nothing is answered; try again shortly"
 SAY_FULL = "more events wait for the audit trail than it may hold; try again shortly"
+SAY_OUT_OF_DATE = "the record changed just now, so nothing was answered; try again"
 SAY_CLOSED = "the audit trail is closed; nothing is answered"
 
 
@@ -48,6 +52,7 @@ class _Entry:
     seen: Sequence[Seen]
     opened: Interaction | None
     disclosed: Shown | None
+    still: Still | None
     committed: asyncio.Future[int]
 
 
@@ -113,12 +118,14 @@ class AuditWriter:
         seen: Sequence[Seen] = (),
         opened: Interaction | None = None,
         disclosed: Shown | None = None,
+        still: Still | None = None,
     ) -> int:
         """Returns once the event, its read set and the new interaction are committed: the epoch
         (see governance.py) at which they were.
 
-        Raises Unavailable if they are not known to be. They may then still be in the ledger:
-        it says that we were about to answer, which is the safe way to be wrong.
+        Raises Unavailable if they are not known to be, and Moved if `still` is not the record's
+        current copy then. They may be in the ledger, which then says that we were about to
+        answer: the safe way to be wrong.
         """
         assert event.interaction or not (seen or disclosed), "a read set without an interaction"
         if not self._open:
@@ -129,7 +136,7 @@ class AuditWriter:
             raise Unavailable(SAY_FULL)
         leaf = leaf_of(event, tenant=self._database.tenant)
         committed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Entry(event, leaf, seen, opened, disclosed, committed))
+        self._queue.append(_Entry(event, leaf, seen, opened, disclosed, still, committed))
         self._queued.set()
         try:
             async with asyncio.timeout(self._wait_max_s):
@@ -161,7 +168,7 @@ class AuditWriter:
         """Commits one batch and tells its callers. Raises what means that the connection is
         of no use any more."""
         try:
-            epoch = await self._insert(connection, batch)
+            epoch, out_of_date = await self._insert(connection, batch)
         except Exception as error:
             if isinstance(error, LOSSES) or connection.is_closed():
                 _fail(batch, _lost(error))
@@ -172,6 +179,7 @@ class AuditWriter:
             _fail(batch, Unavailable(SAY_CLOSED))
             raise
         else:
+            _fail([batch[position] for position in out_of_date], Moved(SAY_OUT_OF_DATE))
             for entry in batch:
                 if not entry.committed.done():
                     entry.committed.set_result(epoch)
@@ -187,8 +195,10 @@ class AuditWriter:
         for entry in batch:
             await self._commit(connection, [entry])
 
-    async def _insert(self, connection: Connection, batch: Sequence[_Entry]) -> int:
-        """One round trip, one commit. The epoch."""
+    async def _insert(
+        self, connection: Connection, batch: Sequence[_Entry]
+    ) -> tuple[int, Sequence[int]]:
+        """One round trip, one commit. The epoch, and whose `still` does not hold."""
         events = [entry.event for entry in batch]
         answered = [
             (number, entry.event.interaction or "", entry.event.recorded, entry.disclosed)
@@ -196,7 +206,7 @@ class AuditWriter:
             if entry.disclosed is not None
         ]
         disclosed, stored = await self._snapshots.columns(connection, answered)
-        epoch: int = await connection.fetchval(
+        row = await connection.fetchrow(
             QUERIES["record_reads"],
             self._database.tenant,
             [e.recorded for e in events],
@@ -210,13 +220,15 @@ class AuditWriter:
             [e.site for e in events],
             [spaced(e.patients) for e in events],
             *disclosed,
+            *_still_columns(batch),
             timeout=self._wait_max_s,
         )
+        epoch: int = row["epoch"]
         self._snapshots.stored(stored)
         if epoch != self._epoch:  # somebody may have been erased
             self._epoch = epoch
             self._database.vault.forget()
-        return epoch
+        return epoch, row["out_of_date"]
 
     def _take(self, count_max: int) -> list[_Entry]:
         queue = self._queue
@@ -242,13 +254,18 @@ def _interaction_columns(batch: Sequence[_Entry]) -> Iterator[list[object]]:
     yield [interaction.started_at for interaction in opened]
 
 
+def _still_columns(batch: Sequence[_Entry]) -> Iterator[list[object]]:
+    rows = [(number, *entry.still) for number, entry in enumerate(batch) if entry.still]
+    return ([row[place] for row in rows] for place in range(5))
+
+
 def _lost(error: Exception) -> Unavailable:
     """Names the kind of error only: PostgreSQL's own words may quote a row."""
     detail = error.operator_detail if isinstance(error, Unavailable) else type(error).__name__
     return Unavailable(SAY_LOST, operator_detail=f"audit: {detail}")
 
 
-def _fail(entries: Sequence[_Entry], error: Unavailable) -> None:
+def _fail(entries: Sequence[_Entry], error: Unavailable | Moved) -> None:
     for entry in entries:
         with suppress(asyncio.InvalidStateError):
             entry.committed.set_exception(error)

@@ -8,7 +8,8 @@ FROM unnest($2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::text[], $
 
 -- name: record_reads
 -- All of a batch of reads in one statement, so in one round trip and one commit. Gives the epoch:
--- a right that was taken away before this is seen by it.
+-- a right that was taken away before this is seen by it; and which of the copies that were taken
+-- for the record's current ones are not.
 WITH read_set_rows AS (
   INSERT INTO read_set (tenant, interaction, reference, version, digest, as_of, search)
   SELECT $1, * FROM unnest($8::uuid[], $9::text[], $10::text[], $11::bytea[],
@@ -46,4 +47,14 @@ WITH read_set_rows AS (
   ON CONFLICT (tenant, digest, sealed_by) DO UPDATE SET shown_on = EXCLUDED.shown_on
     WHERE d.shown_on < EXCLUDED.shown_on
 )
-SELECT coalesce((SELECT epoch FROM governance WHERE tenant = $1), 0);
+SELECT coalesce((SELECT epoch FROM governance WHERE tenant = $1), 0) AS epoch,
+       ARRAY(SELECT s.position
+             FROM unnest($31::integer[], $32::text[], $33::text[], $34::text[], $35::bytea[])
+                    AS s (position, connection, resource_type, id, digest)
+             WHERE NOT EXISTS (
+               SELECT FROM record r
+               WHERE r.tenant = $1 AND r.connection = s.connection
+                 AND r.resource_type = s.resource_type AND r.id = s.id AND r.digest = s.digest
+                 AND (r.sealed_by IS NULL OR EXISTS (SELECT FROM patient_key k
+                                                     WHERE k.tenant = $1 AND k.id = r.sealed_by))
+             )) AS out_of_date;

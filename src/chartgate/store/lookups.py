@@ -3,6 +3,10 @@
 Under load the look-ups that arrive while one query runs share the next: one round trip and one
 pooled connection serve them all. That a copy was found to be still current is known here at once,
 and written down a moment later for many of them together.
+
+What was found is remembered. Who uses that gives it to the audit writer with the event of the
+answer, whose statement looks whether it is so still; so a resource that is read again costs one
+round trip, and nothing that is out of date is answered.
 """
 
 import asyncio
@@ -12,6 +16,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from chartgate.errors import ChartgateError, Erased, Unavailable
+from chartgate.store.caches import Bounded
 from chartgate.store.database import SAY_GONE, WAIT_MAX_S, Connection, Database, Row, promptly
 from chartgate.store.queries import load_queries
 from chartgate.store.record import opened_body
@@ -20,6 +25,7 @@ QUERIES = load_queries("lookups.sql")
 AT_ONCE_MAX = 200  # look-ups in one query
 NOTED_MAX = 5_000  # what is over this is not written down, which costs a later reader a 304
 WRITE_DOWN_AFTER_S = 0.25
+REMEMBERED_MAX = 20_000
 LINGER_S = 0.1  # how long the connection is kept for the next
 
 
@@ -54,6 +60,7 @@ class Lookups:
         self._task: asyncio.Task[None] | None = None
         self._noted: dict[Key, tuple[str, datetime]] = {}
         self._noting: asyncio.Task[None] | None = None
+        self._remembered: Bounded[Key, Looked] = Bounded(size_max=REMEMBERED_MAX)
 
     async def current(
         self, connection: str, resource_type: str, id_: str, *, known: bytes | None = None
@@ -65,7 +72,24 @@ class Lookups:
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._answer_waiting())
         looked = await future
-        current, noted = looked.current, self._noted.get((connection, resource_type, id_))
+        key = (connection, resource_type, id_)
+        if looked.current is not None:
+            bare = Looked(looked.current._replace(body=None), looked.epoch)
+            self._remembered.put(key, bare)
+        return self._as_noted(key, looked)
+
+    def remembered(self, connection: str, resource_type: str, id_: str) -> Looked | None:
+        """What the last look-up in this process found, without its body. It may be out of date."""
+        key = (connection, resource_type, id_)
+        looked = self._remembered.get(key)
+        return None if looked is None else self._as_noted(key, looked)
+
+    def forget(self, connection: str, resource_type: str, id_: str) -> None:
+        """It was out of date."""
+        self._remembered.drop((connection, resource_type, id_))
+
+    def _as_noted(self, key: Key, looked: Looked) -> Looked:
+        current, noted = looked.current, self._noted.get(key)
         if current and noted and noted[0] == current.version and noted[1] > current.as_of:
             return Looked(current._replace(as_of=noted[1]), looked.epoch)
         return looked
