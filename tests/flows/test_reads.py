@@ -12,12 +12,15 @@ import pytest
 from chartgate.errors import Invalid, Moved, NotFound, SourceUnreachable, Throttled, Unavailable
 from chartgate.flows import reads
 from chartgate.flows.reads import Answer
+from chartgate.formats.canonical import canonical_bytes, digest
 from chartgate.gate import Gate, Running
 from chartgate.model.principal import Client
+from chartgate.model.resource import Copy
 from chartgate.policy.charters import compile_book
 from chartgate.store.database import Database
 from chartgate.store.governance import bump_epoch, current_epoch
 from chartgate.store.interactions import InteractionStore
+from chartgate.store.record import RecordStore
 from chartgate.testing.clock import FakeClock
 from chartgate.testing.gates import CHARTER, TestGate, open_test_gate, parse_test_charter
 from tests.flows.reading import APPOINTMENT, CLIENT, PATIENT, SCOPES, SLOT, audited
@@ -322,3 +325,79 @@ async def test_interaction_may_be_bound_to_its_first_patient(
     assert (await read(opened.gate, "Slot/12", interaction=first.interaction)).body
     assert (await read(opened.gate, "Patient/p0", interaction=first.interaction)).body
     assert (await read(opened.gate, "Patient/p1")).body, "in an interaction of its own"
+
+
+@pytest.fixture
+def looked_up(opened: TestGate, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """References that were looked up in the record."""
+    lookups, found = opened.gate.lookups, []
+    current = lookups.current
+
+    async def noted(connection: str, kind: str, id_: str, *, known: bytes | None = None) -> Any:
+        found.append(f"{kind}/{id_}")
+        return await current(connection, kind, id_, known=known)
+
+    monkeypatch.setattr(lookups, "current", noted)
+    return found
+
+
+async def keep_elsewhere(database: Database, clock: FakeClock, family: str) -> None:
+    """Another process learns that the patient changed."""
+    body = canonical_bytes({**PATIENT, "name": [{"family": family}]})
+    copy = Copy(
+        reference="Patient/7", version="9", digest=digest(body), body=body, as_of=clock.advance(1)
+    )
+    await RecordStore(database).keep("north-ehr", [copy])
+
+
+@pytest.mark.parametrize("reference", ["Patient/7", "Slot/12"])
+async def test_resource_that_is_read_again_is_looked_up_no_more(
+    opened: TestGate, looked_up: list[str], reference: str
+) -> None:
+    first = await read(opened.gate, reference)
+    again = await read(opened.gate, reference)
+    third = await read(opened.gate, reference)
+    assert looked_up == [reference, reference], "the first found nothing, the second remembers"
+    assert third.body == again.body == first.body
+
+
+async def test_copy_that_is_out_of_date_is_noticed_before_anything_is_answered(
+    opened: TestGate, database: Database, clock: FakeClock, looked_up: list[str]
+) -> None:
+    for _ in range(3):
+        await read(opened.gate, "Patient/7")
+    await keep_elsewhere(database, clock, "Other")
+    with pytest.raises(Moved):
+        await read(opened.gate, "Patient/7")
+    looked_up.clear()
+    answer = await read(opened.gate, "Patient/7")
+    assert orjson.loads(answer.body)["name"] == [{"family": "Other"}]
+    assert looked_up == ["Patient/7"]
+
+
+async def test_copy_that_is_remembered_is_asked_for_again_when_it_is_too_old(
+    opened: TestGate, clock: FakeClock
+) -> None:
+    for _ in range(3):
+        await read(opened.gate, "Patient/7")
+    asked = len(opened.source.asked)
+    clock.advance(299)
+    await read(opened.gate, "Patient/7")
+    assert len(opened.source.asked) == asked
+    clock.advance(2)
+    assert (await read(opened.gate, "Patient/7")).as_of == clock()
+    assert len(opened.source.asked) == asked + 1
+
+
+async def test_another_epoch_makes_each_copy_be_looked_up_once_more(
+    opened: TestGate, database: Database, looked_up: list[str]
+) -> None:
+    for _ in range(3):
+        await read(opened.gate, "Patient/7")
+    await take_a_right_away(database)
+    with pytest.raises(Moved):
+        await read(opened.gate, "Patient/7")
+    looked_up.clear()
+    for _ in range(3):
+        await read(opened.gate, "Patient/7")
+    assert looked_up == ["Patient/7"]

@@ -10,12 +10,16 @@ from typing import Any
 import asyncpg
 import pytest
 
-from chartgate.errors import Unavailable
+from chartgate.errors import Moved, Unavailable
+from chartgate.formats.canonical import digest
 from chartgate.model.audit import AuditEvent, Outcome, leaf_bytes
 from chartgate.model.interaction import Interaction, Seen
-from chartgate.store.audit import AuditWriter
+from chartgate.model.resource import Copy
+from chartgate.store.audit import AuditWriter, Still
 from chartgate.store.database import Database, open_database
 from chartgate.store.governance import bump_epoch
+from chartgate.store.record import RecordStore
+from chartgate.testing.clock import FakeClock
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 INTERACTION = Interaction(
@@ -219,3 +223,31 @@ async def test_record_gives_the_epoch_that_holds_when_it_is_durable(
     async with database.bookkeeping() as transaction:
         await bump_epoch(transaction, database.tenant)
     assert await writer.record(READ) > 0
+
+
+def copy(clock: FakeClock, text: str) -> Copy:
+    body = b'{"v":"%s"}' % text.encode()
+    return Copy(
+        reference="Slot/1", version=text, digest=digest(body), body=body, as_of=clock.advance(1)
+    )
+
+
+async def test_event_of_a_copy_that_is_not_the_records_any_more_is_kept_and_its_caller_told(
+    writer: AuditWriter, database: Database, clock: FakeClock
+) -> None:
+    old, new = copy(clock, "old"), copy(clock, "new")
+    for each in (old, new):
+        await RecordStore(database).keep("ehr", [each])
+    stills: list[Still | None] = [
+        ("ehr", "Slot", "1", new.digest),
+        ("ehr", "Slot", "1", old.digest),
+        ("other", "Slot", "1", new.digest),
+        ("ehr", "Patient", "1", new.digest),
+        ("ehr", "Slot", "2", new.digest),
+        None,
+    ]
+    results = await asyncio.gather(
+        *(writer.record(READ, still=still) for still in stills), return_exceptions=True
+    )
+    assert [type(result) for result in results] == [int, Moved, Moved, Moved, Moved, int]
+    assert len(await bodies(database)) == len(stills)
