@@ -56,6 +56,7 @@ GROUPS = {
         modules=("formats/checkpoint.py", "model/audit.py"),
         tests=(
             "tests/formats/test_checkpoint.py",
+            "tests/model/test_audit.py",
             "tests/flows/test_ledger_rotation.py",
             "tests/flows/test_audit_export.py",
         ),

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 from chartgate.errors import Invalid
 from chartgate.formats.checkpoint import (
+    TORN,
     Checkpoint,
     Signer,
     VerificationKey,
+    is_endorsed,
     join_to,
     open_checkpoint,
     parse_key,
@@ -89,6 +91,35 @@ def test_note_with_any_character_changed_is_refused(data: st.DataObject) -> None
         open_checkpoint(note[:place] + character + note[place + 1 :], SIGNER.key)
 
 
+@pytest.mark.parametrize(
+    "bent",
+    [
+        note_of(7) + "\n",  # a second empty line: what is signed would end elsewhere
+        note_of(7).replace("\n", " ", 1),
+        note_of(7).replace("\n", "\r\n"),
+        note_of(7).replace("\n\n", "\n"),
+        note_of(7).replace("\n", "\n\n", 1),
+        note_of(7).replace("\n7\n", "\n 7\n"),
+        note_of(7).replace("\n7\n", "\n07\n"),
+        note_of(7).replace(ORIGIN + " ", ORIGIN + "  "),
+        "",
+    ],
+)
+def test_note_of_another_form_is_refused_though_its_signature_holds(bent: str) -> None:
+    with pytest.raises(Invalid):
+        open_checkpoint(bent, SIGNER.key)
+
+
+def test_word_for_a_new_key_holds_for_these_two_and_as_it_was_given() -> None:
+    word = SIGNER.endorse(OTHER.key)
+    third = signer_of(Ed25519PrivateKey.from_private_bytes(b"3" * 32), origin=ORIGIN)
+    assert is_endorsed(SIGNER.key, OTHER.key, word)
+    assert not is_endorsed(OTHER.key, SIGNER.key, word)
+    assert not is_endorsed(SIGNER.key, third.key, word)
+    for bent in ("", "no base64", word[:-4], f"{word}\n", f" {word}", word.rstrip("="), "é"):
+        assert not is_endorsed(SIGNER.key, OTHER.key, bent), bent
+
+
 @given(st.text())
 def test_note_when_it_is_anything_is_refused_and_never_breaks(text: str) -> None:
     with pytest.raises(Invalid):
@@ -123,3 +154,31 @@ def test_file_of_other_lines_between_notes_gives_the_notes() -> None:
     content = f"a remark\n\n{note_of(1)}\nanother\n{note_of(2)}"
     notes = list(read_notes(content.splitlines(keepends=True)))
     assert [open_checkpoint(note, SIGNER.key).size for note in notes] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("tail", "joined"),
+    [
+        ("", "NOTE\n"),
+        ("\n\n", "NOTE\n"),
+        ("x\n", "\nNOTE\n"),
+        ("x", f"{TORN}\n\nNOTE\n"),
+        ("\nx", f"{TORN}\n\nNOTE\n"),
+    ],
+)
+def test_note_is_joined_to_what_stands_there(tail: str, joined: str) -> None:
+    """Only what a crash cut is marked: an empty file and a whole line are not torn."""
+    assert join_to(tail, "NOTE") == joined
+
+
+@pytest.mark.parametrize("rest", ["", "\n", "— a signature still being wri", "\n\nhospital"])
+def test_whole_note_is_read_whatever_is_being_written_behind_it(rest: str) -> None:
+    content = f"{note_of(1)}{rest}"
+    assert list(read_notes(content.splitlines(keepends=True))) == [note_of(1)]
+
+
+def test_note_that_hands_over_is_one_note_that_both_keys_open() -> None:
+    handed = SIGNER.hand_over(OTHER, 7, bytes(32))
+    (note,) = read_notes(f"{note_of(6)}\n{handed}\n".splitlines(keepends=True)[6:])
+    assert note == handed
+    assert open_checkpoint(note, SIGNER.key) == open_checkpoint(note, OTHER.key)

@@ -17,6 +17,7 @@ from chartgate.formats.merkle import (
     inclusion_ranges,
     leaf_hash,
     nodes_by_place,
+    root_of_inclusion,
     spans,
     verify_consistency,
     verify_inclusion,
@@ -187,6 +188,45 @@ def test_inclusion_proof_when_anything_is_changed_does_not_hold(
         assert not verify_inclusion(leaf, proof[1:], index=index, size=size, root=root)
         other = data.draw(st.integers(0, size - 1).filter(lambda n: n != index))
         assert not verify_inclusion(leaf, proof, index=other, size=size, root=root)
+
+
+@given(sizes, st.data())
+def test_inclusion_proof_that_ends_early_or_goes_on_leads_to_no_root(
+    size: int, data: st.DataObject
+) -> None:
+    """What stands half way up must never pass for a root, not even to one who asks for it."""
+    index = data.draw(st.integers(0, size - 1))
+    entries = entries_of(size)
+    proof, leaf = naive_path(index, entries), leaf_hash(entries[index])
+    assert root_of_inclusion(leaf, proof, index=index, size=size) == naive_root(entries)
+    wrong = [proof[:end] for end in range(len(proof))] + [[*proof, leaf]]
+    assert [root_of_inclusion(leaf, p, index=index, size=size) for p in wrong] == [None] * len(
+        wrong
+    )
+
+
+@given(sizes, st.data())
+def test_consistency_proof_that_ends_early_or_goes_on_does_not_hold(
+    size: int, data: st.DataObject
+) -> None:
+    old_size = data.draw(st.integers(1, size))
+    entries = entries_of(size)
+    proof = naive_proof(old_size, entries)
+    for wrong in [*(proof[:end] for end in range(len(proof))), [*proof, leaf_hash(b"")]]:
+        assert not verify_consistency(
+            wrong,
+            old_size=old_size,
+            old_root=naive_root(entries[:old_size]),
+            new_size=size,
+            new_root=naive_root(entries),
+        )
+
+
+def test_levels_and_places_of_nodes_are_whole_numbers() -> None:
+    """As the columns are that hold them: a float would be refused only by the database."""
+    frontier = Frontier()
+    completed = [node for n in range(512) for node in frontier.append(leaf_hash(b"%d" % n))]
+    assert [(type(node.level), type(node.idx)) for node in completed] == [(int, int)] * 2
 
 
 @given(sizes, st.data())
