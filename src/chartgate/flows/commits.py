@@ -30,6 +30,7 @@ from chartgate.errors import (
     VersionConflict,
     WriteRefused,
 )
+from chartgate.failpoints import failpoint
 from chartgate.flows.consented import why_not_consented
 from chartgate.flows.drafts import content_on_live
 from chartgate.flows.grounds import Grounds, grounds_of, patient_in, patient_of_proposal
@@ -82,6 +83,7 @@ async def commit_next(gate: Gate, worker: str) -> bool:
     proposal = await claim(gate, Status.APPROVED, Status.COMMITTING)
     if proposal is None:
         return False
+    failpoint("c06")
     agent = f"process:{worker}"
     try:
         if proposal.status is Status.COMMITTING:
@@ -144,14 +146,17 @@ async def _commit(gate: Gate, proposal: Proposal, agent: str) -> None:
         await hand_off(gate, proposal, after, action, agent=agent)
         return
     standing = await look(gate, proposal, action, grounds)
+    failpoint("c07")
     if standing.broken:
         await _conflict(gate, proposal, action, grounds, standing, agent)
         return
     prepared = _prepared(proposal, standing)
     patient = patient_in(content, grounds.bodies)
     committing, number = await _intend(gate, proposal, prepared, patient, agent)
+    failpoint("c08")
     try:
         receipt = await send(gate, committing, prepared.write)
+        failpoint("c11")
     except (VersionConflict, WriteRefused) as error:
         await _refused(gate, committing, action, number, error, agent)
     except Held:
@@ -349,6 +354,7 @@ async def _landed(
     )
     if isinstance(stored, BaseException):
         raise stored
+    failpoint("c12")
     if isinstance(paths, NOTHING_SENT) and not isinstance(paths, SourceRefused):
         await postpone(gate, stored)
     elif isinstance(paths, BaseException):
@@ -408,7 +414,9 @@ async def _verified(gate: Gate, committed: Proposal, paths: Sequence[str], agent
     after = moved(committed, Status.VERIFIED, attempts=0)
     patient = await patient_of_proposal(gate, committed)
     event = event_of(gate, after, "proposal.verify", agent, at=at, patient=patient)
+    failpoint("c13")
     await ProposalStore(gate.database).move_at_once(event, committed, after, at=at)
+    failpoint("c14")
 
 
 async def _mismatch(gate: Gate, committed: Proposal, paths: Sequence[str], agent: str) -> None:

@@ -15,6 +15,7 @@ import asyncpg
 import structlog
 
 from chartgate.errors import ConfigError
+from chartgate.failpoints import failpoint
 from chartgate.flows.drift import DriftWatch
 from chartgate.flows.feeds import settings_for
 from chartgate.flows.folding import (
@@ -101,6 +102,7 @@ async def process_next(gate: Gate, worker: str = "worker", watch: DriftWatch | N
 
 async def forget_workers(gate: Gate, worker: str) -> None:
     """Deletes what workers that are gone had in hand, once all of it is done."""
+    failpoint("c16.start")
     await BatchStore(gate.database, worker=worker).forget_done()
 
 

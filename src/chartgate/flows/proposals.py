@@ -16,6 +16,7 @@ from uuid import UUID, uuid4
 import orjson
 
 from chartgate.errors import ChartgateError, Denied, Invalid, NotFound, Throttled, VersionConflict
+from chartgate.failpoints import failpoint
 from chartgate.flows.consented import why_not_consented
 from chartgate.flows.contexts import in_context, is_bound, proposal_for
 from chartgate.flows.decided import note
@@ -115,11 +116,14 @@ async def submit(gate: Gate, client: Client, submission: Submission) -> Proposal
             proposes=submission.action,
         ),
     )
+    failpoint("c01")
     try:
-        return await _submit(gate, client, submission, decision)
+        taken = await _submit(gate, client, submission, decision)
     except ChartgateError as error:
         await gate.audit.record(_refusal(gate, client, submission, decision, error))
         raise
+    failpoint("c02")
+    return taken
 
 
 async def listed(
@@ -250,6 +254,7 @@ async def _submit(
         return earlier
     if hindrance := await why_not_consented(gate, proposal, grounds.bodies):
         raise Denied(hindrance)
+    failpoint("c03")
     return await _store(gate, proposal, submission, charter, grounds, decision)
 
 

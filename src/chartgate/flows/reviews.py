@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from chartgate.errors import ChartgateError, Denied, Invalid, InvalidTransition, VersionConflict
+from chartgate.failpoints import failpoint
 from chartgate.flows.contexts import proposal_for
 from chartgate.flows.drafts import draft
 from chartgate.flows.grounds import grounds_of, patient_in, patient_of_proposal
@@ -74,10 +75,12 @@ async def review(
         )
     after = moved(before, Status.APPROVED if verdict == "approve" else Status.REJECTED, **decided)
     event = await _decided(gate, after, person, decision, verdict)
+    failpoint("c04")
     async with gate.database.change(event) as transaction:
         await ProposalStore(gate.database).move(transaction, before, after, at=event.recorded)
         if after.status is Status.APPROVED:
             await notify_work(transaction, "commit")
+        failpoint("c05")
     return after
 
 

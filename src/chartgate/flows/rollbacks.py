@@ -18,6 +18,7 @@ from chartgate.errors import (
     VersionConflict,
     WriteRefused,
 )
+from chartgate.failpoints import failpoint
 from chartgate.flows.contexts import proposal_for
 from chartgate.flows.grounds import patient_of_proposal
 from chartgate.flows.handoffs import hand_off
@@ -94,6 +95,7 @@ async def rollback_next(gate: Gate, worker: str) -> bool:
     proposal = await claim(gate, Status.ROLLING_BACK)
     if proposal is None:
         return False
+    failpoint("c15.06")
     agent = f"process:{worker}"
     try:
         attempts = await open_attempts(gate, proposal, "rollback")
@@ -123,9 +125,12 @@ async def _roll_back(gate: Gate, proposal: Proposal, agent: str) -> None:
     at = gate.clock()
     event = event_of(gate, proposal, "proposal.send-rollback", agent, at=at)
     store = ProposalStore(gate.database)
+    failpoint("c15.07")
     number = await store.intend(event, proposal, proposal, "rollback", prepared, at=at)
+    failpoint("c15.08")
     try:
         receipt = await send(gate, proposal, prepared.write)
+        failpoint("c15.11")
     except (VersionConflict, WriteRefused) as error:
         await _refused(gate, proposal, number, error, agent)
     except NOTHING_SENT:
@@ -234,6 +239,8 @@ async def _landed(
         details=(("resolved", str(receipt.resolved).lower()), *written(receipt)),
     )
     store = ProposalStore(gate.database)
+    failpoint("c15.13")
     async with gate.database.change(event) as transaction:
         await store.move(transaction, proposal, after, at=at)
         await store.end_attempts(transaction, proposal, "rollback", "applied", at=at)
+    failpoint("c15.14")

@@ -14,6 +14,7 @@ from typing import Any
 import asyncpg
 
 from chartgate.errors import ConfigError, ErrorMap, mapped
+from chartgate.failpoints import failpoint
 from chartgate.store.database import GONE
 from chartgate.store.queries import load_queries
 
@@ -155,6 +156,7 @@ async def _apply_missing(connection: Any, migrations: Sequence[Migration]) -> No
             await connection.execute(
                 QUERIES["insert_migration"], migration.version, migration.name, migration.digest
             )
+            failpoint("c16.migration")
 
 
 async def _connect(url: str) -> Any:

@@ -20,6 +20,7 @@ from chartgate.adapters.fhir_r4.breaker import Breaker
 from chartgate.adapters.fhir_r4.options import FhirOptions
 from chartgate.adapters.fhir_r4.throttle import Throttle
 from chartgate.errors import Invalid, OutcomeUnknown, SourceUnreachable, Throttled
+from chartgate.failpoints import failpoint, is_armed
 from chartgate.model.ports import LastLook
 
 FHIR_JSON = "application/fhir+json"
@@ -236,10 +237,12 @@ class Link:
                 method,
                 url,
                 headers=sent_headers,
-                data=body,
+                data=_halved(body) if once and body and is_armed("c09") else body,
                 allow_redirects=False,
                 middlewares=(_no_repetition,) if once else (),
             ) as response:
+                if once:
+                    failpoint("c10")
                 content = b"" if response.status == 304 else await self._content(response)
                 return Answer(
                     status=response.status,
@@ -282,6 +285,13 @@ async def _no_repetition(
         raise
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
         raise AnswerLost(type(error).__name__) from error
+
+
+async def _halved(body: bytes) -> AsyncIterator[bytes]:
+    middle = len(body) // 2
+    yield body[:middle]
+    failpoint("c09")
+    yield body[middle:]
 
 
 def _check_path(path: str) -> None:
