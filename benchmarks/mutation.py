@@ -45,6 +45,7 @@ GROUPS = {
     "guards": Group(
         modules=("flows/guards.py", "formats/compartment.py", "flows/consented.py"),
         tests=(
+            "tests/flows/test_guards.py",
             "tests/flows/test_commits.py",
             "tests/flows/test_proposals.py",
             "tests/flows/test_consented.py",

@@ -8,7 +8,7 @@ except to an `update`, which replaces the whole of it.
 
 import asyncio
 from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 import orjson
@@ -207,7 +207,7 @@ def _changes_as_shown(change: Change, content: Content, live: Copy) -> bool:
     before = {live.reference: orjson.loads(live.body)}
     shown = [d for d in content.differences if d.reference == live.reference]
     try:
-        found = differences([replace(change, if_match=live.version)], before)
+        found = differences([change], before)
     except Invalid:
         return False
     # What is stored has its keys in canonical order; what was submitted had them in the client's.
