@@ -13,11 +13,13 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
+from chartgate.store import origin
 from chartgate.store.database import Database, open_database
 from chartgate.store.embedded import EmbeddedServer, start_embedded
 from chartgate.store.migrate import migrate
 from chartgate.store.vault_keys import MasterKeys
 from chartgate.testing.clock import FakeClock
+from tests.emitted import Emitted
 
 TENANT = "main"
 MASTER_SECRET = b"a master key for tests, 32 bytes"  # the same for every opened store
@@ -30,6 +32,18 @@ MEMORY_BYTES_MIN = 4_000_000_000  # for each worker's server, its log and its da
 def at_database(url: str, database: str) -> str:
     """The same server and role, another database."""
     return urlsplit(url)._replace(path=f"/{database}").geturl()
+
+
+EMITTED = Emitted()
+
+
+@pytest.fixture(autouse=True)
+def _emitted_events_hold(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every audit event that is emitted in this process is one that the profiles allow."""
+    monkeypatch.setattr(origin, "leaf_bytes", EMITTED.leaf_bytes)
+    yield
+    wrong, EMITTED.wrong = EMITTED.wrong, []
+    assert not wrong
 
 
 @pytest.fixture(scope="session")
