@@ -1,14 +1,17 @@
 """Whom a resource is about."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from chartgate.formats import r4
 from chartgate.formats.compartment import (
+    DEPTH_MAX,
     SOMEBODY,
     WITHOUT_PATIENTS,
     is_unattributed,
+    owner_of,
     patient_of,
     patients_named,
 )
@@ -25,9 +28,11 @@ ALICE, BOB = {"reference": "Patient/a"}, {"reference": "Patient/b"}
         ({"resourceType": "Immunization", "patient": ALICE}, "Patient/a"),
         ({"resourceType": "Task", "for": ALICE}, "Patient/a"),
         ({"resourceType": "Coverage", "beneficiary": ALICE}, "Patient/a"),
+        ({"resourceType": "Flag", "subject": {"reference": "Patient/a/_history/3"}}, "Patient/a"),
         ({"resourceType": "Observation", "subject": {"reference": "Group/1"}}, None),
         ({"resourceType": "Observation", "subject": {"display": "A"}}, None),
         ({"resourceType": "Observation", "subject": "Patient/a"}, None),
+        ({"resourceType": "Flag", "subject": {"reference": "Patient/../a"}}, "Patient/../a"),
         (
             {
                 "resourceType": "Appointment",
@@ -58,6 +63,9 @@ def test_patient_is_the_one_that_is_named(resource: dict[str, Any], patient: str
         ({"resourceType": "Observation", "focus": [BOB], "subject": ALICE}, "ab"),
         ({"resourceType": "Basic", "extension": [{"url": "x", "valueReference": ALICE}]}, "a"),
         ({"resourceType": "Task", "input": [{"valueReference": BOB}]}, "b"),
+        ({"resourceType": "Task", "extension": [{"extension": [{"valueReference": BOB}]}]}, "b"),
+        ({"resourceType": "Task", "requester": {"reference": "Practitioner/1"}}, set()),
+        ({"resourceType": "Task", "focus": {"reference": "Patience/1"}}, set()),
         (
             {"resourceType": "Flag", "subject": {"reference": "https://ehr/fhir/Patient/a"}},
             "a",
@@ -101,9 +109,36 @@ def test_type_that_r4_does_not_know_must_name_a_patient() -> None:
     assert is_unattributed({}, frozenset())
 
 
-def test_what_nests_too_deep_is_refused() -> None:
-    value: dict[str, Any] = {"reference": "Patient/a"}
-    for _ in range(70):
-        value = {"x": value}
+@pytest.mark.parametrize("nested", [lambda inner: {"x": inner}, lambda inner: [inner]])
+def test_what_nests_too_deep_is_refused(nested: Callable[[Any], Any]) -> None:
+    """To the last level that is looked at a patient is found; one more is no answer at all."""
+    value: Any = ALICE
+    for _ in range(DEPTH_MAX - 2):
+        value = nested(value)
+    assert patients_named({"resourceType": "Basic", "y": value}) == {"Patient/a"}
     with pytest.raises(ValueError, match="deep"):
-        patients_named({"resourceType": "Basic", "y": value})
+        patients_named({"resourceType": "Basic", "y": nested(value)})
+    assert owner_of({"resourceType": "Basic", "y": nested(value)}) == ""
+
+
+@pytest.mark.parametrize(
+    ("resource", "owner"),
+    [
+        ({"resourceType": "Slot"}, None),
+        ({"resourceType": "Location", "extension": [{"valueReference": ALICE}]}, None),
+        ({"resourceType": "Patient", "id": "a"}, "Patient/a"),
+        ({"resourceType": "Patient"}, ""),
+        ({"resourceType": "Observation", "subject": ALICE, "focus": [BOB]}, "Patient/a"),
+        ({"resourceType": "Flag", "subject": {"reference": "Patient/a/_history/3"}}, "Patient/a"),
+        ({"resourceType": "Flag", "subject": {"reference": "https://ehr/Patient/a"}}, "Patient/a"),
+        ({"resourceType": "Group", "member": [{"entity": ALICE}]}, "Patient/a"),
+        ({"resourceType": "Group", "member": [{"entity": ALICE}, {"entity": BOB}]}, ""),
+        ({"resourceType": "Flag", "subject": {"reference": "Patient?identifier=1"}}, ""),
+        ({"resourceType": "Basic"}, ""),
+        ({}, ""),
+    ],
+)
+def test_owner_is_the_patient_whose_erasure_must_reach_it(
+    resource: dict[str, Any], owner: str | None
+) -> None:
+    assert owner_of(resource) == owner

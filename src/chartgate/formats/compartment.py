@@ -48,9 +48,11 @@ def patient_of(resource: dict[str, Any]) -> str | None:
 
 
 def _reference(value: Any) -> str | None:
+    """ "Patient/7" of a reference to that patient, or to one version of it."""
     reference = value.get("reference") if isinstance(value, dict) else None
     if isinstance(reference, str) and reference.startswith(PREFIX):
-        return reference
+        match = LITERAL.fullmatch(reference)
+        return match[1] if match else reference
     return None
 
 
