@@ -32,7 +32,7 @@ async def probing(
     database: Database, folder: Path, clock: FakeClock
 ) -> AsyncIterator[tuple[Gate, Hospital]]:
     async with (
-        running_hospital() as hospital,
+        running_hospital(clock=clock) as hospital,
         open_test_gate(database, folder=folder, clock=clock) as opened,
     ):
         connection = ConnectionConfig(

@@ -3,9 +3,10 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+from chartgate.model.handoff import Listed, Shown
 from chartgate.model.message import Received
 from chartgate.model.resource import Copy, NotModified, SearchPage
-from chartgate.model.verdict import Verdict, Verdicts
+from chartgate.model.verdict import Verdict, Verdicts, WriteRight
 from chartgate.model.write import Receipt, Write
 
 Criteria = Sequence[tuple[str, str]]  # FHIR search parameters, in order
@@ -84,6 +85,44 @@ class Probe(Protocol):
 
     def adopt(self, verdicts: Verdicts) -> None:
         """Acts by these verdicts from now on; they must be stored already."""
+        ...
+
+
+@runtime_checkable
+class Rights(Protocol):
+    """Knows which kinds of write may go out, by what a probe has shown."""
+
+    def write_rights(self) -> tuple[WriteRight, ...]:
+        """Each kind of write, and the sentence that says why it is off."""
+        ...
+
+
+@runtime_checkable
+class Worklist(Protocol):
+    """A list outside that staff already work from. Each item is put there at most once, which its
+    marker sees to, and stands there as the handoff does."""
+
+    async def put(self, shown: Shown, *, tried: bool, last_look: LastLook | None = None) -> Listed:
+        """Puts an item there, or finds what an earlier try put there (`tried`: there may have
+        been one), and reads it back. `last_look` as in `Sink.commit`.
+
+        Raises WriteRefused (nothing was written), Throttled or SourceUnreachable (nothing was
+        sent), OutcomeUnknown (try again: the marker makes it one item).
+        """
+        ...
+
+    async def look(self, reference: str, *, version: str | None) -> Listed | None:
+        """How an item stands there now; None: as it was in that version.
+
+        Raises NotFound, Throttled, SourceUnreachable.
+        """
+        ...
+
+    async def show(
+        self, listed: Listed, shown: Shown, *, last_look: LastLook | None = None
+    ) -> Listed | None:
+        """Brings what stands there in line; None: it says so already, and nothing was sent. A
+        status only moves on. Raises VersionConflict where it changed meanwhile, and as `put`."""
         ...
 
 

@@ -141,12 +141,20 @@ async def test_dead_system_has_no_verdicts(hospital: Hospital, ehr: FhirR4) -> N
 
 
 @pytest.mark.parametrize("status", [403, 405, 422])
-async def test_system_that_lets_nothing_be_created_says_so(
+async def test_system_that_lets_nothing_be_created_has_that_as_its_verdict(
     status: int, open_ehr: Opener, serve: Server
 ) -> None:
+    """A definite no is an answer: it is stored, and takes rights away that were there before."""
+
     async def handler(request: web.Request) -> web.Response:
         return web.Response(status=status)
 
     ehr = await open_ehr(await serve(handler))
-    with pytest.raises(SourceUnreachable, match="does not let us create a Task"):
-        await ehr.probe(quiet)
+    verdicts = {verdict.line: verdict for verdict in await ehr.probe(quiet)}
+    assert f"a Task could not be created: HTTP {status}" in verdicts["create"].detail
+    assert {line for line, verdict in verdicts.items() if verdict.holds} <= {
+        "wait_told",
+        "clock_agrees",
+    }
+    ehr.adopt({line: (verdict.holds, verdict.detail) for line, verdict in verdicts.items()})
+    assert not any(right.on for right in ehr.write_rights())

@@ -15,14 +15,17 @@ from chartgate.adapters.fhir_r4.compare import differing_paths, patched, undone_
 from chartgate.adapters.fhir_r4.dialect import Dialect, Habits, load_dialect
 from chartgate.adapters.fhir_r4.link import Link
 from chartgate.adapters.fhir_r4.options import FhirOptions, parse_options
+from chartgate.adapters.fhir_r4.preconditions import write_rights
 from chartgate.adapters.fhir_r4.probe import Trial
+from chartgate.adapters.fhir_r4.probe_bench import Bench, Sample, check_sample
 from chartgate.adapters.fhir_r4.reader import Reader
 from chartgate.adapters.fhir_r4.writer import Writer
 from chartgate.clock import Clock
 from chartgate.config import ConnectionConfig
+from chartgate.errors import ConfigError
 from chartgate.model.ports import Criteria, LastLook
 from chartgate.model.resource import Copy, NotModified, SearchPage
-from chartgate.model.verdict import Verdict, Verdicts
+from chartgate.model.verdict import Verdict, Verdicts, WriteRight
 from chartgate.model.write import Change, Receipt, Write
 
 
@@ -37,11 +40,13 @@ class FhirR4:
         dialect: Dialect,
         verdicts: Verdicts,
         clock: Clock,
+        sample: Sample | None = None,
     ) -> None:
         by_post = dialect.setting("search_by_post") is True
         self._link = link
         self._habits = Habits(dialect, verdicts)
         self._clock = clock
+        self._sample = sample or Sample()
         self._reader = Reader(link, options, search_by_post=by_post)
         self._writer = Writer(link, self._reader, depth_max=options.json_depth_max, clock=clock)
 
@@ -51,8 +56,10 @@ class FhirR4:
         return self._link.breaker
 
     async def read(self, reference: str, *, if_none_match: str | None = None) -> Copy | NotModified:
-        """As Source.read."""
-        return await self._reader.read(reference, if_none_match=if_none_match)
+        """As Source.read. Unconditional where 304 was found to say nothing."""
+        known = None if self._habits.fails("unmodified_is_true") else if_none_match
+        strong = self._habits.strong_etags
+        return await self._reader.read(reference, if_none_match=known, strong=strong)
 
     async def search(self, resource_type: str, criteria: Criteria, *, count_max: int) -> SearchPage:
         """As Source.search. By GET, unless the dialect keeps values out of URLs by POST."""
@@ -89,7 +96,12 @@ class FhirR4:
 
     async def probe(self, report: Callable[[Verdict], None]) -> tuple[Verdict, ...]:
         """As Probe.probe. Writes although writes are off, to resources of its own alone."""
-        return await Trial(self._link, self._reader, report).run()
+        bench = Bench(self._link, self._reader, dialect=self._habits.dialect, sample=self._sample)
+        return await Trial(bench, report).run()
+
+    def write_rights(self) -> tuple[WriteRight, ...]:
+        """As Rights.write_rights."""
+        return write_rights(self._link.name, self._habits)
 
     def adopt(self, verdicts: Verdicts) -> None:
         """As Probe.adopt."""
@@ -128,6 +140,7 @@ async def open_adapter(
     options = parse_options(connection)
     dialect = load_dialect(options.dialect)
     name = connection.name
+    sample = load_sample(options, folder=folder, connection=name)
     key = None
     if options.client_id:
         path = folder / options.key_file
@@ -146,4 +159,24 @@ async def open_adapter(
             auth = BackendServices(session, options, name=name, key=key, scope=scope, clock=clock)
         monotonic = asyncio.get_running_loop().time
         link = Link(session, options, name=name, auth=auth, clock=clock, monotonic=monotonic)
-        yield FhirR4(link, options, dialect=dialect, verdicts=verdicts, clock=clock)
+        yield FhirR4(link, options, dialect=dialect, verdicts=verdicts, clock=clock, sample=sample)
+
+
+def load_sample(options: FhirOptions, *, folder: Path, connection: str) -> Sample:
+    """What the probe is to make copies of. Raises ConfigError."""
+    if not options.probe_file:
+        return Sample()
+    where = f"[connections.{connection}] probe_file"
+    try:
+        resource = orjson.loads((folder / options.probe_file).read_bytes())
+    except (OSError, orjson.JSONDecodeError) as error:
+        raise ConfigError(
+            f"{where}: {options.probe_file} cannot be read as JSON", operator_detail=str(error)
+        ) from None
+    if not isinstance(resource, dict):
+        raise ConfigError(f"{where}: {options.probe_file} must hold one FHIR resource")
+    sample = Sample(resource=resource, pointer=options.probe_text)
+    fault = check_sample(sample)
+    if fault:
+        raise ConfigError(f"{where}: {options.probe_file} cannot be probed with: {fault}")
+    return sample

@@ -53,9 +53,12 @@ def parse_etag(value: str | None) -> str | None:
     return match[1] if match else None
 
 
-def write_etag(version: str) -> str:
-    """The weak ETag that FHIR prescribes. Source: https://hl7.org/fhir/R4/http.html#versioning"""
-    return f'W/"{version}"'
+def write_etag(version: str, *, strong: bool = False) -> str:
+    """The weak ETag that FHIR prescribes, or a strong one for a system that has those.
+
+    Source: https://hl7.org/fhir/R4/http.html#versioning
+    """
+    return f'"{version}"' if strong else f'W/"{version}"'
 
 
 def parse_location(value: str | None) -> tuple[str, str | None] | None:

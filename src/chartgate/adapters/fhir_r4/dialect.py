@@ -17,15 +17,22 @@ from chartgate.model.verdict import Verdicts
 
 # What the probe tries. True means that it does what FHIR says.
 PROBED: Mapping[str, str] = {
+    "create": "a create is answered with 201, and what it made is there",
     "etag_present": "answers name the version, and a change changes it",
+    "etag_weak": "its ETags are weak, as FHIR has them",
+    "stored_as_sent": "what was sent is what is read back",
     "conditional_read": "If-None-Match of the current version is answered with 304",
+    "unmodified_is_true": "If-None-Match of an older version is not answered with 304",
     "read_your_writes": "a write is seen at once by read and by search",
+    "reads_catch_up": "a write is seen within a second by read and by search",
     "history": "_history lists the versions, newest first",
     "marker_survives": "the identifier that marks a create is kept and can be searched",
     "if_none_exist": "a second create with the same If-None-Exist creates nothing",
+    "if_none_exist_race": "of two such creates at the same time one creates",
     "if_match_on_put": "PUT with a stale If-Match is refused",
     "if_match_on_patch": "PATCH with a stale If-Match is refused",
     "patch_test": "PATCH with a failing test of /meta/versionId is refused",
+    "cancel": "the status that stands in for a delete is taken",
     "delete": "DELETE removes",
     "if_match_on_delete": "DELETE with a stale If-Match is refused",
     "transaction_atomic": "a transaction with one entry that fails changes nothing",
@@ -33,14 +40,25 @@ PROBED: Mapping[str, str] = {
     "if_none_exist_in_transaction": "ifNoneExist that matches creates nothing",
     "patch_in_transaction": "a guarded PATCH entry works, and a stale one is refused",
     "delete_in_transaction": "DELETE with a stale ifMatch refuses the transaction",
+    "if_match_in_batch": "an entry of a batch with a stale ifMatch is refused",
+    "wait_told": "where it says 429, it says for how long",
+    "clock_agrees": "its clock and ours are less than half a minute apart",
 }
-# What only documents can say; the value if a dialect does not say it.
+# What only documents can say; the value if a dialect does not say it. Lists of resource types are
+# separated by spaces; "*" stands for all.
 SETTINGS: Mapping[str, str | bool] = {
     "scope": "system/*.read system/*.write",  # of the token request
     "marker": "identifier",  # or "tag": where a create carries its mark
     "search_by_post": False,  # keeps search values out of the server's URL logs
     "retry_after_on_429": True,
     "enforces_required_bindings": True,
+    "creates": "*",  # types that can be created
+    "updates": "*",  # types that can be updated by PUT
+    "if_match_required": False,  # a change without If-Match is refused
+    "stale_status": "412",  # how a stale If-Match is refused
+    "versions_frozen": False,  # every version is called the same
+    "answers_with_content": True,  # the answer to a write holds the resource
+    "caches_searches": False,  # unless Cache-Control says no-cache
 }
 BASES = ("documented", "probed")
 
@@ -63,6 +81,11 @@ class Dialect:
     lines: Mapping[str, Line]
     stand_ins: Mapping[str, tuple[str, str]]  # type: element and value that mean "cancelled"
     ignores: Mapping[str, tuple[str, ...]]  # type or "*": paths that the system fills by itself
+
+    def says(self, line: str) -> bool | None:
+        """What is written of a line that a probe tries; None if nothing is."""
+        found = self.lines.get(line)
+        return bool(found.value) if found else None
 
     def setting(self, name: str) -> str | bool:
         """A setting, by its line or its default."""
@@ -88,6 +111,19 @@ class Habits:
     def holds(self, line: str) -> bool:
         """Whether a probe has shown it."""
         return line in self._holding
+
+    def told_of(self, line: str) -> str:
+        """What the probe saw; empty if it did not try the line."""
+        return self.verdicts[line][1] if line in self.verdicts else ""
+
+    def fails(self, line: str) -> bool:
+        """Whether a probe has shown that it does not hold; not to know is not this."""
+        return line in self.verdicts and not self.holds(line)
+
+    @property
+    def strong_etags(self) -> bool:
+        """Whether versions are named by strong ETags, and so have to be sent back as such."""
+        return self.holds("etag_present") and self.fails("etag_weak")
 
     @property
     def patch_guard(self) -> str:
@@ -145,6 +181,8 @@ def _line(where: str, key: str, table: dict[str, Any]) -> Line:
         raise ConfigError(f"{where} [lines.{key}] value must be of type {wanted.__name__}")
     if key == "marker" and value not in ("identifier", "tag"):
         raise ConfigError(f'{where} [lines.marker] value must be "identifier" or "tag"')
+    if key == "stale_status" and value not in ("409", "412"):
+        raise ConfigError(f'{where} [lines.stale_status] value must be "409" or "412"')
     return Line(value=value, basis=table["basis"], source=table.get("source", ""))
 
 

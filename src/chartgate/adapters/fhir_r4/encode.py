@@ -40,7 +40,7 @@ def encode_alone(change: Change, mark: str | None, habits: Habits) -> Request:
         return Request(method="POST", path=change.resource_type, headers=headers, body=body)
     assert change.reference is not None
     assert change.if_match is not None
-    headers["If-Match"] = write_etag(change.if_match)
+    headers["If-Match"] = write_etag(change.if_match, strong=habits.strong_etags)
     if change.interaction == "delete":
         return Request(method="DELETE", path=change.reference, headers=headers, body=None)
     if change.interaction == "update":
@@ -100,7 +100,8 @@ def _entry(change: Change, mark: str | None, habits: Habits) -> dict[str, Any]:
         }
     assert change.reference is not None
     assert change.if_match is not None
-    request = {"url": change.reference, "ifMatch": write_etag(change.if_match)}
+    etag = write_etag(change.if_match, strong=habits.strong_etags)
+    request = {"url": change.reference, "ifMatch": etag}
     if change.interaction == "delete":
         return {"request": {"method": "DELETE", **request}}
     if change.interaction == "update":

@@ -35,6 +35,8 @@ class FhirOptions:
     breaker_failures: int = 5
     breaker_cool_off_s: float = 10.0
     throttle_cap_s: float = 300.0
+    probe_file: str = ""
+    probe_text: str = "/description"
 
 
 def parse_options(connection: ConnectionConfig) -> FhirOptions:

@@ -1,30 +1,40 @@
 """Which lines must hold before a write may go out (invariant 3: none without a precondition)."""
 
-from chartgate.adapters.fhir_r4.dialect import Habits
+from collections.abc import Mapping
+
+from chartgate.adapters.fhir_r4.dialect import PROBED, Habits
+from chartgate.adapters.fhir_r4.remedies import remedy
+from chartgate.model.verdict import WriteRight
 from chartgate.model.write import Write
 
-# Any one of the sets will do; the sentence is for the operator.
-ALONE = {
-    "create": ({"etag_present", "if_none_exist", "marker_survives"},),
-    "update": ({"etag_present", "if_match_on_put"},),
+# What every write needs: that a version is named, that what is sent is what is stored, and that
+# what the guards read is what stands.
+COMMON = frozenset({"etag_present", "stored_as_sent", "reads_catch_up", "unmodified_is_true"})
+Ways = tuple[frozenset[str], ...]  # any one of the sets will do
+ALONE: Mapping[str, Ways] = {
+    "create": (frozenset({"create", "if_none_exist", "if_none_exist_race", "marker_survives"}),),
+    "update": (frozenset({"if_match_on_put"}),),
     "patch": (
-        {"etag_present", "if_match_on_patch"},
-        {"etag_present", "patch_test"},
-        {"etag_present", "if_match_on_put"},
+        frozenset({"if_match_on_patch"}),
+        frozenset({"patch_test"}),
+        frozenset({"if_match_on_put"}),
     ),
-    "delete": ({"etag_present", "delete", "if_match_on_delete"},),
+    "delete": (frozenset({"delete", "if_match_on_delete"}),),
 }
-TOGETHER = {
+TOGETHER: Mapping[str, Ways] = {
     "create": (
-        {"etag_present", "transaction_atomic", "if_none_exist_in_transaction", "marker_survives"},
+        frozenset(
+            {"create", "transaction_atomic", "if_none_exist_in_transaction", "marker_survives"}
+        ),
     ),
-    "update": ({"etag_present", "transaction_atomic", "if_match_in_transaction"},),
+    "update": (frozenset({"transaction_atomic", "if_match_in_transaction"}),),
     "patch": (
-        {"etag_present", "transaction_atomic", "patch_in_transaction"},
-        {"etag_present", "transaction_atomic", "if_match_in_transaction"},
+        frozenset({"transaction_atomic", "patch_in_transaction"}),
+        frozenset({"transaction_atomic", "if_match_in_transaction"}),
     ),
-    "delete": ({"etag_present", "transaction_atomic", "delete", "delete_in_transaction"},),
+    "delete": (frozenset({"transaction_atomic", "delete", "delete_in_transaction"}),),
 }
+LINES_SHOWN = 3
 
 
 def lines_missing(write: Write, habits: Habits) -> tuple[str, ...]:
@@ -32,8 +42,54 @@ def lines_missing(write: Write, habits: Habits) -> tuple[str, ...]:
     table = ALONE if len(write.changes) == 1 else TOGETHER
     missing: set[str] = set()
     for change in write.changes:
-        ways = [
-            {line for line in way if not habits.holds(line)} for way in table[change.interaction]
-        ]
-        missing |= min(ways, key=len)
-    return tuple(sorted(missing))
+        missing |= _missing(table[change.interaction], habits)
+        # What takes a create back is a status, where its type has one.
+        cancels = (
+            change.interaction == "create" and change.resource_type in habits.dialect.stand_ins
+        )
+        if cancels and not habits.holds("cancel"):
+            missing.add("cancel")
+    return tuple(line for line in PROBED if line in missing)
+
+
+def why_off(connection: str, write: Write, habits: Habits) -> str:
+    """Why this write may not go out, and what to do; empty if it may."""
+    return _sentence(connection, "writes of this kind", lines_missing(write, habits), habits)
+
+
+def write_rights(connection: str, habits: Habits) -> tuple[WriteRight, ...]:
+    """Each kind of write to a system, and why it is off."""
+    found = []
+    for table, suffix in ((ALONE, ""), (TOGETHER, ", several together")):
+        for interaction, ways in table.items():
+            missing = _missing(ways, habits)
+            lines = tuple(line for line in PROBED if line in missing)
+            kind = f"{interaction}{suffix}"
+            sentence = _sentence(connection, f"writes of the kind {kind}", lines, habits)
+            found.append(WriteRight(kind=kind, on=not lines, sentence=sentence))
+    return tuple(found)
+
+
+def _missing(ways: Ways, habits: Habits) -> frozenset[str]:
+    lacking = [frozenset(x for x in COMMON | way if not habits.holds(x)) for way in ways]
+    return min(lacking, key=len)
+
+
+def _sentence(connection: str, what: str, missing: tuple[str, ...], habits: Habits) -> str:
+    if not missing:
+        return ""
+    command = f"`chartgate probe {connection}`"
+    if not habits.verdicts:
+        return f"{what} to {connection} are off: nothing is known of it yet; run {command}"
+    told = "; ".join(_told(line, habits) for line in missing[:LINES_SHOWN])
+    more = len(missing) - LINES_SHOWN
+    rest = f"; and {more} more" if more > 0 else ""
+    return (
+        f"{what} to {connection} are off: {command} has not shown {told}{rest}."
+        f" {remedy(missing[0])}, then run {command} again"
+    )
+
+
+def _told(line: str, habits: Habits) -> str:
+    seen = habits.told_of(line)
+    return f"{line}: {PROBED[line]}" + (f" ({seen})" if seen else "")

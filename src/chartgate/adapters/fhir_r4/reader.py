@@ -21,7 +21,9 @@ from chartgate.model.resource import Copy, NotModified, Resource, SearchPage, sp
 
 UNCACHED = {"Cache-Control": "no-cache"}
 # Without it a server may pass over a parameter that it does not know, and find everything.
-STRICT = {"Prefer": "handling=strict"}
+# A server may answer a search from a cache of its own, HAPI for a minute: what is searched for is
+# often what was created a moment ago.
+STRICT = {**UNCACHED, "Prefer": "handling=strict"}
 FORM = {**STRICT, "Content-Type": "application/x-www-form-urlencoded"}
 
 
@@ -40,12 +42,18 @@ class Reader:
         self._root = URL(options.url).path.rstrip("/")
 
     async def read(
-        self, reference: str, *, if_none_match: str | None = None, uncached: bool = False
+        self,
+        reference: str,
+        *,
+        if_none_match: str | None = None,
+        uncached: bool = False,
+        strong: bool = False,
     ) -> Copy | NotModified:
         """Source: https://hl7.org/fhir/R4/http.html#read and #cread"""
         if split_reference(reference) is None:
             raise NotFound("no such resource")
-        headers = {"If-None-Match": write_etag(if_none_match)} if if_none_match else {}
+        known = write_etag(if_none_match, strong=strong) if if_none_match else ""
+        headers = {"If-None-Match": known} if known else {}
         answer = await self._link.read(
             reference, headers={**UNCACHED, **headers} if uncached else headers
         )

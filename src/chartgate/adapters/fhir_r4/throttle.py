@@ -42,6 +42,8 @@ class Throttle:
         self._until = 0.0
         self._hits = 0
         self._trial = False
+        self.refusals = 0  # 429s so far …
+        self.refusals_told = 0  # … and those that said for how long
 
     def admit(self) -> float:
         """0: go. Else the seconds to wait."""
@@ -59,7 +61,10 @@ class Throttle:
         """Takes in one answer."""
         if status == 429:
             self._hits += 1
-            self._hold(told_wait_s(headers, self._clock()) or self._backoff_s())
+            told_s = told_wait_s(headers, self._clock())
+            self.refusals += 1
+            self.refusals_told += told_s is not None
+            self._hold(told_s or self._backoff_s())
             return
         spent_s = spent_quota_wait_s(headers, self._clock)
         if spent_s is not None:

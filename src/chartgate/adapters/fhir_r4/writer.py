@@ -26,7 +26,7 @@ from chartgate.adapters.fhir_r4.dialect import Habits
 from chartgate.adapters.fhir_r4.encode import Request, encode_alone, encode_transaction
 from chartgate.adapters.fhir_r4.link import Answer, Link
 from chartgate.adapters.fhir_r4.marks import marker_values
-from chartgate.adapters.fhir_r4.preconditions import lines_missing
+from chartgate.adapters.fhir_r4.preconditions import why_off
 from chartgate.adapters.fhir_r4.reader import Reader
 from chartgate.adapters.fhir_r4.resolver import created_effects
 from chartgate.errors import (
@@ -41,7 +41,7 @@ from chartgate.errors import (
 from chartgate.model.ports import LastLook
 from chartgate.model.write import Change, Effect, Receipt, Write
 
-CONFLICTS = frozenset({409, 412})
+CONFLICTS = frozenset({409, 412, 423})  # 423: somebody is changing it right now
 # Redirects that say "ask there instead": nothing was done. Others may follow what was done.
 NOT_HERE = frozenset({301, 307, 308})
 GUARD_FAILURES = frozenset({400, 422})  # how servers report a JSON Patch test that fails
@@ -90,12 +90,9 @@ class Writer:
         name = self._link.name
         if not write.changes:
             raise WriteRefused("a write without changes")
-        missing = lines_missing(write, habits)
-        if missing:
-            raise WriteRefused(
-                f"writes of this kind to {name} are off: `chartgate probe {name}` has not shown"
-                f" that it honours {', '.join(missing)}"
-            )
+        reason = why_off(name, write, habits)
+        if reason:
+            raise WriteRefused(reason)
         for change in write.changes:
             if change.interaction != "create" and not change.if_match:
                 raise WriteRefused("a write without the version that it stands on")

@@ -3,7 +3,8 @@
 It is the other side of Chartgate's adapters and shares no code with them. `python -m
 chartgate.demo.hospital` runs it as a process; `running_hospital` runs it within a test. Where
 things are: `chart` keeps the versions; `writes`, `transactions`, `search` and `ehr` are FHIR's
-interactions; `app` is the web side, with the faults of `faults` around it; `journal` counts what
+interactions; `app` is the web side, with the faults of `faults` around it, and with the habits of
+the product whose dialect it wears (`dress`, `lies`); `journal` counts what
 really happened; `control` is the back door for tests; `population` and `bundles` fill the chart.
 """
 

@@ -41,6 +41,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--today", type=date.fromisoformat, help="the clinic's day, YYYY-MM-DD")
     parser.add_argument("--seed", type=int, default=0, help="decides which slots are taken")
+    parser.add_argument("--dialect", default="", help="behave as this product does, e.g. medplum")
     parser.add_argument("--empty", action="store_true", help="open without patients")
     return parser.parse_args(arguments)
 
@@ -54,7 +55,13 @@ async def serve(options: argparse.Namespace) -> None:
         fill = bundle_patients(options.bundles, report, today=options.today, seed=options.seed)
     elif options.empty:
         fill = None
-    hospital = make_hospital(host=options.host, port=options.port, clients=clients, fill=fill)
+    hospital = make_hospital(
+        host=options.host,
+        port=options.port,
+        clients=clients,
+        fill=fill,
+        dialect=options.dialect,
+    )
     await hospital.start()
     ready = {
         "ready": True,

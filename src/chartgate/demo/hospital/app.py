@@ -7,7 +7,9 @@ fault can cut a connection.
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import orjson
@@ -16,6 +18,7 @@ from chartgate.clock import Clock
 from chartgate.demo.hospital.capability import capability_statement, smart_configuration
 from chartgate.demo.hospital.chart import Chart, View
 from chartgate.demo.hospital.control import Control
+from chartgate.demo.hospital.dress import Dress
 from chartgate.demo.hospital.ehr import LETTERS, WRITES, Ehr, Route, check_allowed, route_of
 from chartgate.demo.hospital.exchange import (
     FHIR_JSON,
@@ -29,6 +32,12 @@ from chartgate.demo.hospital.exchange import (
 )
 from chartgate.demo.hospital.faults import Faults, altered
 from chartgate.demo.hospital.journal import Journal, Seen
+from chartgate.demo.hospital.lies import (
+    heard_strongly,
+    with_frozen_etag,
+    with_strong_etags,
+    without_etag,
+)
 from chartgate.demo.hospital.oauth import OAuthRefused, RegisteredClient, TokenDesk
 from chartgate.demo.hospital.writes import Habits, Writer
 
@@ -48,8 +57,15 @@ class HospitalApp:
     """All routes of the sample hospital."""
 
     def __init__(
-        self, chart: Chart, *, clients: tuple[RegisteredClient, ...], url: str, clock: Clock
+        self,
+        chart: Chart,
+        *,
+        clients: tuple[RegisteredClient, ...],
+        url: str,
+        clock: Clock,
+        dress: Dress | None = None,
     ) -> None:
+        self.dress = dress or Dress()
         self.chart = chart
         self.clock = clock
         self.url = url
@@ -67,7 +83,7 @@ class HospitalApp:
         """One request."""
         path: str = scope["path"]
         quick = scope["method"] == "GET" and path.startswith("/fhir/") and not self.faults.on
-        if quick and await self._quick_read(path[6:], scope, send):
+        if quick and self.dress.plain and await self._quick_read(path[6:], scope, send):
             return
         headers = {name.decode("latin-1"): v.decode("latin-1") for name, v in scope["headers"]}
         request = Request(
@@ -88,7 +104,12 @@ class HospitalApp:
             return
         if "x-request-id" in headers:
             answer.headers.append((b"x-request-id", headers["x-request-id"].encode("latin-1")))
+        answer.headers.append((b"date", self._date()))
         await _send(answer, send, with_body=request.method != "HEAD")
+
+    def _date(self) -> bytes:
+        skew_s = self._hit("clock_skew_s", Route(interaction="")) or 0
+        return format_datetime(self.clock() + timedelta(seconds=skew_s), usegmt=True).encode()
 
     async def _quick_read(self, reference: str, scope: Scope, send: Send) -> bool:
         """Answers a plain read; False if it is anything else, or does not go well."""
@@ -149,7 +170,9 @@ class HospitalApp:
             self._authorise(route, request)
             if seen is not None:
                 seen.client = request.client
-            answer = self._perform(route, request)
+            self.dress.check(route.interaction, route.resource_type, request)
+            await self._race(route, request)
+            answer = self._perform(route, self._hear(route, request))
         except Refused as refused:
             answer = refusal(refused, _challenge(refused))
             if seen is not None:
@@ -180,11 +203,29 @@ class HospitalApp:
             raise Refused(503, "transient", "the server is down")
         throttle = self._hit("throttle", route)
         if throttle is not None:
-            raise Throttled(throttle if isinstance(throttle, dict) else {})
+            raise Throttled(self.dress.throttle(throttle if isinstance(throttle, dict) else {}))
         if self._hit("expire_tokens", route) is not None:
             self.desk.expire_all()
         if self._hit("unauthorised", route) is not None:
             raise Refused(401, "expired", "the token has expired")
+
+    def _hear(self, route: Route, request: Request) -> Request:
+        """The request as far as this hospital looks at it."""
+        if self._hit("strong_etags", route) is not None:
+            request = heard_strongly(request)
+        return self.dress.hear(request)
+
+    async def _race(self, route: Route, request: Request) -> None:
+        """Looks for a match, waits, and then creates without looking again."""
+        criteria = request.headers.get("if-none-exist", "")
+        if route.interaction != "create" or not criteria:
+            return
+        wait_s = self._hit("race_s", route)
+        if wait_s is None:
+            return
+        if Writer(self.chart, Habits()).match(route.resource_type, criteria) is None:
+            request.headers = {k: v for k, v in request.headers.items() if k != "if-none-exist"}
+        await asyncio.sleep(wait_s)
 
     def _authorise(self, route: Route, request: Request) -> None:
         if self.desk.open_to_all:
@@ -217,12 +258,16 @@ class HospitalApp:
 
     def _apply(self, route: Route, request: Request) -> Answer:
         if route.interaction not in WRITES:
-            reader = Writer(self.chart, Habits())
-            return self.ehr.perform(route, request, reader, view=self._view(route))
+            return self._read(route, request)
         writer = Writer(self.chart, self._habits(route))
+        if route.interaction == "transaction" and self.dress.splits_transactions:
+            route = replace(route, interaction="batch")
         try:
             stop_after = self._hit("batch_partial", route)
-            return self.ehr.perform(route, request, writer, stop_after=stop_after)
+            answer = self.ehr.perform(route, request, writer, stop_after=stop_after)
+            if self._hit("forget_writes", route) is not None:
+                writer.undo()
+            return answer
         finally:
             self.journal.record(
                 writer.applied,
@@ -230,13 +275,41 @@ class HospitalApp:
                 client=request.client,
             )
 
+    def _read(self, route: Route, request: Request) -> Answer:
+        conditional = route.interaction == "read" and "if-none-match" in request.headers
+        if conditional and self._hit("always_304", route) is not None:
+            return Answer(status=304)
+        if route.interaction == "search":
+            cached = self.dress.cached(request)
+            if cached is not None:
+                return replace(cached, headers=list(cached.headers))
+        answer = self.ehr.perform(
+            route, request, Writer(self.chart, Habits()), view=self._view(route)
+        )
+        if route.interaction == "search":
+            self.dress.keep(request, replace(answer, headers=list(answer.headers)))
+        return answer
+
     def _habits(self, route: Route) -> Habits:
         change = self._hit("change_on_save", route)
+        wears = self.dress
+        every = frozenset({"update", "patch", "delete"})
+        ignored = wears.ignored_if_match(route.interaction)
+        if self._hit("ignore_if_match", route) is not None or self._frozen(route):
+            ignored = every
         return Habits(
-            ignore_if_match=self._hit("ignore_if_match", route) is not None,
-            ignore_if_none_exist=self._hit("ignore_if_none_exist", route) is not None,
-            alter=None if change is None else lambda resource: altered(resource, change),
+            ignore_if_match=ignored,
+            ignore_if_none_exist=self._hit("ignore_if_none_exist", route) is not None
+            or wears.ignores_if_none_exist(route.interaction),
+            alter=wears.alter if change is None else lambda resource: altered(resource, change),
+            if_match_required=wears.says("if_match_required"),
+            stale_status=int(wears.lines.get("stale_status", 412)),
+            checks_codes=not wears.denies("enforces_required_bindings"),
+            keeps_half=self._hit("keep_half", route) is not None,
         )
+
+    def _frozen(self, route: Route) -> bool:
+        return self._hit("frozen_etag", route) is not None
 
     def _view(self, route: Route) -> View | None:
         lag = self._hit("stale_reads", route)
@@ -257,8 +330,13 @@ class HospitalApp:
             status = self._hit("error_after_applying", route)
             if status is not None:
                 return json_answer(int(status), outcome("exception", "the server failed"))
+        answer = self.dress.show(route.interaction, answer)
+        if self._frozen(route):
+            answer = with_frozen_etag(answer)
+        if self._hit("strong_etags", route) is not None:
+            answer = with_strong_etags(answer)
         without = self._hit("no_etag", route)
-        return answer if without is None else _without_etag(answer, everywhere=without == "all")
+        return answer if without is None else without_etag(answer, everywhere=without == "all")
 
     def _hit(self, name: str, route: Route) -> Any:
         return self.faults.hit(name, route.interaction, route.types) if self.faults.on else None
@@ -296,17 +374,6 @@ def _challenge(refused: Refused) -> Headers:
     if refused.status == 401:
         return [(b"www-authenticate", b'Bearer realm="sample-hospital", error="invalid_token"')]
     return []
-
-
-def _without_etag(answer: Answer, *, everywhere: bool) -> Answer:
-    answer.headers = [h for h in answer.headers if h[0] not in (b"etag", b"last-modified")]
-    if everywhere and answer.body:
-        body = orjson.loads(answer.body)
-        resources = [body, *(e.get("resource") or {} for e in body.get("entry", ()))]
-        for resource in resources:
-            resource.get("meta", {}).pop("versionId", None)
-        answer.body = orjson.dumps(body)
-    return answer
 
 
 async def _body(receive: Receive) -> bytes:

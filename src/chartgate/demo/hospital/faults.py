@@ -28,6 +28,13 @@ before it switches itself off. What there is:
 | change_on_save | {"drop": [paths], "set": {path: value}, "reorder": true, "strip_marker": true} | stores something else than was sent |
 | no_etag | "headers", "all" | no ETag; with "all" no meta.versionId either |
 | batch_partial | n | a transaction does n entries, then fails with 500, keeping them |
+| keep_half | true | a transaction that is refused keeps what it did before |
+| forget_writes | true | answers as if it had written, and stores nothing |
+| frozen_etag | true | every version is version 1, and If-Match of it always holds |
+| strong_etags | true | ETags are strong, and a weak If-Match never holds |
+| always_304 | true | each conditional read is answered with 304 |
+| race_s | seconds | that long between looking for If-None-Exist and creating |
+| clock_skew_s | seconds | Date headers are that much ahead |
 """
 
 import time
@@ -57,6 +64,13 @@ NAMES = frozenset(
         "change_on_save",
         "no_etag",
         "batch_partial",
+        "keep_half",
+        "forget_writes",
+        "frozen_etag",
+        "strong_etags",
+        "always_304",
+        "race_s",
+        "clock_skew_s",
     ]
 )
 

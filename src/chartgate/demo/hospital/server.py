@@ -13,6 +13,7 @@ from uvicorn.server import ServerState
 from chartgate.clock import Clock, utc_now
 from chartgate.demo.hospital.app import TRANSPORT, HospitalApp
 from chartgate.demo.hospital.chart import Chart
+from chartgate.demo.hospital.dress import load_dress
 from chartgate.demo.hospital.faults import Faults
 from chartgate.demo.hospital.journal import Journal
 from chartgate.demo.hospital.oauth import RegisteredClient
@@ -146,12 +147,16 @@ async def running_hospital(
     clients: Iterable[RegisteredClient] = (),
     fill: Fill | None = None,
     clock: Clock = utc_now,
+    dialect: str = "",
 ) -> AsyncIterator[Hospital]:
     """A hospital in this event loop. Port 0 takes a free one; without clients no token is needed.
 
     `fill` fills the chart before it opens, e.g. `sample_patients()`; without it, it is empty.
+    `dialect` names the dialect whose habits it shows.
     """
-    hospital = make_hospital(host=host, port=port, clients=clients, fill=fill, clock=clock)
+    hospital = make_hospital(
+        host=host, port=port, clients=clients, fill=fill, clock=clock, dialect=dialect
+    )
     await hospital.start()
     try:
         yield hospital
@@ -166,11 +171,14 @@ def make_hospital(
     clients: Iterable[RegisteredClient] = (),
     fill: Fill | None = None,
     clock: Clock = utc_now,
+    dialect: str = "",
 ) -> Hospital:
-    """A filled hospital that does not listen yet."""
+    """A filled hospital that does not listen yet. Raises ConfigError for an unknown dialect."""
+    dress = load_dress(dialect) if dialect else None
     port = port or free_port(host)
     chart = Chart(clock=clock)
     scenario = fill(chart) if fill else None
-    app = HospitalApp(chart, clients=tuple(clients), url=f"http://{host}:{port}", clock=clock)
+    url = f"http://{host}:{port}"
+    app = HospitalApp(chart, clients=tuple(clients), url=url, clock=clock, dress=dress)
     app.control.scenario = scenario
     return Hospital(app, host=host, port=port)

@@ -85,7 +85,8 @@ def run_transaction(
     except InterruptedError:
         raise Refused(500, "exception", "the server failed half-way") from None
     except Refused as refused:
-        writer.undo()
+        if not writer.habits.keeps_half:
+            writer.undo()
         text = f"Bundle.entry[{position}]: {refused.text}"
         raise Refused(refused.status, refused.code, text) from None
     ordered = [answers[i] for i in range(len(entries))]

@@ -66,8 +66,11 @@ def check_id(resource_id: str) -> None:
         raise Refused(400, "value", "an id has 1 to 64 letters, digits, dashes and dots")
 
 
-def check_resource(resource: Any, resource_type: str) -> Mapping[str, Any]:
-    """The resource, if it may be filed as `resource_type`. Raises Refused with 400 or 422."""
+def check_resource(resource: Any, resource_type: str, *, codes: bool = True) -> Mapping[str, Any]:
+    """The resource, if it may be filed as `resource_type`. Raises Refused with 400 or 422.
+
+    Without `codes`, status codes are not looked at, as some servers do.
+    """
     if not isinstance(resource, dict):
         raise Refused(400, "structure", "the body must be one JSON object")
     if resource.get("resourceType") != resource_type:
@@ -78,7 +81,8 @@ def check_resource(resource: Any, resource_type: str) -> Mapping[str, Any]:
     for name in LISTS & resource.keys():
         if not isinstance(resource[name], list):
             raise Refused(422, "structure", f"{resource_type}.{name} must be a list")
-    _check_status(resource, resource_type)
+    if codes:
+        _check_status(resource, resource_type)
     for path, value in _empty(resource, resource_type):
         raise Refused(422, "value", f"{path} is empty: {value!r}")
     _check_times(resource, resource_type)

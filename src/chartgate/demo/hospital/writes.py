@@ -33,11 +33,15 @@ class Written:
 
 @dataclass(slots=True, kw_only=True)
 class Habits:
-    """How this hospital deviates from the standard, by its switched faults."""
+    """How this hospital deviates from the standard, by its faults and by what it wears."""
 
-    ignore_if_match: bool = False
+    ignore_if_match: frozenset[str] = frozenset()  # update, patch, delete
     ignore_if_none_exist: bool = False
     alter: Alter | None = None  # changes content on save
+    if_match_required: bool = False
+    stale_status: int = 412
+    checks_codes: bool = True
+    keeps_half: bool = False  # of a transaction that fails
 
 
 class Writer:
@@ -76,7 +80,7 @@ class Writer:
     ) -> Written:
         """FHIR create. `resource_id` is one that a transaction has set aside."""
         check_type(resource_type)
-        body = check_resource(resource, resource_type)
+        body = self._checked(resource, resource_type)
         existing = self.match(resource_type, if_none_exist)
         if existing is not None:
             return Written(status=200, version=existing, applied=False)
@@ -89,14 +93,14 @@ class Writer:
         """FHIR update. An id that the server never gave is refused: no update as create."""
         check_type(resource_type)
         check_id(resource_id)
-        body = check_resource(resource, resource_type)
+        body = self._checked(resource, resource_type)
         if body.get("id") != resource_id:
             raise Refused(400, "invalid", "the id of the body is not the id of the URL")
         reference = f"{resource_type}/{resource_id}"
         current = self.chart.current.get(reference)
         if current is None:
             raise Refused(405, "not-supported", "this server gives the ids: create by POST")
-        self.check_if_match(current, if_match)
+        self.check_if_match(current, if_match, "update")
         status = 201 if current.deleted else 200
         return Written(status=status, version=self._put("update", reference, body, "PUT"))
 
@@ -105,7 +109,7 @@ class Writer:
     ) -> Written:
         """FHIR patch by JSON Patch (RFC 6902). A failing `test` answers 409."""
         current = self._living(resource_type, resource_id)
-        self.check_if_match(current, if_match)
+        self.check_if_match(current, if_match, "patch")
         try:
             patched = jsonpatch.apply_patch(dict(current.resource or {}), operations)
         except jsonpatch.JsonPatchTestFailed:
@@ -120,7 +124,7 @@ class Writer:
             raise Refused(
                 400, "structure", "the patch is no list of JSON Patch operations"
             ) from None
-        body = check_resource(patched, resource_type)
+        body = self._checked(patched, resource_type)
         if body.get("id") != resource_id:
             raise Refused(422, "business-rule", "a patch cannot change the id")
         return Written(status=200, version=self._put("patch", current.reference, body, "PATCH"))
@@ -133,20 +137,26 @@ class Writer:
             raise Refused(404, "not-found", f"there is no such {resource_type}")
         if current.deleted:
             return Written(status=204, version=current, applied=False)
-        self.check_if_match(current, if_match)
+        self.check_if_match(current, if_match, "delete")
         version = self.chart.put(current.reference, None, method="DELETE")
         self.applied.append(("delete", version))
         return Written(status=204, version=version)
 
-    def check_if_match(self, current: Version, if_match: str) -> None:
-        """Raises Refused (412) if `if_match` names another version than the current one."""
-        if not if_match or self.habits.ignore_if_match:
+    def check_if_match(self, current: Version, if_match: str, interaction: str) -> None:
+        """Raises Refused if `if_match` names another version than the current one."""
+        if not if_match and self.habits.if_match_required:
+            raise Refused(412, "required", "a change needs If-Match here")
+        if not if_match or interaction in self.habits.ignore_if_match:
             return
         shape = ETAG.fullmatch(if_match.strip())
         if shape is None:
             raise Refused(400, "value", 'If-Match must look like W/"3"')
         if shape[1] != str(current.number):
-            raise Refused(412, "conflict", "the resource has changed: If-Match does not hold")
+            text = "the resource has changed: If-Match does not hold"
+            raise Refused(self.habits.stale_status, "conflict", text)
+
+    def _checked(self, resource: Any, resource_type: str) -> Mapping[str, Any]:
+        return check_resource(resource, resource_type, codes=self.habits.checks_codes)
 
     def _living(self, resource_type: str, resource_id: str) -> Version:
         check_type(resource_type)
