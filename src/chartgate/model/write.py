@@ -4,6 +4,7 @@ A `Write` is everything that one proposal (or its undoing) changes, applied as o
 The JSON forms at the end are what the store keeps; that of a change is also the API's.
 """
 
+import base64
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -23,7 +24,8 @@ class Change:
 
     create: `resource` without id; update: `resource` with id and `if_match`; patch: `patch`
     (RFC 6902 operations) on `reference` with `if_match`; delete: `reference` with `if_match`,
-    only ever as the undoing of our own create.
+    only ever as the undoing of our own create. Where the system is told by messages, what we made
+    has no reference that is known; its undoing is a delete of `resource`, which bears our mark.
     """
 
     interaction: WriteInteraction
@@ -35,12 +37,24 @@ class Change:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WireMessage:
+    """A message that tells a write to a system that takes messages: these bytes and no others,
+    however often they have to be sent."""
+
+    kind: str  # "SIU^S12"
+    control_id: str  # MSH-10 of `raw`
+    raw: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
 class Write:
     """`marker` is unique for proposal and direction, and survives in what is created:
     it makes a create conditional and lets a lost answer be resolved by reading."""
 
     marker: str  # "<proposal id>" or "<proposal id>.rollback"
     changes: tuple[Change, ...]
+    through: str = ""  # the connection that it goes out by; empty: the proposal's own
+    message: WireMessage | None = None  # what is sent, where that connection takes messages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +73,7 @@ class Receipt:
     effects: tuple[Effect, ...]
     at: datetime
     resolved: bool = False  # True: found by reading, because the answer was lost
+    said: str = ""  # what the system's application acknowledged it by, "AA"; empty: it answers else
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,13 +129,12 @@ def write_from(body: bytes) -> Write:
 
 def receipt_bytes(receipt: Receipt) -> bytes:
     """Canonical JSON of a receipt."""
-    return canonical_bytes(
-        {
-            "effects": [asdict(e) for e in receipt.effects],
-            "at": receipt.at.isoformat(),
-            "resolved": receipt.resolved,
-        }
-    )
+    form = {
+        "effects": [asdict(e) for e in receipt.effects],
+        "at": receipt.at.isoformat(),
+        "resolved": receipt.resolved,
+    }
+    return canonical_bytes({**form, "said": receipt.said} if receipt.said else form)
 
 
 def receipt_from(body: bytes) -> Receipt:
@@ -130,6 +144,7 @@ def receipt_from(body: bytes) -> Receipt:
         effects=tuple(Effect(**e) for e in form["effects"]),
         at=datetime.fromisoformat(form["at"]),
         resolved=form["resolved"],
+        said=form.get("said", ""),
     )
 
 
@@ -156,11 +171,28 @@ def prepared_from(body: bytes) -> Prepared:
 
 
 def _write_json(write: Write) -> dict[str, Any]:
-    return {"marker": write.marker, "changes": [change_json(c) for c in write.changes]}
+    form: dict[str, Any] = {
+        "marker": write.marker,
+        "changes": [change_json(c) for c in write.changes],
+    }
+    if write.through:
+        form["through"] = write.through
+    if write.message is not None:
+        raw = base64.b64encode(write.message.raw).decode("ascii")
+        form["message"] = {**asdict(write.message), "raw": raw}
+    return form
 
 
 def _write_from(form: Mapping[str, Any]) -> Write:
-    return Write(marker=form["marker"], changes=tuple(change_from(c) for c in form["changes"]))
+    message = form.get("message")
+    return Write(
+        marker=form["marker"],
+        changes=tuple(change_from(c) for c in form["changes"]),
+        through=form.get("through", ""),
+        message=None
+        if message is None
+        else WireMessage(**{**message, "raw": base64.b64decode(message["raw"])}),
+    )
 
 
 def _copy_from(form: Mapping[str, Any]) -> Copy:
