@@ -41,8 +41,12 @@ from chartgate.flows.permissions import SAY_TAMPERED
 from chartgate.flows.permits import can_write, running_action
 from chartgate.flows.proposal_events import event_of, written
 from chartgate.flows.proposals import RULE_AUTO, can_decide_itself
+from chartgate.flows.regress import alarm, hold, older_than_seen
+from chartgate.flows.review_care import why_not_reviewed
+from chartgate.flows.seeded import SAY_SEED
 from chartgate.flows.sending import (
     NOTHING_SENT,
+    WENT_BACK,
     Held,
     claim,
     find_effect,
@@ -147,6 +151,9 @@ async def _commit(gate: Gate, proposal: Proposal, agent: str) -> None:
         return
     standing = await look(gate, proposal, action, grounds)
     failpoint("c07")
+    if older := older_than_seen(grounds, standing):
+        await hold(gate, proposal, older, agent)
+        return
     if standing.broken:
         await _conflict(gate, proposal, action, grounds, standing, agent)
         return
@@ -172,6 +179,8 @@ async def _commit(gate: Gate, proposal: Proposal, agent: str) -> None:
 
 async def _why_never(gate: Gate, proposal: Proposal, action: ActionRule | None) -> str | None:
     """Why this may not be written at all, whatever the record says."""
+    if proposal.seed:
+        return SAY_SEED
     decided_on = proposal.decided_digest == proposal.content.digest
     if not (is_intact(proposal.content) and decided_on and proposal.decided_by):
         return SAY_TAMPERED
@@ -185,7 +194,7 @@ async def _why_never(gate: Gate, proposal: Proposal, action: ActionRule | None) 
         action, stage=stage, confidence=confidence
     ):
         return SAY_NOT_ITSELF
-    return None
+    return await why_not_reviewed(gate, proposal, action)
 
 
 def _prepared(proposal: Proposal, standing: Standing) -> Prepared:
@@ -432,9 +441,11 @@ async def _mismatch(gate: Gate, committed: Proposal, paths: Sequence[str], agent
         outcome=Outcome.FAILED,
         reason=reason,
     )
+    older = tuple(path.partition(" ")[0] for path in paths if path.endswith(WENT_BACK))
+    events = [event, await alarm(gate, mismatched, older, agent)] if older else [event]
     action = running_action(gate, committed)
     after = moved(mismatched, Status.HANDED_OFF)
-    await hand_off(gate, committed, after, action, agent=agent, events=[event])
+    await hand_off(gate, committed, after, action, agent=agent, events=events)
 
 
 async def _conflict(

@@ -1,8 +1,10 @@
 """Taking a verified write back: the stored compensation, which never overwrites a later edit.
 
-VERIFIED → ROLLING_BACK when a person asks, with a reason; from there as a commit: the last look,
-one conditional write, read-back. If the chart has moved on the system of record refuses it by its
-precondition: the proposal is VERIFIED again and says so, and its page shows what changed since.
+VERIFIED → ROLLING_BACK when a person asks, with a reason; from there as a commit: a look at what it
+stands on (undo_ground.py), the last look, one conditional write, read-back. If the chart has moved
+on nothing is sent, or the system of record refuses it by its precondition: the proposal is VERIFIED
+again and says so, and its page shows what changed since. Where other writes of ours came on top and
+are being taken back, it waits for them.
 A halt holds rollbacks too, because it stops every write. To undo while an AI use is to do
 nothing, set its stage to shadow and resume.
 """
@@ -22,7 +24,7 @@ from chartgate.failpoints import failpoint
 from chartgate.flows.contexts import proposal_for
 from chartgate.flows.grounds import patient_of_proposal
 from chartgate.flows.handoffs import hand_off
-from chartgate.flows.impasses import no_progress
+from chartgate.flows.impasses import SAY_NOT_UNDONE, no_progress
 from chartgate.flows.permissions import why_not
 from chartgate.flows.permits import (
     check_person,
@@ -31,6 +33,7 @@ from chartgate.flows.permits import (
     running_action,
 )
 from chartgate.flows.proposal_events import event_of, written
+from chartgate.flows.regress import LOOKS, SAY_WENT_BACK, alarm
 from chartgate.flows.sending import (
     NOTHING_SENT,
     Held,
@@ -40,8 +43,10 @@ from chartgate.flows.sending import (
     open_attempts,
     postpone,
     read_back_differences,
+    retry_at,
     send,
 )
+from chartgate.flows.undo_ground import Ground, look
 from chartgate.gate import Gate
 from chartgate.model.audit import Outcome
 from chartgate.model.principal import Principal
@@ -121,7 +126,11 @@ async def _roll_back(gate: Gate, proposal: Proposal, agent: str) -> None:
     assert proposal.compensation is not None, "verified without a compensation"
     if await HaltStore(gate.database).in_force(proposal.charter):
         raise Held("a halt is in force; nothing was sent")
-    prepared = Prepared(write=proposal.compensation, before=())
+    ground = await look(gate, proposal)
+    if ground.write is None:
+        await _not_sent(gate, proposal, ground, agent)
+        return
+    prepared = Prepared(write=ground.write, before=())
     at = gate.clock()
     event = event_of(gate, proposal, "proposal.send-rollback", agent, at=at)
     store = ProposalStore(gate.database)
@@ -139,7 +148,31 @@ async def _roll_back(gate: Gate, proposal: Proposal, agent: str) -> None:
     except OutcomeUnknown:
         await postpone(gate, proposal)
     else:
-        await _landed(gate, proposal, prepared, receipt, agent)
+        await _landed(gate, proposal, number, prepared, receipt, agent)
+
+
+async def _not_sent(gate: Gate, proposal: Proposal, ground: Ground, agent: str) -> None:
+    """There is nothing that it could stand on now."""
+    if ground.waits:
+        until = retry_at(gate, 0)
+        await ProposalStore(gate.database).postpone(proposal, until=until, failed=False)
+    elif ground.moved_on:
+        await _stays(gate, proposal, SAY_MOVED_ON, agent)
+    elif proposal.attempts < LOOKS:
+        await postpone(gate, proposal)  # it may be a replica that lags behind
+    else:
+        attempts = await open_attempts(gate, proposal, "rollback")
+        after = moved(proposal, Status.HANDED_OFF, reason=SAY_NOT_UNDONE + SAY_WENT_BACK)
+        await hand_off(
+            gate,
+            proposal,
+            after,
+            running_action(gate, proposal),
+            agent=agent,
+            events=[await alarm(gate, proposal, ground.went_back, agent)],
+            direction="rollback" if attempts else None,
+            verdict="cannot-tell" if attempts else None,
+        )
 
 
 async def _resume(gate: Gate, proposal: Proposal, attempts: Sequence[Attempt], agent: str) -> None:
@@ -163,7 +196,7 @@ async def _resume(gate: Gate, proposal: Proposal, attempts: Sequence[Attempt], a
         return
     if found is not None:
         attempt, receipt = found
-        await _landed(gate, proposal, attempt.prepared, receipt, agent)
+        await _landed(gate, proposal, attempt.number, attempt.prepared, receipt, agent)
     elif len(attempts) >= gate.config.worker.attempts_max:
         await _stays(gate, proposal, SAY_NEVER_ARRIVES, agent)
     else:
@@ -184,7 +217,7 @@ async def _refused(
         return
     if found is not None:
         attempt, receipt = found
-        await _landed(gate, proposal, attempt.prepared, receipt, agent)
+        await _landed(gate, proposal, attempt.number, attempt.prepared, receipt, agent)
         return
     moved_on = isinstance(error, VersionConflict)
     await _stays(gate, proposal, SAY_MOVED_ON if moved_on else f"{SAY_REFUSED}{error}", agent)
@@ -211,7 +244,7 @@ async def _stays(gate: Gate, proposal: Proposal, reason: str, agent: str) -> Non
 
 
 async def _landed(
-    gate: Gate, proposal: Proposal, prepared: Prepared, receipt: Receipt, agent: str
+    gate: Gate, proposal: Proposal, number: int, prepared: Prepared, receipt: Receipt, agent: str
 ) -> None:
     """It was undone: read back, then the end. Until that is stored, reading finds it again."""
     paths = await read_back_differences(gate, proposal, prepared, receipt)
@@ -242,5 +275,8 @@ async def _landed(
     failpoint("c15.13")
     async with gate.database.change(event) as transaction:
         await store.move(transaction, proposal, after, at=at)
-        await store.end_attempts(transaction, proposal, "rollback", "applied", at=at)
+        await store.end_attempts(
+            transaction, proposal, "rollback", "not-applied", at=at, applied=number
+        )
+        await notify_work(transaction, "rollback")  # what waited for this one
     failpoint("c15.14")

@@ -21,9 +21,12 @@ from chartgate.model.ports import Source
 from chartgate.model.proposal import Proposal, Status
 from chartgate.model.resource import Copy
 from chartgate.model.write import Effect, Prepared, Receipt, Write
+from chartgate.policy.regress import is_before
 from chartgate.store.proposals import Attempt, Direction, ProposalStore
 
 HISTORY_MAX = 20  # versions that may have followed ours between write and read-back
+LOOKS = 3  # at what stands before our write, until that is no replica that lags behind
+WENT_BACK = "all of it: the record stands before the write, as after a restore from a backup"
 
 
 class Held(ChartgateError):
@@ -114,11 +117,17 @@ async def read_back_differences(
 ) -> list[str]:
     """Element paths in which the record is not what was sent; empty: it is.
 
-    Raises SourceUnreachable, Throttled.
+    Raises SourceUnreachable, also for a record that stands before our write, while that may be
+    a replica that lags behind; Throttled.
     """
     source = gate.source(proposal.connection)
     copies = await together([_at_version(source, effect) for effect in receipt.effects])
     after = [copy for copy in copies if copy is not None]
+    old = [e.reference for e in receipt.effects if _is_older(e, after)]
+    if old and proposal.attempts < LOOKS:
+        raise SourceUnreachable("the system of record shows an older version than it wrote")
+    if old:
+        return [f"{reference} {WENT_BACK}" for reference in old]
     sink = gate.sink(proposal.connection)
     return sink.differences(prepared.write, receipt, after, prepared.before)
 
@@ -137,6 +146,17 @@ async def _at_version(source: Source, effect: Effect) -> Copy | None:
     except NotFound:
         return copy
     return next((c for c in versions if c.version == effect.version_after), copy)
+
+
+def _is_older(effect: Effect, copies: Sequence[Copy]) -> bool:
+    """Whether what was read back is before what was written."""
+    if not effect.version_after:
+        return False
+    return any(
+        copy.reference == effect.reference
+        and is_before(effect.version_after, None, copy.version, {})
+        for copy in copies
+    )
 
 
 def is_too_old(gate: Gate, attempts: Sequence[Attempt]) -> bool:
