@@ -92,10 +92,12 @@ def _add_accounting(verbs: Any) -> None:
     )
     accounting.description = (
         "Disclosures of six years other than for treatment, payment and operations, those under a "
-        "consent by 42 CFR part 2 of three years, and emergency access. What is given is kept. "
+        "consent by 42 CFR part 2 of three years, and emergency access. What is given is kept: "
+        "`--kept ID` shows it again as it was given. "
         "`--suspend` leaves a recipient out for as long as an agency asked for in writing."
     )
-    accounting.add_argument("patient", metavar="PATIENT", help='e.g. "Patient/7"')
+    accounting.add_argument("patient", nargs="?", metavar="PATIENT", help='e.g. "Patient/7"')
+    accounting.add_argument("--kept", metavar="ID", help="the id that stands in an accounting")
     accounting.add_argument("--since", metavar="TIME", help="default: six years ago")
     accounting.add_argument("--suspend", metavar="AGENT", help='e.g. "client:registry"')
     accounting.add_argument("--until", metavar="TIME", help="when the suspension ends")
@@ -151,6 +153,10 @@ def run_search(arguments: argparse.Namespace) -> int:
 
 def run_accounting(arguments: argparse.Namespace) -> int:
     """Prints the accounting, or suspends it for one recipient."""
+    if bool(arguments.patient) == bool(arguments.kept):
+        raise Invalid("name the patient, or with --kept the accounting to show again")
+    if arguments.kept:
+        return _show_kept(arguments)
     if arguments.suspend:
         return _suspend(arguments)
     return _report(
@@ -159,6 +165,14 @@ def run_accounting(arguments: argparse.Namespace) -> int:
             gate, operator(), arguments.patient, since=_time(arguments.since, gate.clock())
         ),
     )
+
+
+def _show_kept(arguments: argparse.Namespace) -> int:
+    body = _with_audit(
+        arguments, lambda gate: audit_reports.kept_accounting(gate, operator(), arguments.kept)
+    )
+    print(orjson.dumps(orjson.loads(body), option=orjson.OPT_INDENT_2).decode())
+    return 0
 
 
 def run_access(arguments: argparse.Namespace) -> int:

@@ -88,14 +88,6 @@ async def open_glass(gate: Gate, principal: Principal, wanted: Wanted) -> BreakG
     return glass
 
 
-async def active_for(gate: Gate, person: Person, site: str, patient: str) -> BreakGlass | None:
-    """The break-glass under which this person may see this patient's chart at this site now.
-    `patient` is "Patient/7". Asked of the store each time. Raises Unavailable."""
-    if site not in person.sites or person.patient not in (None, patient):
-        return None
-    return await BreakGlassStore(gate.database).active(person.id, site, patient, now=gate.clock())
-
-
 async def end_glass(gate: Gate, who: Person | Process, id_: str) -> BreakGlass:
     """Ends it before its time: whoever opened it, a privacy officer, or an operator at the command
     line. Raises NotFound, InvalidTransition."""

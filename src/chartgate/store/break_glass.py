@@ -27,13 +27,6 @@ class BreakGlassStore:
             raise NotFound(SAY_NOT_FOUND)
         return _glass(row)
 
-    async def active(
-        self, person: str, site: str, patient: str, *, now: datetime
-    ) -> BreakGlass | None:
-        """The one that opens this patient's chart to this person now."""
-        row = await self._database.fetch_row(QUERIES["select_active"], person, site, patient, now)
-        return _glass(row) if row else None
-
     async def listed(
         self,
         *,
