@@ -43,6 +43,7 @@ BOUNDS: Mapping[str, tuple[float, float]] = {  # least and most; else from 0 on
     "mllp.in_flight_max": (1, 1_000_000),
     "worker.poll_interval_s": (0.01, 3600),  # 0 would never rest
     "worker.lanes_max": (1, 1_000),
+    "worker.worklist_every_s": (1, 3600),
     "ledger.unsigned_max_s": (1, 3600),  # proof cannot be turned off
     "retention.audit_days": (2192, 36_525),  # six years, whatever somebody would like
     "retention.accounting_days": (2192, 36_525),
@@ -50,6 +51,9 @@ BOUNDS: Mapping[str, tuple[float, float]] = {  # least and most; else from 0 on
     "retention.proposals_days": (184, 36_525),
     "retention.every_s": (1, 604_800),
     "retention.batch": (1, 100_000),
+    "review.dwell_s": (0, 600),  # longer, and nobody would look at all
+    "review.word_s": (0, 10),
+    "review.field_s": (0, 60),
     "people.break_glass_per_day": (1, 1_000),
     "people.break_glass_minutes_max": (1, 60),
     "people.break_glass_review_within_h": (1, 72),
@@ -136,6 +140,7 @@ class WorkerConfig:
     notify_timeout_s: float = 10.0  # for a client to take a notification
     resolve_within_s: float = 60.0  # an unknown outcome goes to a person after that
     lanes_max: int = 4  # of one destination sent to at once; each has a connection there
+    worklist_every_s: float = 30.0  # between looks at a handoff's Task in the EHR
     lane_idle_s: float = 30.0  # a lane's connection is closed after so long with nothing to send
 
 
@@ -211,6 +216,16 @@ class PeopleConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReviewConfig:
+    """[review]: how long a person has looked at a proposal, at least, before they approve it. In
+    production no part of it is less than what stands here; a charter's `dwell` may ask for more."""
+
+    dwell_s: float = 3.0  # whatever it says
+    word_s: float = 0.12  # for each word of its differences: 500 words a minute
+    field_s: float = 2.0  # for each field that would change
+
+
+@dataclass(frozen=True, kw_only=True)
 class OidcConfig:
     """[oidc]: where staff sign in. Without an issuer they have passwords here."""
 
@@ -264,6 +279,7 @@ class Config:
     retention: RetentionConfig = RetentionConfig()
     egress: EgressConfig = EgressConfig()
     people: PeopleConfig = PeopleConfig()
+    review: ReviewConfig = ReviewConfig()
     oidc: OidcConfig = OidcConfig()
     connections: Mapping[str, ConnectionConfig] = field(default_factory=dict)
     clients: Mapping[str, ClientConfig] = field(default_factory=dict)
@@ -318,6 +334,7 @@ SECTIONS: Mapping[str, type[Any]] = {
     "retention": RetentionConfig,
     "egress": EgressConfig,
     "people": PeopleConfig,
+    "review": ReviewConfig,
     "oidc": OidcConfig,
 }
 

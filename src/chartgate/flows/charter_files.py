@@ -1,7 +1,8 @@
 """The files that charters are made of: read from a folder, or from what was adopted last.
 
 Charters stand in one folder. Beside it stand their models, and `policies/` with the tenant's
-forbids (`*.cedar`), those of one site (`sites/SITE/*.cedar`), rules for labels and cases to test.
+forbids (`*.cedar`), those of one site (`sites/SITE/*.cedar`), rules for labels, the on-call roster
+and cases to test.
 """
 
 import base64
@@ -21,6 +22,7 @@ CEDAR = ".cedar"
 POLICIES = "policies"
 SITES = "sites"  # below policies
 LABELS = "labels.yaml"
+ROSTER = "roster.yaml"
 TESTS = "tests.yaml"
 FILE_BYTES_MAX = 256 * 1024
 CHARTERS_MAX = 200
@@ -85,7 +87,7 @@ class Folder:
     def _is_policy(self, path: Path) -> bool:
         parts = path.relative_to(self.policies).parts
         match parts:
-            case (name,) if name.endswith(CEDAR) or name == LABELS:
+            case (name,) if name.endswith(CEDAR) or name in (LABELS, ROSTER):
                 return True
             case ("sites", _, name) if name.endswith(CEDAR):
                 return True
@@ -94,7 +96,7 @@ class Folder:
         said = f"{POLICIES}/{'/'.join(parts)}"
         raise ConfigError(
             f"{said} is nothing that is read there: forbids of all sites are *{CEDAR}, those of "
-            f"one are {SITES}/SITE/*{CEDAR}, and {LABELS} and {TESTS} are the only other files"
+            f"one are {SITES}/SITE/*{CEDAR}, and {LABELS}, {ROSTER} and {TESTS} are the only others"
         )
 
     def read_model(self, name: str) -> bytes:

@@ -18,6 +18,7 @@ from chartgate.flows.charter_files import (
     CEDAR,
     LABELS,
     POLICIES,
+    ROSTER,
     Files,
     Folder,
     archive,
@@ -27,10 +28,12 @@ from chartgate.flows.charter_files import (
 from chartgate.gate import Gate
 from chartgate.model.audit import AuditEvent, Outcome
 from chartgate.model.charter import Charter
+from chartgate.model.roster import Roster
 from chartgate.policy.charter_shape import near
 from chartgate.policy.charters import CharterBook, compile_book, parse_charter
 from chartgate.policy.forbids import ForbidFile, parse_forbids
 from chartgate.policy.label_rules import LabelRules, own_label_rules, parse_label_rules
+from chartgate.policy.roster import parse_roster
 from chartgate.policy.weakening import weakenings
 from chartgate.store.changes import Adopted, Change, ChangeStore
 from chartgate.store.charters import CharterStore
@@ -292,6 +295,7 @@ def _compile(
             bodies[charter.name] = body
     sites = {*config.sites, *(site for charter in charters for site in charter.sites)}
     forbids, labels = _policies(files, sites, mistakes)
+    roster = _roster(files, mistakes)
     if mistakes:
         raise ConfigError("\n".join(mistakes))
     book = compile_book(
@@ -300,6 +304,7 @@ def _compile(
         production=config.production,
         mfa_required=config.mfa_required,
         labels=labels,
+        roster=roster,
     )
     kept = Files(charters=files.charters, models=dict(models), policies=files.policies)
     return Loaded(book=book, bodies=bodies, files=kept)
@@ -327,6 +332,18 @@ def _policies(
     except ConfigError as error:
         mistakes.append(str(error))
     return forbids, labels
+
+
+def _roster(files: Files, mistakes: list[str]) -> Roster | None:
+    """The on-call roster, if there is one; what is wrong with it is added to the mistakes."""
+    body = files.policies.get(ROSTER)
+    if body is None:
+        return None
+    try:
+        return parse_roster(body, file=f"{POLICIES}/{ROSTER}")
+    except ConfigError as error:
+        mistakes.append(str(error))
+        return None
 
 
 def _unknown_names(config: Config, charter: Charter, file: str) -> Iterator[str]:

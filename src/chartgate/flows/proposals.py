@@ -17,13 +17,24 @@ import orjson
 
 from chartgate.errors import ChartgateError, Denied, Invalid, NotFound, Throttled, VersionConflict
 from chartgate.failpoints import failpoint
+from chartgate.flows.at_once import (
+    INVALID,
+    LIMITED,
+    NOTHING,
+    OVER_BUDGET,
+    Stop,
+    check_room,
+    only_patient,
+    stop_at_once,
+    takes,
+)
 from chartgate.flows.consented import why_not_consented
 from chartgate.flows.contexts import in_context, is_bound, proposal_for
 from chartgate.flows.decided import note
 from chartgate.flows.drafts import draft
 from chartgate.flows.grounds import Grounds, grounds_of, patient_in, patient_of_proposal
 from chartgate.flows.guards import GuardResult, Standing, cannot_tell, look_bounded
-from chartgate.flows.handoffs import opened
+from chartgate.flows.handoffs import details_of, opened
 from chartgate.flows.mentions import mentioned
 from chartgate.flows.permissions import Permission, permissions
 from chartgate.flows.permits import (
@@ -33,11 +44,13 @@ from chartgate.flows.permits import (
     request_on,
 )
 from chartgate.flows.proposal_events import event_of
+from chartgate.flows.review_care import ReviewStanding, show_recorded
+from chartgate.flows.seeded import put_seed
 from chartgate.gate import Gate
 from chartgate.model.audit import AuditEvent, Outcome
 from chartgate.model.charter import STAGES, ActionRule, Charter
 from chartgate.model.decision import Decision, Request
-from chartgate.model.handoff import Handoff
+from chartgate.model.handoff import Cause, Handoff
 from chartgate.model.interaction import Interaction, Seen
 from chartgate.model.principal import Client, Person, Principal
 from chartgate.model.proposal import Content, Difference, Proposal, Status, moved
@@ -98,6 +111,7 @@ class ProposalView:
     permissions: tuple[Permission, ...]
     handoff: Handoff | None
     contents: tuple[Content, ...]  # every version of what was proposed
+    review: ReviewStanding | None  # for a person, where it waits for a decision
 
 
 async def submit(gate: Gate, client: Client, submission: Submission) -> Proposal:
@@ -123,6 +137,7 @@ async def submit(gate: Gate, client: Client, submission: Submission) -> Proposal
         await gate.audit.record(_refusal(gate, client, submission, decision, error))
         raise
     failpoint("c02")
+    await put_seed(gate, taken)
     return taken
 
 
@@ -180,7 +195,15 @@ async def show(gate: Gate, principal: Principal, id_: str) -> ProposalView:
             changed = _changed_since(charter, grounds, standing) if standing else ()
         else:
             mentions = await looking
-    view = ProposalView(
+    patient = patient_in(content, grounds.bodies)
+    event = event_of(
+        gate, proposal, "proposal.show", principal.agent, at=gate.clock(), patient=patient
+    )
+    related = await relationship_on(gate, proposal, principal)
+    handoff = await HandoffStore(gate.database).of_proposal(proposal.id)
+    contents = await ProposalStore(gate.database).contents(proposal.id)
+    review = await show_recorded(gate, principal, proposal, event)
+    return ProposalView(
         proposal=proposal,
         read_set=_as_seen(charter, grounds),
         mentions=mentions,
@@ -192,16 +215,13 @@ async def show(gate: Gate, principal: Principal, id_: str) -> ProposalView:
             proposal,
             results,
             now=gate.clock(),
-            relationship=await relationship_on(gate, proposal, principal),
+            relationship=related,
+            hindrance=review.hindrance if review else None,
         ),
-        handoff=await HandoffStore(gate.database).of_proposal(proposal.id),
-        contents=await ProposalStore(gate.database).contents(proposal.id),
+        handoff=handoff,
+        contents=contents,
+        review=review,
     )
-    patient = patient_in(content, grounds.bodies)
-    await gate.audit.record(
-        event_of(gate, proposal, "proposal.show", principal.agent, at=gate.clock(), patient=patient)
-    )
-    return view
 
 
 async def withdraw(gate: Gate, client: Client, id_: str) -> Proposal:
@@ -231,7 +251,14 @@ async def _submit(
     connection = charter.sites[submission.site]
     interaction = await _own_interaction(gate, client, submission)
     grounds = await grounds_of(gate, connection, interaction.id)
-    content = draft(action, submission.changes, grounds)
+    stage = await StageStore(gate.database).current(charter)
+    stop: Stop | None = None
+    try:
+        content = draft(action, submission.changes, grounds)
+    except Invalid:
+        if not takes(action, Cause.INVALID, stage=stage):
+            raise
+        content, stop = NOTHING, INVALID
     proposal = Proposal(
         id=str(uuid4()),
         charter=charter.name,
@@ -241,21 +268,27 @@ async def _submit(
         connection=connection,
         author=client.agent,
         interaction=interaction.id,
-        stage=await StageStore(gate.database).current(charter),
+        stage=stage,
         status=Status.PENDING_REVIEW,
         content=content,
         confidence=submission.confidence,
         rationale=submission.rationale,
         created_at=gate.clock(),
         due_at=gate.clock() + timedelta(seconds=action.review_within_s),
-        patient=patient_in(content, grounds.bodies),
+        patient=only_patient(grounds) if stop else patient_in(content, grounds.bodies),
     )
     if earlier := await _submitted_before(gate, submission, proposal):
         return earlier
     if hindrance := await why_not_consented(gate, proposal, grounds.bodies):
         raise Denied(hindrance)
     failpoint("c03")
-    return await _store(gate, proposal, submission, charter, grounds, decision)
+    stop = stop or stop_at_once(gate, proposal, charter, action)
+    try:
+        return await _store(gate, proposal, submission, charter, decision, stop)
+    except Throttled:
+        if stop or not takes(action, Cause.OVER_BUDGET, stage=stage):
+            raise
+    return await _store(gate, proposal, submission, charter, decision, OVER_BUDGET)
 
 
 async def _store(
@@ -263,25 +296,33 @@ async def _store(
     proposal: Proposal,
     submission: Submission,
     charter: Charter,
-    grounds: Grounds,
     decision: Decision,
+    stop: Stop | None,
 ) -> Proposal:
-    """Stores it where the stage, its confidence and the charter's rule put it."""
+    """Stores it where the stage, the charter's rule, or what stopped it, put it."""
     action = charter.proposes[proposal.action]
-    proposal = _first_status(proposal, action)
-    handoff = (
-        opened(proposal, action, reason=proposal.reason, at=proposal.created_at)
-        if proposal.status is Status.HANDED_OFF and proposal.reason
-        else None
-    )
-    events = _events(gate, proposal, patient_in(proposal.content, grounds.bodies), decision)
+    proposal = _first_status(proposal, action, stop)
+    handoff, item = None, None
+    if stop is not None:
+        handoff, item = opened(
+            gate,
+            proposal,
+            action,
+            cause=stop.cause,
+            reason=stop.sentence,
+            at=proposal.created_at,
+        )
+    events = _events(gate, proposal, proposal.patient, decision, handoff)
     store = ProposalStore(gate.database)
     try:
         async with gate.database.change(*events) as transaction:
-            await _check_budget(store, transaction, proposal, charter)
+            if stop is None or stop.cause not in LIMITED:
+                await _check_budget(store, transaction, proposal, charter)
+            else:
+                await check_room(gate, transaction, proposal, charter, stop)
             await store.insert(transaction, proposal, idempotency_key=submission.idempotency_key)
             if handoff:
-                await HandoffStore(gate.database).insert(transaction, handoff)
+                await HandoffStore(gate.database).insert(transaction, handoff, item)
             if proposal.status is Status.APPROVED:
                 await notify_work(transaction, "commit")
     except VersionConflict:
@@ -293,12 +334,11 @@ async def _store(
     return proposal
 
 
-def _first_status(proposal: Proposal, action: ActionRule) -> Proposal:
+def _first_status(proposal: Proposal, action: ActionRule, stop: Stop | None) -> Proposal:
+    if stop is not None:
+        return moved(proposal, Status.HANDED_OFF, reason=stop.sentence)
     if proposal.stage == SHADOW:
         return replace(proposal, status=Status.SHADOWED)
-    if proposal.confidence < action.handoff_below:
-        reason = "the AI's confidence is below what the charter asks for"
-        return moved(proposal, Status.HANDED_OFF, reason=reason)
     if can_decide_itself(action, stage=proposal.stage, confidence=proposal.confidence):
         return moved(
             proposal,
@@ -321,7 +361,11 @@ def can_decide_itself(action: ActionRule, *, stage: str, confidence: float) -> b
 
 
 def _events(
-    gate: Gate, proposal: Proposal, patient: str | None, decision: Decision
+    gate: Gate,
+    proposal: Proposal,
+    patient: str | None,
+    decision: Decision,
+    handoff: Handoff | None,
 ) -> list[AuditEvent]:
     at = proposal.created_at
     confidence = (("confidence", f"{proposal.confidence:.3f}"), ("stage", proposal.stage))
@@ -341,11 +385,17 @@ def _events(
         events.append(
             event_of(gate, proposal, "proposal.review", RULE_AUTO, at=at, patient=patient)
         )
-    if proposal.status is Status.HANDED_OFF:
-        reason = proposal.reason
+    if handoff is not None:
         events.append(
             event_of(
-                gate, proposal, "handoff.open", RULE_AUTO, at=at, patient=patient, reason=reason
+                gate,
+                proposal,
+                "handoff.open",
+                RULE_AUTO,
+                at=at,
+                patient=patient,
+                reason=handoff.reason,
+                details=details_of(handoff),
             )
         )
     return events
@@ -449,6 +499,8 @@ def _may_see(gate: Gate, principal: Principal, proposal: Proposal) -> bool:
     """Shadow is silent: who could act on a proposal must not be swayed by it."""
     if proposal.status is Status.SHADOWED and isinstance(principal, Person):
         return False
+    if proposal.seed and isinstance(principal, Client):
+        return False  # its author never made it
     return note(decide(gate.charters, request_on(proposal, principal, "show"))).permitted
 
 

@@ -1,9 +1,10 @@
 """The charter as records: one AI use, and all that is derived from it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from chartgate.model.roster import EscalationStep, OpenHours
 from chartgate.model.write import WriteInteraction
 
 RELATIONSHIPS = ("care-team", "encounter", "appointment")  # of somebody and a patient
@@ -11,7 +12,14 @@ RELATIONSHIPS = ("care-team", "encounter", "appointment")  # of somebody and a p
 TextRule = Literal["keep", "structured-only", "cut"]
 # As it is; without direct identifiers (164.514(e)); de-identified by Safe Harbor (164.514(b)(2)).
 View = Literal["identified", "limited", "safe-harbor"]
+# What a conflict at commit leads to: a person looks anew, the AI client may propose anew beside
+# that, or staff do it by hand.
+OnConflict = Literal["review", "re-propose", "hand-off"]
+GuardKind = Literal["same", "none", "some", "count", "fresh", "state"]
+RuleInteraction = WriteInteraction | Literal["cancel"]
+Scalar = str | int | float | bool
 STAGES = ("shadow", "suggest", "pilot", "canary", "full")  # in order of rollout
+HANDOFF_WHEN = ("invalid", "over-budget", "breaker-open")  # what may go to staff at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,20 +40,40 @@ class ReadRule:
 
 @dataclass(frozen=True, kw_only=True)
 class WriteRule:
-    """ "create Appointment" or "patch Slot.status"."""
+    """ "create Appointment", "patch Slot.status" or "cancel Appointment"."""
 
-    interaction: WriteInteraction
+    interaction: RuleInteraction
     resource_type: str
     elements: tuple[str, ...] = ()  # empty: any element
+    named: tuple[str, ...] = ()  # elements that are listed, also where any element may be written
 
 
 @dataclass(frozen=True, kw_only=True)
 class GuardRule:
     """What must still hold at commit."""
 
-    kind: Literal["same", "none"]
-    paths: tuple[str, ...] = ()  # same: "Slot.status"
-    query: str = ""  # none: "Appointment?actor={Appointment.participant.actor[Practitioner]}&…"
+    kind: GuardKind
+    paths: tuple[str, ...] = ()  # same: "Slot.status"; state: one path, "Encounter.status"
+    query: str = ""  # none, some, count: "Appointment?actor={Appointment.participant.actor[…]}&…"
+    found_min: int = 0  # count: so many matches at least
+    found_max: int | None = None  # count: so many at most; None: any number
+    feed: str = ""  # fresh: the connection of a feed
+    within_s: float = 0.0  # fresh: so long it may have been silent
+    allowed: tuple[Scalar, ...] = ()  # state: the value is one of these, and is there
+    denied: tuple[Scalar, ...] = ()  # state: no value is one of these
+    absent: bool = False  # state: nothing is there, or false
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValueRule:
+    """What an element may hold where a proposal writes it."""
+
+    path: str  # "Observation.value"
+    one_of: tuple[Scalar, ...] = ()  # "system|code" of what is coded, else the value itself
+    names: tuple[tuple[str, tuple[str, ...]], ...] = ()  # "system|code": the names it may go by
+    unit: str = ""  # a code of UCUM
+    least: float | None = None
+    most: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +99,37 @@ class ActionRule:
     handoff_within_s: float
     handoff_below: float  # confidence under this is handed off at once
     review_relationship: tuple[str, ...] = ()  # as that of a read, between reviewer and patient
+    review_each: bool = False  # each change is approved or refused by itself
+    fixed: tuple[tuple[str, Scalar], ...] = ()  # "Slot.status": what it must be after the write
+    never: tuple[str, ...] = ()  # paths that the action may not change
+    values: tuple[ValueRule, ...] = ()
+    links: tuple[str, ...] = ()  # beginnings of addresses that may stand in a text
+    limits: Mapping[str, int] = field(default_factory=dict)  # changes, bytes, elements
+    on_conflict: OnConflict = "review"
+    review_people: int = 1  # who must approve the same content, each by themselves
+    review_roles: tuple[str, ...] = ()  # that must be among them; empty: `review_by` alone reviews
+    review_acknowledge: tuple[str, ...] = ()  # elements whose differences are ticked off one by one
+    review_dwell_s: float = 0.0  # looked at for so long at least, if that is more than the config's
+    review_seeds: float = 0.0  # known-bad proposals, as a share of those that go to review
+
+    handoff_as: Literal["console", "task"] = "console"  # the console's list always has it
+    handoff_code: str = ""  # "SYSTEM|CODE" of the Task; empty: FHIR's code "fulfill"
+    handoff_priority: Literal["routine", "urgent", "asap", "stat"] = "routine"
+    handoff_when: tuple[str, ...] = ()  # of HANDOFF_WHEN: staff get it, instead of a refusal
+    handoff_worklists: tuple[str, ...] = ()  # further ones that the roster may send it to
+    handoff_escalate: tuple[EscalationStep, ...] = ()
+
+    @property
+    def worklists(self) -> tuple[str, ...]:
+        """The worklists that may get its work: whoever has one of these names as a role sees it."""
+        steps = (step.target.worklist for step in self.handoff_escalate)
+        named = (self.handoff_to, *self.handoff_worklists, *steps)
+        return tuple(dict.fromkeys(name for name in named if name))
+
+    @property
+    def reviewers(self) -> tuple[str, ...]:
+        """The roles that review."""
+        return tuple(dict.fromkeys((self.review_by, *self.review_roles)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,3 +166,4 @@ class Charter:
     model_name: str = ""
     model_version: str = ""
     data_use_agreement: str = ""  # its id, where a view is limited
+    hours: OpenHours | None = None  # outside of them staff get the work at once; None: always open

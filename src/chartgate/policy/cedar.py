@@ -205,7 +205,7 @@ def charter_permits(charter: Charter) -> Iterator[Permit]:
         resource=whole,
         when="true",
     )
-    roles = sorted({r for a in charter.proposes.values() for r in (a.review_by, a.handoff_to)})
+    roles = sorted({r for a in charter.proposes.values() for r in (*a.reviewers, *a.worklists)})
     for role in roles:
         yield Permit(
             id=f"{charter.name}/list/{role}",
@@ -215,7 +215,7 @@ def charter_permits(charter: Charter) -> Iterator[Permit]:
             resource=whole,
             when="principal is Person",
         )
-    for role in sorted({a.review_by for a in charter.proposes.values()}):
+    for role in sorted({r for a in charter.proposes.values() for r in a.reviewers}):
         yield Permit(
             id=f"{charter.name}/halt/{role}",
             charter=charter.name,
@@ -281,10 +281,11 @@ def _action_permits(
         when=f"principal is Client && {own} && {when}",
     )
     related = _related(rule.review_relationship)
+    deciding = DECIDING_ACTIONS if related else REVIEW_ACTIONS
     for id_, role, actions, also in (
-        ("review", rule.review_by, DECIDING_ACTIONS if related else REVIEW_ACTIONS, related),
-        *([("see", rule.review_by, WORKLIST_ACTIONS, "")] if related else ()),
-        ("worklist", rule.handoff_to, WORKLIST_ACTIONS, ""),
+        *((_of("review", r, rule), r, deciding, related) for r in rule.reviewers),
+        *((_of("see", r, rule), r, WORKLIST_ACTIONS, "") for r in rule.reviewers if related),
+        *((_list_id(w, rule), w, WORKLIST_ACTIONS, "") for w in rule.worklists),
     ):
         yield Permit(
             id=f"{name}/{id_}",
@@ -306,6 +307,16 @@ def _action_permits(
             resource=resource,
             when=f"principal is {kind}",
         )
+
+
+def _of(verb: str, role: str, rule: ActionRule) -> str:
+    """The part of an id that says what may be done: with the role where it is a further one."""
+    return verb if role == rule.review_by else f"{verb}/{role}"
+
+
+def _list_id(worklist: str, rule: ActionRule) -> str:
+    """As `_of`, for who works on what was handed off."""
+    return "worklist" if worklist == rule.handoff_to else f"worklist/{worklist}"
 
 
 def _related(kinds: Sequence[str], *, or_when: str = "") -> str:

@@ -3,16 +3,19 @@
 Every check yields sentences; nothing stops at the first. Input has the schema's shape.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from chartgate.errors import ConfigError
 from chartgate.formats import r4
 from chartgate.model.charter import STAGES
+from chartgate.policy.action_checks import element_findings, guard_findings, no_type
+from chartgate.policy.action_parts import WRITE
+from chartgate.policy.charter_review import review_findings
 from chartgate.policy.charter_shape import near
 from chartgate.policy.charter_sight import sight_findings, view_findings
 from chartgate.policy.content import PROTECTED
-from chartgate.policy.guards import VARIABLE, parse_none_query, parse_variable
+from chartgate.policy.hours import calendar_of, hours_of
 from chartgate.policy.minimise import NEVER_SHOWN, kept_elements, listable_elements
 from chartgate.policy.rules import RULES
 
@@ -25,8 +28,7 @@ METRICS = (
     "verify_mismatch",
     "wrong_patient",
 )
-WRITE = re.compile(r"(\w+) ([A-Za-z]+)(?:\.(\w+))?")
-WRITABLE = ("create", "update", "patch")
+WRITABLE = ("create", "update", "patch", "status", "cancel")
 # Parameters that every type has and that look at nothing a charter would hide.
 PARAMETERS_COMMON = ("_id", "_lastUpdated")
 
@@ -45,11 +47,14 @@ def content_findings(charter: Mapping[str, Any]) -> list[str]:
         findings.extend(_write_findings(where, action["writes"], charter["reads"]))
         for index, guard in enumerate(action.get("guards", [])):
             at = f"{where}.guards[{index}]"
-            findings.extend(_guard_findings(at, guard, action["writes"], charter["reads"]))
+            findings.extend(guard_findings(at, guard, action["writes"], charter["reads"]))
+        findings.extend(element_findings(where, action))
         for rule in action.get("rules", []):
             if rule not in RULES:
                 findings.append(f"{where}.rules: there is no rule {rule}{near(rule, RULES)}")
         findings.extend(_auto_findings(where, action, charter["rollout"]))
+        findings.extend(review_findings(where, action))
+    findings.extend(_hours_findings(charter.get("hours")))
     findings.extend(_rollout_findings(charter["rollout"]))
     for metric in charter.get("halt_when", {}):
         if metric not in METRICS:
@@ -60,7 +65,7 @@ def content_findings(charter: Mapping[str, Any]) -> list[str]:
 def _read_findings(resource_type: str, rule: Mapping[str, Any]) -> Findings:
     where = f"reads.{resource_type}"
     if not r4.is_resource_type(resource_type):
-        yield _no_type("reads", resource_type)
+        yield no_type("reads", resource_type)
         return
     names = r4.element_names(resource_type)
     elements = rule["elements"]
@@ -106,59 +111,28 @@ def _write_findings(where: str, writes: list[str], reads: Mapping[str, Any]) -> 
         elif interaction not in WRITABLE:
             yield f"{where}.writes: there is no write {interaction}{near(interaction, WRITABLE)}"
         if not r4.is_resource_type(resource_type):
-            yield _no_type(f"{where}.writes", resource_type)
+            yield no_type(f"{where}.writes", resource_type)
             continue
-        names = r4.element_names(resource_type)
-        if element is not None and interaction == "update":
-            yield f"{where}.writes: an update replaces the whole; write patch {match[2]}.{element}"
-        elif element in PROTECTED:
-            yield f"{where}.writes: {resource_type}.{element} may not be written by a proposal"
-        elif element is not None and element not in names:
-            yield f"{where}.writes: {resource_type} has no element {element}{near(element, names)}"
-        if interaction in ("update", "patch") and resource_type not in reads:
+        yield from _element_findings(f"{where}.writes", interaction, resource_type, element)
+        if interaction in WRITABLE[1:] and resource_type not in reads:
             yield (
                 f"{where}.writes: {write} changes a {resource_type}, which reads does not list;"
                 " what is changed must be read first"
             )
 
 
-def _guard_findings(
-    where: str, guard: Mapping[str, Any], writes: list[str], reads: Mapping[str, Any]
+def _element_findings(
+    where: str, interaction: str, resource_type: str, element: str | None
 ) -> Findings:
-    for path in guard.get("same", []):
-        yield from _path_findings(where, path, set(reads), "guards look at what is read")
-    if "none" not in guard:
-        return
-    parsed = parse_none_query(guard["none"])
-    if parsed is None:
-        yield f'{where}.none must be like "Appointment?actor={{…}}&status=booked"'
-        return
-    resource_type, criteria = parsed
-    known = r4.search_parameters(resource_type)
-    if not known:
-        yield _no_type(f"{where}.none", resource_type)
-    for name, value in criteria:
-        if known and name.partition(":")[0] not in known:
-            yield f"{where}.none: {resource_type} has no search parameter {name}{near(name, known)}"
-        written = {w.partition(" ")[2].partition(".")[0] for w in writes}
-        for variable in VARIABLE.findall(value):
-            path, target = parse_variable(variable)
-            yield from _path_findings(
-                f"{where}.none", path, set(reads) | written, "variables come from what is known"
-            )
-            if target and not r4.is_resource_type(target):
-                yield _no_type(f"{where}.none", target)
-
-
-def _path_findings(where: str, path: str, types: set[str], why: str) -> Findings:
-    resource_type, _, rest = path.partition(".")
-    if not r4.is_resource_type(resource_type):
-        yield _no_type(where, resource_type)
-    elif not rest or r4.find_element(resource_type, rest) is None:
-        names = r4.element_names(resource_type)
-        yield f"{where}: there is no {path}{near(rest.partition('.')[0], names)}"
-    elif resource_type not in types:
-        yield f"{where}: {path} needs {resource_type} under reads: {why}"
+    names = r4.element_names(resource_type)
+    if element is not None and interaction == "update":
+        yield f"{where}: an update replaces the whole; write patch {resource_type}.{element}"
+    elif interaction in ("status", "cancel") and (element or "status" not in names):
+        yield f"{where}: {interaction} is for a type with a status, and names no element"
+    elif element in PROTECTED:
+        yield f"{where}: {resource_type}.{element} may not be written by a proposal"
+    elif element is not None and element not in names:
+        yield f"{where}: {resource_type} has no element {element}{near(element, names)}"
 
 
 def _auto_findings(where: str, action: Mapping[str, Any], rollout: list[Any]) -> Findings:
@@ -166,6 +140,16 @@ def _auto_findings(where: str, action: Mapping[str, Any], rollout: list[Any]) ->
     stages = [s["stage"] for s in rollout]
     if auto and auto["from_stage"] not in stages:
         yield f"{where}.review.auto.from_stage: rollout has no stage {auto['from_stage']}"
+
+
+def _hours_findings(hours: dict[str, Any] | None) -> Findings:
+    if hours is None:
+        return
+    try:
+        hours_of(hours)
+        calendar_of(hours["zone"], hours.get("holidays", []))
+    except ConfigError as error:
+        yield f"hours: {error}"
 
 
 def _rollout_findings(rollout: list[Mapping[str, Any]]) -> Findings:
@@ -180,7 +164,3 @@ def _rollout_findings(rollout: list[Mapping[str, Any]]) -> Findings:
         for metric in stage.get("gate", {}):
             if metric not in METRICS:
                 yield f"rollout[{index}].gate: there is no measure {metric}{near(metric, METRICS)}"
-
-
-def _no_type(where: str, name: str) -> str:
-    return f"{where}: FHIR R4 has no resource type {name}{near(name, r4.resource_types())}"

@@ -13,19 +13,21 @@ from chartgate.model.charter import (
     ActionRule,
     AutoRule,
     Charter,
-    GuardRule,
     ReadRule,
     Stage,
-    WriteRule,
 )
-from chartgate.model.write import WriteInteraction
+from chartgate.model.roster import OpenHours, Roster
+from chartgate.policy.action_parts import guard_rules, value_rules, write_rules
 from chartgate.policy.cedar import Rulebook, compile_rulebook
-from chartgate.policy.charter_checks import WRITE, content_findings
+from chartgate.policy.charter_checks import content_findings
 from chartgate.policy.charter_shape import CHARTER_SCHEMA, shape_findings
+from chartgate.policy.durations import duration_s
 from chartgate.policy.forbids import ForbidText
+from chartgate.policy.hours import calendar_of, hours_of
 from chartgate.policy.label_rules import LabelRules, own_label_rules
 from chartgate.policy.minimise import listable_elements
 from chartgate.policy.model_file import ModelFile, parse_model
+from chartgate.policy.roster import steps_from
 
 __all__ = [
     "CHARTER_SCHEMA",
@@ -35,7 +37,6 @@ __all__ = [
     "parse_charter",
 ]
 
-SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800, "y": 31_536_000}
 ALL = "all"
 
 
@@ -47,6 +48,7 @@ class CharterBook:
     digest: str  # hex SHA-256 over charters, model files, site forbids and label rules
     rulebook: Rulebook = field(repr=False)
     labels: LabelRules = field(default_factory=own_label_rules, repr=False)
+    roster: Roster = field(default_factory=Roster, repr=False)
 
     def get(self, name: str) -> Charter:
         """Raises NotFound."""
@@ -67,9 +69,10 @@ def compile_book(
     production: bool = False,
     mfa_required: bool = False,
     labels: LabelRules | None = None,
+    roster: Roster | None = None,
 ) -> CharterBook:
     """Compiles to Cedar once. `forbids` are texts of the tenant and its sites; `labels` None: the
-    packaged rules. Raises ConfigError."""
+    packaged rules; `roster` None: there is none. Raises ConfigError."""
     by_name: dict[str, Charter] = {}
     for charter in charters:
         if charter.name in by_name:
@@ -79,12 +82,15 @@ def compile_book(
     texts = [f if isinstance(f, str) else [f.site, f.text] for f in forbids]
     strict = [production, mfa_required]
     labels = labels or own_label_rules()
-    whole = [digests, texts, strict, labels.digest]
+    roster = roster or Roster()
+    whole = [digests, texts, strict, labels.digest, *([roster.digest] if roster.digest else [])]
     digest = hashlib.sha256(canonical_bytes(whole)).hexdigest()
     rulebook = compile_rulebook(
         by_name, forbids=forbids, digest=digest, production=production, mfa_required=mfa_required
     )
-    return CharterBook(charters=by_name, digest=digest, rulebook=rulebook, labels=labels)
+    return CharterBook(
+        charters=by_name, digest=digest, rulebook=rulebook, labels=labels, roster=roster
+    )
 
 
 def not_enforced(charter: Charter) -> tuple[str, ...]:
@@ -123,11 +129,6 @@ def parse_charter(body: bytes, *, file: str, read_model: Callable[[str], bytes])
     return _charter(value, digest=digest, model=model, model_digest=model_digest)
 
 
-def duration_s(text: str) -> float:
-    """Seconds of "15m", "14d" …; a year has 365 days. "live" is 0."""
-    return 0.0 if text == "live" else float(int(text[:-1]) * SECONDS[text[-1]])
-
-
 def _load_model(
     path: str, read_model: Callable[[str], bytes]
 ) -> tuple[ModelFile | None, str, list[str]]:
@@ -163,6 +164,7 @@ def _charter(
         retention_s={k: duration_s(v) for k, v in value.get("retention", {}).items()},
         official_process=value.get("official_process"),
         data_use_agreement=value.get("data_use_agreement", ""),
+        hours=_open_hours(value["hours"]) if "hours" in value else None,
     )
 
 
@@ -192,8 +194,8 @@ def _action_rule(name: str, action: Mapping[str, Any]) -> ActionRule:
     auto = review.get("auto")
     return ActionRule(
         name=name,
-        writes=_write_rules(action["writes"]),
-        guards=tuple(_guard_rule(g) for g in action.get("guards", [])),
+        writes=write_rules(action["writes"]),
+        guards=tuple(rule for g in action.get("guards", []) for rule in guard_rules(g)),
         rules=tuple(action.get("rules", [])),
         review_by=review["by"],
         review_within_s=duration_s(review["within"]),
@@ -203,43 +205,45 @@ def _action_rule(name: str, action: Mapping[str, Any]) -> ActionRule:
         handoff_to=otherwise["handoff"],
         handoff_within_s=duration_s(otherwise["within"]),
         handoff_below=float(otherwise.get("below", 0.0)),
+        handoff_as=otherwise.get("as", "console"),
+        handoff_code=otherwise.get("code", ""),
+        handoff_priority=otherwise.get("priority", "routine"),
+        handoff_when=tuple(otherwise.get("when", [])),
+        handoff_worklists=tuple(otherwise.get("worklists", [])),
+        handoff_escalate=steps_from(otherwise.get("escalate", [])),
         review_relationship=tuple(review.get("relationship", [])),
+        review_each=review.get("each", False),
+        fixed=tuple(action.get("fixed", {}).items()),
+        never=tuple(action.get("never", [])),
+        values=value_rules(action.get("values", {})),
+        links=tuple(action.get("links", [])),
+        limits=action.get("limits", {}),
+        on_conflict=action.get("on_conflict", "review"),
+        review_people=max(review.get("people", 1), len(review.get("roles", []))),
+        review_roles=tuple(review.get("roles", [])),
+        review_acknowledge=tuple(review.get("acknowledge", [])),
+        review_dwell_s=duration_s(review["dwell"]) if "dwell" in review else 0.0,
+        review_seeds=_share(review.get("seeds", 0.0)),
     )
 
 
-def _write_rules(writes: Sequence[str]) -> tuple[WriteRule, ...]:
-    """Joined by interaction and type; one write without an element means any element."""
-    elements: dict[tuple[WriteInteraction, str], list[str] | None] = {}
-    for write in writes:
-        match = WRITE.fullmatch(write)
-        assert match, "checked before"
-        key: Any = (match[1], match[2])
-        known = elements.setdefault(key, [])
-        if match[3] is None:
-            elements[key] = None
-        elif known is not None:
-            known.append(match[3])
-    return tuple(
-        WriteRule(interaction=interaction, resource_type=type_, elements=tuple(names or ()))
-        for (interaction, type_), names in elements.items()
+def _open_hours(value: dict[str, Any]) -> OpenHours:
+    return OpenHours(
+        hours=hours_of(value), calendar=calendar_of(value["zone"], value.get("holidays", []))
     )
-
-
-def _guard_rule(guard: Mapping[str, Any]) -> GuardRule:
-    if "same" in guard:
-        return GuardRule(kind="same", paths=tuple(guard["same"]))
-    return GuardRule(kind="none", query=guard["none"])
 
 
 def _stage(stage: Mapping[str, Any]) -> Stage:
-    share = stage.get("share", 1.0)
-    if isinstance(share, str):
-        share = float(share.rstrip("%")) / 100
     gate = tuple((k, re.sub(r"^([<>=]+) ?", r"\1 ", v)) for k, v in stage.get("gate", {}).items())
     return Stage(
         name=stage["stage"],
         for_s=duration_s(stage["for"]) if "for" in stage else 0.0,
         units=tuple(stage.get("units", [])),
-        share=float(share),
+        share=_share(stage.get("share", 1.0)),
         gate=gate,
     )
+
+
+def _share(value: str | float) -> float:
+    """ "10%" or 0.1 as 0.1."""
+    return float(value.rstrip("%")) / 100 if isinstance(value, str) else float(value)

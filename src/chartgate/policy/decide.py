@@ -193,11 +193,12 @@ def _no_proposal(request: Request, charter: Charter) -> str:
     if (
         isinstance(principal, Person)
         and rule.review_relationship
-        and rule.review_by in principal.roles
+        and not {*rule.reviewers}.isdisjoint(principal.roles)
         and request.site in principal.sites
     ):
         return _unrelated(f"charter {charter.name}", _what(request), rule.review_relationship)
-    roles = f"a {rule.review_by}"
-    if request.action in WORKLIST_ACTIONS and rule.handoff_to != rule.review_by:
-        roles += f" or {rule.handoff_to}"
+    roles = f"a {' or '.join(rule.reviewers)}"
+    if request.action in WORKLIST_ACTIONS:
+        further = [worklist for worklist in rule.worklists if worklist not in rule.reviewers]
+        roles = " or ".join((roles, *further))
     return f"{_what(request)} is for {roles} of that site, says charter {charter.name}"

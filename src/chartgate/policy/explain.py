@@ -110,7 +110,7 @@ def _other_holder(
 
 def _roles(charters: Iterable[Charter]) -> set[str]:
     rules = [rule for charter in charters for rule in charter.proposes.values()]
-    reviewers = {role for rule in rules for role in (rule.review_by, rule.handoff_to)}
+    reviewers = {role for rule in rules for role in (*rule.reviewers, *rule.worklists)}
     return {"operator", "administrator", "privacy-officer"} | reviewers
 
 

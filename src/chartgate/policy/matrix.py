@@ -111,7 +111,7 @@ def _ones(names: list[str]) -> list[tuple[str, ...]]:
 def _roles(charter: Charter) -> list[str]:
     rules = charter.proposes.values()
     return sorted(
-        {OPERATOR, *ADMINISTRATORS, *(r for a in rules for r in (a.review_by, a.handoff_to))}
+        {OPERATOR, *ADMINISTRATORS, *(r for a in rules for r in (*a.reviewers, *a.worklists))}
     )
 
 

@@ -22,7 +22,7 @@ def unknown_names(forbid: Forbid, book: CharterBook, config: Config) -> Iterator
         "ResourceType": set(r4.resource_types()),
         "ProposalKind": {f"{c.name}/{name}" for c in charters for name in c.proposes},
         "Role": {"operator", "administrator", "privacy-officer"}
-        | {role for rule in rules for role in (rule.review_by, rule.handoff_to)},
+        | {role for rule in rules for role in (*rule.reviewers, *rule.worklists)},
     }
     for kind, name in sorted(set(_entities(forbid.body))):
         if kind in known and name not in known[kind]:

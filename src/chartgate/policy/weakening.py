@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from chartgate.model.charter import STAGES, Charter, Stage
+from chartgate.model.charter import STAGES, Charter, GuardRule, Stage
 from chartgate.model.label import CONFIDENTIALITY, USUAL
 from chartgate.policy.charters import CharterBook
 from chartgate.policy.label_rules import TEXT_OPTIONS, LabelRules
@@ -121,9 +121,12 @@ def lower(before: float, after: float) -> str | None:
 
 
 def _said(rule: Any) -> str:
-    if hasattr(rule, "kind"):
-        return str(rule.query or "same " + ", ".join(rule.paths))
-    return str(rule)
+    if isinstance(rule, GuardRule):
+        about = rule.query or rule.feed or ", ".join(rule.paths)
+        return about if rule.kind == "none" else f"{rule.kind} {about}"
+    if isinstance(rule, tuple):
+        return str(rule[0])
+    return str(getattr(rule, "path", rule))
 
 
 def _one_of(before: Sequence[str], after: Sequence[str]) -> str | None:
@@ -159,13 +162,16 @@ def _listed(before: Sequence[str] | None, after: Sequence[str] | None) -> str | 
 
 def _writes(before: Sequence[Any], after: Sequence[Any]) -> str | None:
     """More interactions, types or elements that may be written."""
-    known = {(w.interaction, w.resource_type): w.elements for w in before}
+    known = {(w.interaction, w.resource_type): w for w in before}
     added = []
     for write in after:
         key = (write.interaction, write.resource_type)
         was = known.get(key)
-        wider = was is None or (was != ALL_ELEMENTS and not _within(write.elements, was))
-        if wider:
+        wider = was is None or (
+            was.elements != ALL_ELEMENTS and not _within(write.elements, was.elements)
+        )
+        # Authorship may be written only where its element is named.
+        if wider or (was is not None and not set(write.named) <= set(was.named)):
             added.append(" ".join(key))
     return f"writes more: {', '.join(added)}" if added else None
 
@@ -184,6 +190,10 @@ def _auto(before: Any, after: Any) -> str | None:
     if STAGES.index(after.from_stage) < STAGES.index(before.from_stage):
         return f"begins earlier: at {after.from_stage}"
     return None
+
+
+def _less_of_each(before: bool, after: bool) -> str | None:
+    return "asks for one decision on all changes" if before and not after else None
 
 
 def _sites(before: Mapping[str, str], after: Mapping[str, str]) -> str | None:
@@ -220,6 +230,11 @@ def _halts(before: Mapping[str, str], after: Mapping[str, str]) -> str | None:
     return f"halts less: {', '.join(sorted(gone))}" if gone else None
 
 
+def _hours(before: Any, after: Any) -> str | None:
+    """Hours where there were none only restrict; whether others are wider is not worked out."""
+    return None if before is None else other(before, after)
+
+
 CHARTER_FIELDS: Mapping[str, Compare] = {
     **dict.fromkeys(("name", "revision", "digest", "official_process"), harmless),
     **dict.fromkeys(("reads", "proposes"), harmless),  # one by one, below
@@ -230,6 +245,7 @@ CHARTER_FIELDS: Mapping[str, Compare] = {
     "budgets": _budgets,
     "rollout": _rollout,
     "halt_when": _halts,
+    "hours": _hours,
 }
 READ_FIELDS: Mapping[str, Compare] = {
     "elements": more,
@@ -252,5 +268,20 @@ ACTION_FIELDS: Mapping[str, Compare] = {
     "review_within_s": harmless,
     "handoff_within_s": harmless,
     "handoff_below": lower,
+    **dict.fromkeys(("handoff_code", "handoff_priority"), harmless),
+    "handoff_as": _wider(("console", "task")),
+    "handoff_when": more,
+    "handoff_worklists": more,
     "review_relationship": _one_of,
+    "review_each": _less_of_each,
+    "fixed": fewer,
+    "never": fewer,
+    "values": fewer,
+    "links": more,
+    "limits": _budgets,
+    "on_conflict": harmless,  # whatever follows, a person decides
+    "review_people": lower,
+    "review_acknowledge": fewer,
+    "review_dwell_s": lower,
+    "review_seeds": lower,
 }

@@ -529,8 +529,11 @@ CREATE TABLE proposal (
   lease_until timestamptz,
   next_try_at timestamptz,
   changed_at timestamptz NOT NULL,
+  seed text,  -- a known-bad one, put before reviewers to see whether they catch it: its template
   PRIMARY KEY (tenant, id),
   UNIQUE (tenant, author, idempotency_key),
+  -- A known-bad one waits, and ends; there is no way from it to a write or to staff.
+  CHECK (seed IS NULL OR (status IN ('pending-review', 'withdrawn') AND receipt IS NULL)),
   -- Nothing is sent without a decision on exactly this content.
   CHECK (status NOT IN ('approved', 'committing', 'committed', 'verified', 'mismatched',
            'rolling-back', 'rolled-back')
@@ -584,12 +587,46 @@ CREATE TABLE handoff (
   status text NOT NULL CHECK (status IN ('open', 'taken', 'closed')),
   taken_by text,
   outcome text,
+  cause text NOT NULL,
+  assigned_to text,  -- who is asked first
+  step int NOT NULL,  -- escalations that were made
+  escalate_at timestamptz,  -- the next one, while it is open
+  taken_at timestamptz,
+  closed_at timestamptz,
+  overdue_at timestamptz,  -- when it was noticed that it is
+  revision int NOT NULL,  -- grows with each move; who saw another one moves nothing
   PRIMARY KEY (tenant, id),
   UNIQUE (tenant, proposal),  -- never twice
   FOREIGN KEY (tenant, proposal) REFERENCES proposal,
-  CHECK (status <> 'closed' OR outcome IS NOT NULL)
+  CHECK (status <> 'closed' OR outcome IS NOT NULL),
+  CHECK (status = 'open' OR escalate_at IS NULL)
 );
 CREATE INDEX handoff_open ON handoff (tenant, worklist, due_at) WHERE status <> 'closed';
+CREATE INDEX handoff_to_escalate ON handoff (tenant, escalate_at) WHERE escalate_at IS NOT NULL;
+CREATE INDEX handoff_not_noticed ON handoff (tenant, due_at)
+  WHERE status <> 'closed' AND overdue_at IS NULL;
+
+-- A handoff on a list outside, e.g. as a Task in the EHR: kept in line with it, whoever moves.
+CREATE TABLE handoff_item (
+  tenant text NOT NULL,
+  handoff uuid NOT NULL,
+  connection text NOT NULL,
+  kind text NOT NULL,
+  state text NOT NULL CHECK (state IN ('waiting', 'standing', 'ended', 'gone')),
+  reference text,
+  version text,  -- that was looked at last
+  shown int NOT NULL DEFAULT 0,  -- the handoff's revision that it shows
+  attempts int NOT NULL DEFAULT 0,
+  last_error text,
+  next_look_at timestamptz NOT NULL,
+  lease_until timestamptz,
+  fence bigint NOT NULL DEFAULT 0,
+  PRIMARY KEY (tenant, handoff),
+  FOREIGN KEY (tenant, handoff) REFERENCES handoff ON DELETE CASCADE,
+  CHECK (state <> 'standing' OR reference IS NOT NULL)
+);
+CREATE INDEX handoff_item_due ON handoff_item (tenant, next_look_at)
+  WHERE state IN ('waiting', 'standing');
 
 -- What each feed's messages look like, as far as it was learned: canonical JSON, empty at first.
 CREATE TABLE drift_profile (
@@ -860,6 +897,44 @@ CREATE TABLE atna_cursor (
   last_error text,
   PRIMARY KEY (tenant, destination)
 );
+
+-- When somebody was first shown a version of a proposal, and how often they were too quick with it.
+CREATE TABLE proposal_look (
+  tenant text NOT NULL,
+  proposal uuid NOT NULL,
+  version integer NOT NULL,
+  digest text NOT NULL,
+  person text NOT NULL,
+  shown_at timestamptz NOT NULL,
+  early integer NOT NULL DEFAULT 0,
+  PRIMARY KEY (tenant, proposal, version, person),
+  FOREIGN KEY (tenant, proposal) REFERENCES proposal ON DELETE CASCADE
+);
+
+-- What each person decided on which content. Where a charter asks for several, it is approved with
+-- the last of them.
+CREATE TABLE proposal_decision (
+  tenant text NOT NULL,
+  proposal uuid NOT NULL,
+  version integer NOT NULL,
+  digest text NOT NULL,
+  person text NOT NULL,
+  roles text[] NOT NULL,  -- that they held, of those that review
+  verdict text NOT NULL CHECK (verdict IN ('approve', 'refuse', 'hand-back', 'edit')),
+  decided_at timestamptz NOT NULL,
+  dwell_s double precision NOT NULL CHECK (dwell_s >= 0),
+  floor_s double precision NOT NULL CHECK (floor_s >= 0),
+  early integer NOT NULL,
+  asked integer NOT NULL,  -- how many differences had to be ticked off
+  acknowledged integer NOT NULL,  -- how many were
+  PRIMARY KEY (tenant, proposal, version, person, verdict),
+  FOREIGN KEY (tenant, proposal) REFERENCES proposal ON DELETE CASCADE,
+  -- Nobody approves faster than they can look, or without having ticked off what they must.
+  CHECK (verdict <> 'approve' OR dwell_s >= floor_s),
+  CHECK (verdict <> 'approve' OR acknowledged >= asked)
+);
+CREATE INDEX proposal_decision_recent ON proposal_decision (tenant, decided_at);
+CREATE INDEX proposal_decision_person ON proposal_decision (tenant, person, decided_at);
 
 -- Tenants never meet, whoever owns the tables.
 DO $$

@@ -1,0 +1,376 @@
+"""Keeps handoffs and the lists outside in line: told there, heard back from there.
+
+An item is put there once, whatever crashes: its marker makes a second create find the first. After
+that the two are compared as they stand, not by what was sent: whichever side is further moves the
+other, in one transaction here, by one guarded write there. What cannot be reached waits; the
+console has it meanwhile.
+"""
+
+import asyncio
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import structlog
+
+from chartgate.errors import (
+    ChartgateError,
+    ConfigError,
+    Erased,
+    InvalidTransition,
+    NotFound,
+    OutcomeUnknown,
+    VersionConflict,
+    WriteRefused,
+)
+from chartgate.flows.escalations import released
+from chartgate.flows.grounds import patient_of_proposal
+from chartgate.flows.handoffs import closing, details_of, taking
+from chartgate.flows.permits import running_action
+from chartgate.flows.proposal_events import Details, event_of
+from chartgate.flows.sending import NOTHING_SENT, Held, retry_at
+from chartgate.flows.task_worklist import TaskWorklist
+from chartgate.gate import Gate
+from chartgate.model.audit import AuditEvent, Outcome
+from chartgate.model.handoff import (
+    Handoff,
+    HandoffItem,
+    HandoffStatus,
+    ItemState,
+    Listed,
+    Shown,
+)
+from chartgate.model.ports import LastLook, Worklist
+from chartgate.model.proposal import Proposal
+from chartgate.store.handoffs import HandoffStore
+from chartgate.store.proposals import ProposalStore
+
+LOG = structlog.get_logger()
+AT_ONCE_MAX = 8  # items that a worker has in hand; one that hangs holds up no other
+SAY_LATE = "the lease of the item has run out; nothing was sent"
+SAY_HALTED = "a halt is in force; nothing was sent"
+SAY_DIFFERS = "what the list shows is not what was sent, in: "
+SAY_ERASED = "the patient was erased here"
+SAY_GONE = "it is not on the list outside any more"
+SAY_REFUSED = "it was refused on the list outside"
+OUTCOME_UNSAID = "closed on the list outside, without a word"
+ERROR_MAX = 300  # characters
+PAGE = "/worklist/"
+
+
+async def keep_next(gate: Gate, worker: str) -> int:
+    """Brings items in line that are due; how many were looked at. Raises Unavailable."""
+    now = gate.clock()
+    claimed = await HandoffStore(gate.database).claim_items(
+        now=now,
+        lease_until=now + timedelta(seconds=gate.config.worker.lease_s),
+        count_max=AT_ONCE_MAX,
+    )
+    agent = f"process:{worker}"
+    kept = await asyncio.gather(
+        *(_keep(gate, item, agent) for item in claimed), return_exceptions=True
+    )
+    for result in kept:
+        if isinstance(result, BaseException):
+            raise result  # after all the others have ended
+    return len(claimed)
+
+
+def worklist_of(gate: Gate, item: HandoffItem) -> Worklist:
+    """The list outside that an item stands on. Raises ConfigError."""
+    if item.kind == "task":
+        return TaskWorklist(gate.source(item.connection), gate.sink(item.connection))
+    raise ConfigError(f"no adapter has worklists of the kind {item.kind}")
+
+
+async def _keep(gate: Gate, item: HandoffItem, agent: str) -> None:
+    store = HandoffStore(gate.database)
+    try:
+        async with asyncio.timeout(gate.config.worker.lease_s):
+            await _in_line(gate, item, agent)
+    except Erased:
+        gone = replace(item, state=ItemState.GONE, last_error=SAY_ERASED)
+        await _settle(gate, gone)
+    except (VersionConflict, InvalidTransition) as error:
+        # Somebody moved it meanwhile, on one of the two sides: look again.
+        await store.put_off(item, until=retry_at(gate, 0), error=_said(error))
+    except (*NOTHING_SENT, WriteRefused, OutcomeUnknown, ConfigError, TimeoutError) as error:
+        if not isinstance(error, Held):
+            LOG.warning("handoffs.not_told", connection=item.connection, error=type(error).__name__)
+        await store.put_off(item, until=retry_at(gate, item.attempts), error=_said(error))
+
+
+async def _in_line(gate: Gate, item: HandoffItem, agent: str) -> None:
+    handoff = await HandoffStore(gate.database).get(item.handoff)
+    proposal = await ProposalStore(gate.database).get(handoff.proposal)
+    worklist = worklist_of(gate, item)
+    if item.reference is None:
+        await _put(gate, worklist, item, handoff, proposal, agent)
+        return
+    told = item.shown == handoff.revision
+    try:
+        listed = await worklist.look(item.reference, version=item.version if told else None)
+    except NotFound:
+        await _lost(gate, item, handoff, proposal, SAY_GONE, agent)
+        return
+    if listed is None:
+        await _settle(gate, item)
+    elif listed.refused:
+        await _lost(gate, item, handoff, proposal, SAY_REFUSED, agent)
+    elif listed.status is HandoffStatus.CLOSED and handoff.status is not HandoffStatus.CLOSED:
+        await _closed_there(gate, item, handoff, proposal, listed, agent)
+    elif listed.status is HandoffStatus.TAKEN and handoff.status is HandoffStatus.OPEN:
+        await _taken_there(gate, item, handoff, proposal, listed, agent)
+    else:
+        await _show(gate, worklist, item, handoff, proposal, listed, agent)
+
+
+async def _put(
+    gate: Gate,
+    worklist: Worklist,
+    item: HandoffItem,
+    handoff: Handoff,
+    proposal: Proposal,
+    agent: str,
+) -> None:
+    """First there. One that was closed here before anything went out is not put there at all;
+    where something may have gone out, it is put there closed, so that a late request finds it."""
+    tried = item.fence > 1
+    if handoff.status is HandoffStatus.CLOSED and not tried:
+        await _settle(gate, replace(item, state=ItemState.ENDED, shown=handoff.revision))
+        return
+    shown = await _shown(gate, item, handoff, proposal)
+    last_look = _last_look(gate, item, handoff, proposal, agent)
+    listed = await worklist.put(shown, tried=tried, last_look=last_look)
+    # What an earlier try put there may show how it stood then: compared at the next look.
+    await _told(gate, item, handoff, proposal, listed, agent, in_line=not tried)
+
+
+async def _show(
+    gate: Gate,
+    worklist: Worklist,
+    item: HandoffItem,
+    handoff: Handoff,
+    proposal: Proposal,
+    listed: Listed,
+    agent: str,
+) -> None:
+    """They stand alike, or this side is further."""
+    shown = await _shown(gate, item, handoff, proposal)
+    last_look = _last_look(gate, item, handoff, proposal, agent)
+    after = await worklist.show(listed, shown, last_look=last_look)
+    if after is not None:
+        await _told(gate, item, handoff, proposal, after, agent)
+        return
+    await _settle(gate, _standing(item, listed, handoff))
+
+
+async def _told(
+    gate: Gate,
+    item: HandoffItem,
+    handoff: Handoff,
+    proposal: Proposal,
+    listed: Listed,
+    agent: str,
+    *,
+    in_line: bool = True,
+) -> None:
+    """What was sent stands there, and was read back."""
+    at = gate.clock()
+    error = (SAY_DIFFERS + ", ".join(listed.differs))[:ERROR_MAX] if listed.differs else None
+    event = await _event(
+        gate,
+        "handoff.tell",
+        item,
+        handoff,
+        proposal,
+        agent,
+        reason=error,
+        details=(("task", listed.reference), ("version", listed.version)),
+    )
+    after = replace(_standing(item, listed, handoff), last_error=error)
+    if not in_line:
+        after = replace(after, state=ItemState.STANDING, shown=0)
+    async with gate.database.change(event) as transaction:
+        await HandoffStore(gate.database).settle_in(
+            transaction, after, at=at, next_look_at=_next_look(gate, at)
+        )
+
+
+async def _taken_there(
+    gate: Gate,
+    item: HandoffItem,
+    handoff: Handoff,
+    proposal: Proposal,
+    listed: Listed,
+    agent: str,
+) -> None:
+    by = _who(gate, item, listed)
+    details = _there(item, listed)
+    async with taking(gate, handoff, proposal, by=by, agent=agent, details=details) as (
+        transaction,
+        after,
+    ):
+        at = gate.clock()
+        await HandoffStore(gate.database).settle_in(
+            transaction,
+            _standing(item, listed, after),
+            at=at,
+            next_look_at=_next_look(gate, at),
+        )
+
+
+async def _closed_there(
+    gate: Gate,
+    item: HandoffItem,
+    handoff: Handoff,
+    proposal: Proposal,
+    listed: Listed,
+    agent: str,
+) -> None:
+    outcome = listed.outcome or OUTCOME_UNSAID
+    by, details = _who(gate, item, listed), _there(item, listed)
+    async with closing(
+        gate, handoff, proposal, outcome=outcome, by=by, agent=agent, details=details
+    ) as (transaction, after):
+        at = gate.clock()
+        await HandoffStore(gate.database).settle_in(
+            transaction,
+            replace(_standing(item, listed, after), state=ItemState.ENDED),
+            at=at,
+            next_look_at=at,
+        )
+
+
+async def _lost(
+    gate: Gate, item: HandoffItem, handoff: Handoff, proposal: Proposal, said: str, agent: str
+) -> None:
+    """They will not do it, or took it off their list: it waits here again, and goes on at once."""
+    at = gate.clock()
+    gone = replace(item, state=ItemState.GONE, last_error=said)
+    if handoff.status is HandoffStatus.CLOSED:
+        await _settle(gate, replace(gone, state=ItemState.ENDED, last_error=None))
+        return
+    action = running_action(gate, proposal)
+    after = released(gate, handoff, action, at=at)
+    event = await _event(gate, "handoff.release", item, handoff, proposal, agent, reason=said)
+    store = HandoffStore(gate.database)
+    async with gate.database.change(event) as transaction:
+        await store.move(transaction, handoff, after, at=at)
+        await store.settle_in(transaction, gone, at=at, next_look_at=at)
+
+
+def _standing(item: HandoffItem, listed: Listed, handoff: Handoff) -> HandoffItem:
+    ended = handoff.status is HandoffStatus.CLOSED and listed.status is HandoffStatus.CLOSED
+    return replace(
+        item,
+        state=ItemState.ENDED if ended else ItemState.STANDING,
+        reference=listed.reference,
+        version=listed.version,
+        shown=handoff.revision,
+    )
+
+
+async def _settle(gate: Gate, item: HandoffItem) -> None:
+    at = gate.clock()
+    await HandoffStore(gate.database).settle(item, at=at, next_look_at=_next_look(gate, at))
+
+
+def _next_look(gate: Gate, at: datetime) -> datetime:
+    return at + timedelta(seconds=gate.config.worker.worklist_every_s)
+
+
+async def _shown(gate: Gate, item: HandoffItem, handoff: Handoff, proposal: Proposal) -> Shown:
+    action = running_action(gate, proposal)
+    who = (handoff.taken_by or handoff.assigned_to or "").removeprefix("person:")
+    words = proposal.action.replace("-", " ").capitalize()
+    percent = round(100 * proposal.confidence)
+    return Shown(
+        marker=f"{handoff.id}.task",
+        status=handoff.status,
+        worklist=handoff.worklist,
+        title=f"{words}, by hand: {handoff.reason}. The AI was {percent} % sure.",
+        cause=handoff.cause,
+        code=action.handoff_code if action else "",
+        priority=action.handoff_priority if action else "routine",
+        patient=await patient_of_proposal(gate, proposal) or proposal.patient,
+        owner=_reference_of(gate, item.connection, who),
+        opened_at=handoff.opened_at,
+        due_at=handoff.due_at,
+        link=f"{gate.config.web.url}{PAGE}{handoff.id}",
+        outcome=handoff.outcome,
+    )
+
+
+def _reference_of(gate: Gate, connection: str, name: str) -> str | None:
+    """By whom the EHR knows a person of ours, or who took it on there."""
+    known = f"connection:{connection}/"
+    if name.startswith(known):
+        return name.removeprefix(known)
+    identities = gate.config.people.identities
+    given = identities.get(f"{name}@{connection}") or identities.get(name, "")
+    return next((each for each in given.split() if each.startswith("Practitioner")), None)
+
+
+def _last_look(
+    gate: Gate, item: HandoffItem, handoff: Handoff, proposal: Proposal, agent: str
+) -> LastLook:
+    """Still ours, and no halt; then the intent is durable before anything is sent."""
+
+    async def last_look() -> None:
+        now = gate.clock()
+        ours, halted, _ = await HandoffStore(gate.database).may_send(
+            item, proposal.charter, now=now
+        )
+        if not ours:
+            raise InvalidTransition(SAY_LATE)
+        if halted:
+            raise Held(SAY_HALTED)
+        await gate.audit.record(await _event(gate, "handoff.send", item, handoff, proposal, agent))
+
+    return last_look
+
+
+def _who(gate: Gate, item: HandoffItem, listed: Listed) -> str:
+    """Who took or closed it there: one of our people where the config says who that is."""
+    if listed.owner is None:
+        return f"connection:{item.connection}"
+    for name, references in gate.config.people.identities.items():
+        person, _, connection = name.partition("@")
+        if listed.owner in references.split() and connection in ("", item.connection):
+            return f"person:{person}"
+    return f"connection:{item.connection}/{listed.owner}"
+
+
+def _there(item: HandoffItem, listed: Listed) -> Details:
+    by = (("by", listed.owner),) if listed.owner else ()
+    return (("connection", item.connection), ("task", listed.reference), *by)
+
+
+async def _event(
+    gate: Gate,
+    action: str,
+    item: HandoffItem,
+    handoff: Handoff,
+    proposal: Proposal,
+    agent: str,
+    *,
+    reason: str | None = None,
+    details: Details = (),
+) -> AuditEvent:
+    return event_of(
+        gate,
+        proposal,
+        action,
+        agent,
+        at=gate.clock(),
+        patient=await patient_of_proposal(gate, proposal) or proposal.patient,
+        outcome=Outcome.FAILED if reason else Outcome.SUCCESS,
+        reason=reason,
+        details=(*details_of(handoff), ("connection", item.connection), *details),
+    )
+
+
+def _said(error: BaseException) -> str:
+    if isinstance(error, TimeoutError):
+        return "the list outside did not answer in time"
+    return (str(error) if isinstance(error, ChartgateError) else type(error).__name__)[:ERROR_MAX]
