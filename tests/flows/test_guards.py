@@ -20,7 +20,7 @@ from chartgate.flows.guards import (
     check_guardable,
     look,
     look_bounded,
-    none_queries,
+    searches_of,
     targets,
     together,
     watched,
@@ -361,19 +361,19 @@ def test_none_queries_are_filled_from_what_would_be_written_then_from_what_is_ne
     rule = GuardRule(kind="none", query="Appointment?date={Slot.start}&x={Slot.status}")
     near = {**SEEN, "Slot/13": {**OTHER_SLOT, "start": "2030-01-01T00:00:00Z"}}
     patched = proposal(BOOKING).content
-    assert none_queries(guarded(rule), patched, grounds(near)) == [
-        (rule.query, ("Appointment", (("date", START), ("x", "busy"))))
+    assert searches_of(guarded(rule), patched, grounds(near)) == [
+        (rule, ("Appointment", (("date", START), ("x", "busy"))))
     ]
     created = proposal(BOOKING[:1]).content
-    assert none_queries(guarded(rule), created, grounds(near)) == [
-        (rule.query, ("Appointment", (("date", START), ("x", "free"))))
+    assert searches_of(guarded(rule), created, grounds(near)) == [
+        (rule, ("Appointment", (("date", START), ("x", "free"))))
     ]
-    assert none_queries(guarded(ACTION.guards[0]), patched, grounds(near)) == []
+    assert searches_of(guarded(ACTION.guards[0]), patched, grounds(near)) == []
 
 
 def test_none_queries_pass_over_what_is_deleted() -> None:
     content = proposal(BOOKING).content
     gone = Change(interaction="delete", resource_type="Slot", reference="Slot/13")
     content = replace(content, changes=(gone, *content.changes))
-    ((_, (kind, _)),) = none_queries(guarded(ACTION.guards[1]), content, grounds())
+    ((_, (kind, _)),) = searches_of(guarded(ACTION.guards[1]), content, grounds())
     assert kind == "Appointment"

@@ -6,7 +6,7 @@ import pytest
 
 from chartgate.errors import Unprocessable
 from chartgate.model.charter import GuardRule
-from chartgate.policy.guards import none_query, parse_none_query, same_breaks, same_paths, values_at
+from chartgate.policy.guards import filled_query, parse_query, same_breaks, same_paths, values_at
 from tests.policy.test_decide import BOOK
 
 ACTION = BOOK.get("clinic-booking").proposes["book"]
@@ -24,7 +24,7 @@ APPOINTMENT: dict[str, Any] = {
 
 
 def query(text: str, *seen: dict[str, Any]) -> Any:
-    return none_query(GuardRule(kind="none", query=text), [APPOINTMENT], seen)
+    return filled_query(GuardRule(kind="none", query=text), [APPOINTMENT], seen)
 
 
 def test_same_paths_when_asked_then_they_are_those_of_the_type() -> None:
@@ -45,8 +45,8 @@ def test_same_breaks_when_a_list_has_another_order_then_it_broke() -> None:
     assert same_breaks(paths, APPOINTMENT, turned) == paths
 
 
-def test_none_query_when_filled_then_references_are_picked_by_type() -> None:
-    assert none_query(ACTION.guards[1], [APPOINTMENT], [SLOT]) == (
+def test_filled_query_when_filled_then_references_are_picked_by_type() -> None:
+    assert filled_query(ACTION.guards[1], [APPOINTMENT], [SLOT]) == (
         "Appointment",
         (
             ("actor", "Practitioner/3,Practitioner/4"),
@@ -89,8 +89,8 @@ def test_variables_when_there_are_very_many_values_then_it_is_refused() -> None:
     ["", "Slot", "Slot?", "Slot?status", "Slot?status=", "slot?a=b", "Slot?a={}", "Slot?a={x}",
      "Slot?a={Slot}", "Slot?a={Slot.x[]}", "Slot?a=b c", "Slot?a=b&&c=d", "Slot?a=b#c"],
 )  # fmt: skip
-def test_none_query_when_malformed_then_it_does_not_parse(text: str) -> None:
-    assert parse_none_query(text) is None
+def test_filled_query_when_malformed_then_it_does_not_parse(text: str) -> None:
+    assert parse_query(text) is None
 
 
 def test_values_when_a_choice_is_named_by_its_base_then_it_is_found() -> None:

@@ -16,7 +16,9 @@ from chartgate.model.interaction import Seen
 from chartgate.model.proposal import Content, content_digest
 from chartgate.model.resource import Resource
 from chartgate.model.write import Change
-from chartgate.policy.content import check_changes, check_resource, parse_changes
+from chartgate.policy.bounds import check_bounds
+from chartgate.policy.consistency import check_consistency
+from chartgate.policy.content import StandIns, check_changes, check_resource, parse_changes
 from chartgate.policy.differences import after_images, content_of
 from chartgate.policy.rules import check_rules
 from chartgate.policy.smuggling import check_smuggling
@@ -30,9 +32,11 @@ def draft(
     version: int = 1,
     edited_by: str | None = None,
     base: Sequence[Seen] = (),
+    stand_ins: StandIns | None = None,
 ) -> Content:
-    """The content of raw changes. Raises Invalid, Unprocessable with what to mend."""
-    changes = _on_what_was_read(parse_changes(raw), grounds)
+    """The content of raw changes. `stand_ins` is what `cancel` means in the system of record.
+    Raises Invalid, Unprocessable, TooLarge with what to mend."""
+    changes = _on_what_was_read(parse_changes(raw, stand_ins), grounds)
     check_changes(action, changes)
     content = content_on(
         action, changes, grounds.bodies, grounds, version=version, edited_by=edited_by, base=base
@@ -61,9 +65,11 @@ def content_on(
     content = content_of(changes, before, version=version, edited_by=edited_by)
     if not content.differences:
         raise Unprocessable("nothing would change: the record already says this")
+    check_bounds(action, changes, afters, content.differences)
+    check_consistency(changes, afters, before, grounds.bodies)
     patients = {patient for after in written if (patient := patient_of(after))}
     about = patients.pop() if len(patients) == 1 else None
-    check_smuggling(content.differences, about, grounds.bodies)
+    check_smuggling(content.differences, about, grounds.bodies, links=action.links)
     digest = content_digest(content.changes, content.differences, base)
     return replace(content, base=tuple(base), digest=digest)
 

@@ -47,8 +47,8 @@ async def grounds_of(
 def touched_by(changes: Sequence[Change]) -> tuple[str, ...]:
     """What the changes change, then what their resources and patches refer to."""
     changed = [c.reference for c in changes if c.reference]
-    referred = [r for c in changes for r in _references(c.resource)]
-    patched = [r for c in changes for r in _references([op.get("value") for op in c.patch])]
+    referred = [r for c in changes for r in references_in(c.resource)]
+    patched = [r for c in changes for r in references_in([op.get("value") for op in c.patch])]
     return tuple(dict.fromkeys([*changed, *referred, *patched]))
 
 
@@ -71,11 +71,12 @@ async def patient_of_proposal(gate: Gate, proposal: Proposal) -> str | None:
     return patient_in(proposal.content, grounds.bodies)
 
 
-def _references(value: object) -> list[str]:
+def references_in(value: object) -> list[str]:
+    """Every relative literal reference at any depth, in order."""
     if isinstance(value, dict):
         own = value.get("reference")
         here = [own] if isinstance(own, str) and split_reference(own) else []
-        return here + [r for v in value.values() for r in _references(v)]
+        return here + [r for v in value.values() for r in references_in(v)]
     if isinstance(value, list):
-        return [r for v in value for r in _references(v)]
+        return [r for v in value for r in references_in(v)]
     return []

@@ -12,6 +12,7 @@ from chartgate.formats.r4_structure import structure_findings
 from chartgate.model.charter import ActionRule
 from chartgate.model.resource import Resource, split_reference
 from chartgate.model.write import Change
+from chartgate.policy.bounds import CANCELLED, check_size
 from chartgate.policy.charter_shape import near
 from chartgate.policy.minimise import SUBSETTED
 
@@ -32,22 +33,30 @@ FORMS: Mapping[str, tuple[str, ...]] = {
     "create": ("interaction", "resource"),
     "update": ("interaction", "resource", "ifMatch"),
     "patch": ("interaction", "reference", "patch", "ifMatch"),
+    "status": ("interaction", "reference", "status", "ifMatch"),
+    "cancel": ("interaction", "reference", "ifMatch"),
 }
+# What a system has in place of deleting, by type: an element and its value.
+StandIns = Mapping[str, tuple[str, str]]
 
 
-def parse_changes(raw: Any) -> tuple[Change, ...]:
-    """Changes of their JSON form. Raises Invalid, TooLarge."""
+def parse_changes(raw: Any, stand_ins: StandIns | None = None) -> tuple[Change, ...]:
+    """Changes of their JSON form. `stand_ins` is what `cancel` means in the target system: there
+    it becomes a patch, as `status` does. Raises Invalid, TooLarge."""
     if not isinstance(raw, list) or not raw:
         raise Invalid("changes must be a list of at least one change")
     if len(raw) > CHANGES_MAX:
         raise TooLarge(f"a proposal may hold at most {CHANGES_MAX} changes")
     if len(canonical_bytes(raw)) > CHANGES_BYTES_MAX:
         raise TooLarge(f"the changes are over {CHANGES_BYTES_MAX} bytes")
-    return tuple(_parse_change(form, f"changes[{index}]") for index, form in enumerate(raw))
+    return tuple(
+        _parse_change(form, f"changes[{index}]", stand_ins or {}) for index, form in enumerate(raw)
+    )
 
 
 def check_changes(action: ActionRule, changes: Sequence[Change]) -> None:
-    """Raises Unprocessable for what the charter does not let this action write."""
+    """Raises Unprocessable, TooLarge for what the charter does not let this action write."""
+    check_size(action, changes)
     for index, change in enumerate(changes):
         for finding in _change_findings(action, change):
             raise Unprocessable(f"changes[{index}]: {finding}")
@@ -66,14 +75,14 @@ def check_resource(resource: Resource, *, before: Resource | None = None) -> Non
         raise Unprocessable(f"not well-formed FHIR R4: {shown}")
 
 
-def _parse_change(form: Any, where: str) -> Change:
+def _parse_change(form: Any, where: str, stand_ins: StandIns) -> Change:
     if not isinstance(form, dict):
         raise Invalid(f"{where} must be an object")
     interaction = form.get("interaction")
     if interaction == "delete":
-        raise Invalid(f"{where}: a proposal may not delete; propose a status instead")
+        raise Invalid(f"{where}: a proposal may not delete; propose cancel or a status instead")
     if not isinstance(interaction, str) or interaction not in FORMS:
-        raise Invalid(f"{where}.interaction must be create, update or patch")
+        raise Invalid(f"{where}.interaction must be create, update, patch, status or cancel")
     for key in form:
         if key not in FORMS[interaction]:
             raise Invalid(
@@ -82,7 +91,9 @@ def _parse_change(form: Any, where: str) -> Change:
     if_match = form.get("ifMatch")
     if if_match is not None and not (isinstance(if_match, str) and VERSION.fullmatch(if_match)):
         raise Invalid(f"{where}.ifMatch must be the version that was read, as a text")
-    if interaction == "patch":
+    if interaction in ("status", "cancel"):
+        form = _as_patch(form, where, stand_ins)
+    if form["interaction"] == "patch":
         return _parse_patch(form, where, if_match)
     return _parse_resource(form, where, if_match)
 
@@ -107,6 +118,24 @@ def _parse_resource(form: Mapping[str, Any], where: str, if_match: str | None) -
         resource=resource,
         if_match=if_match,
     )
+
+
+def _as_patch(form: Mapping[str, Any], where: str, stand_ins: StandIns) -> dict[str, Any]:
+    """A change of status alone, as the patch that makes it."""
+    element, value, reference = "status", form.get("status"), form.get("reference")
+    if form["interaction"] == "cancel":
+        resource_type = reference.partition("/")[0] if isinstance(reference, str) else ""
+        if resource_type not in stand_ins:
+            raise Invalid(
+                f"{where}: this system has no status that stands for a cancelled "
+                f"{resource_type[:64] or 'resource'}; propose what shall change instead"
+            )
+        element, value = stand_ins[resource_type]
+    elif not isinstance(value, str):
+        raise Invalid(f"{where}.status must be the new status, as a text")
+    # RFC 6902, 4.1: adding a member that exists replaces it.
+    operation = {"op": "add", "path": f"/{element}", "value": value}
+    return {"interaction": "patch", "reference": reference, "patch": [operation]}
 
 
 def _parse_patch(form: Mapping[str, Any], where: str, if_match: str | None) -> Change:
@@ -148,16 +177,34 @@ def _change_findings(action: ActionRule, change: Change) -> Iterator[str]:
         for w in action.writes
         if w.interaction == change.interaction and w.resource_type == change.resource_type
     ]
-    if not rules:
+    cancels = any(
+        w.interaction == "cancel" and w.resource_type == change.resource_type for w in action.writes
+    )
+    if not rules and not (cancels and change.interaction == "patch"):
         yield f"{action.name} may not {change.interaction} {change.resource_type}"
         return
-    allowed = None if any(not r.elements for r in rules) else {e for r in rules for e in r.elements}
+    if cancels and _is_cancelling(change):
+        return
+    any_element = any(not r.elements for r in rules)
+    allowed = None if any_element else {e for r in rules for e in r.elements}
     if change.interaction == "patch":
         yield from _patch_findings(change, allowed)
     else:
         yield from _resource_findings(change, allowed)
     if _names_us([change.resource, *change.patch]):
         yield f"{OWN_NAMESPACE} is Chartgate's own and may not be written"
+
+
+def _is_cancelling(change: Change) -> bool:
+    """Whether a patch does nothing but to set a status that stands for deleting."""
+    if change.interaction != "patch" or len(change.patch) != 1:
+        return False
+    (operation,) = change.patch
+    return (
+        operation["op"] in ("add", "replace")
+        and operation["path"] == "/status"
+        and operation["value"] in CANCELLED
+    )
 
 
 def _resource_findings(change: Change, allowed: set[str] | None) -> Iterator[str]:

@@ -38,7 +38,7 @@ def differences(
     """
     found: list[Difference] = []
     afters = after_images(changes, before)
-    for label, change, after in zip(_labels(changes), changes, afters, strict=True):
+    for label, change, after in zip(labels(changes), changes, afters, strict=True):
         held = before.get(change.reference or "")
         for path, old, new in leaf_changes(
             _without_server_owned(held), _without_server_owned(after)
@@ -129,17 +129,17 @@ def _after(change: Change, before: Mapping[str, Resource]) -> Resource | None:
     return after
 
 
-def _labels(changes: Sequence[Change]) -> list[str]:
+def labels(changes: Sequence[Change]) -> list[str]:
     """ "Slot/12", "Appointment (new)"; a second new one of a type is "Appointment (new 2)"."""
     created: dict[str, int] = {}
-    labels = []
+    found = []
     for change in changes:
         if change.interaction != "create":
-            labels.append(change.reference or change.resource_type)
+            found.append(change.reference or change.resource_type)
             continue
         count = created[change.resource_type] = created.get(change.resource_type, 0) + 1
-        labels.append(f"{change.resource_type} (new{f' {count}' if count > 1 else ''})")
-    return labels
+        found.append(f"{change.resource_type} (new{f' {count}' if count > 1 else ''})")
+    return found
 
 
 def _without_server_owned(resource: Resource | None) -> Resource | None:

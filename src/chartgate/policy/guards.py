@@ -1,8 +1,9 @@
-"""What must still hold at commit: elements that stay the same, searches that find nothing.
+"""What must still hold at commit: elements that stay the same, searches that find what they must,
+states that resources are in.
 
 Paths are dotted, from a resource type: "Slot.status". A step through a list means each of its
-items. Variables of a `none` search are such paths in braces, with the type that a reference
-must have in brackets: "{Appointment.participant.actor[Practitioner]}".
+items. Variables of a search are such paths in braces, with the type that a reference must have in
+brackets: "{Appointment.participant.actor[Practitioner]}".
 """
 
 import re
@@ -10,12 +11,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from chartgate.errors import Unprocessable
-from chartgate.model.charter import ActionRule, GuardRule
+from chartgate.model.charter import ActionRule, GuardRule, Scalar
 from chartgate.model.resource import Resource, split_reference
 
 Criteria = tuple[tuple[str, str], ...]
 
-NONE_QUERY = re.compile(r"([A-Z][A-Za-z]+)\?([^\s#]+)")
+QUERY = re.compile(r"([A-Z][A-Za-z]+)\?([^\s#]+)")
 CRITERION = re.compile(r"([A-Za-z_][\w:\-]*)=(.+)")
 VARIABLE = re.compile(r"\{([^{}]*)\}")
 VARIABLE_PATH = re.compile(r"([A-Z]\w+(?:\.\w+)+)(?:\[([A-Za-z]+)\])?")
@@ -36,24 +37,24 @@ def same_breaks(paths: Sequence[str], seen: Resource, live: Resource) -> tuple[s
     return tuple(p for p in paths if values_at(seen, p) != values_at(live, p))
 
 
-def none_query(
+def filled_query(
     guard: GuardRule, afters: Sequence[Resource], seen: Sequence[Resource]
 ) -> tuple[str, Criteria]:
-    """The search that must find nothing, its variables filled.
+    """The search of a guard none, some or count, its variables filled.
 
     They are looked for in what would be written, then in what was read. Several values make a
     list of alternatives. Raises Unprocessable if there is none: an unfilled guard guards nothing.
     """
-    parsed = parse_none_query(guard.query)
+    parsed = parse_query(guard.query)
     assert parsed, "the charter's check has parsed it"
     resource_type, template = parsed
     filled = tuple((name, _fill(value, afters, seen)) for name, value in template)
     return resource_type, filled
 
 
-def parse_none_query(query: str) -> tuple[str, Criteria] | None:
+def parse_query(query: str) -> tuple[str, Criteria] | None:
     """("Appointment", (("status", "booked"),)) of "Appointment?status=booked"; None if malformed."""
-    match = NONE_QUERY.fullmatch(query)
+    match = QUERY.fullmatch(query)
     if match is None:
         return None
     criteria = []
@@ -70,8 +71,45 @@ def parse_none_query(query: str) -> tuple[str, Criteria] | None:
 def parse_variable(variable: str) -> tuple[str, str | None]:
     """("Appointment.participant.actor", "Practitioner") of a variable's inside."""
     match = VARIABLE_PATH.fullmatch(variable)
-    assert match, "parse_none_query has matched it"
+    assert match, "parse_query has matched it"
     return match[1], match[2]
+
+
+def found_breaks(guard: GuardRule, count: int, *, complete: bool) -> bool:
+    """Whether a search that found so many breaks its guard. Not complete: it found more."""
+    if guard.kind == "none":
+        return count > 0
+    if guard.kind == "some":
+        return count == 0
+    most = guard.found_max
+    return count < guard.found_min or (most is not None and (count > most or not complete))
+
+
+def found_wanted(guard: GuardRule) -> str:
+    """How many a guard wants to find, in words."""
+    if guard.kind in ("none", "some"):
+        return "none" if guard.kind == "none" else "some"
+    least, most = guard.found_min, guard.found_max
+    if most is None:
+        return f"at least {least}"
+    return f"exactly {most}" if least == most else f"{least} to {most}"
+
+
+def state_holds(guard: GuardRule, resource: Resource) -> bool:
+    """Whether a resource is in the state that its guard asks for."""
+    found = values_at(resource, guard.paths[0].partition(".")[2])
+    if guard.absent:
+        return all(value is False for value in found)
+    if guard.allowed:
+        return bool(found) and all(is_among(value, guard.allowed) for value in found)
+    return not any(is_among(value, guard.denied) for value in found)
+
+
+def is_among(value: Any, wanted: Sequence[Scalar]) -> bool:
+    """Whether the value is one of these: of the same kind, so that 1 is not true."""
+    return any(
+        value == each and isinstance(value, bool) == isinstance(each, bool) for each in wanted
+    )
 
 
 def values_at(resource: Any, path: str) -> list[Any]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from chartgate.errors import Unprocessable
+from chartgate.formats.compartment import PREFIX, patient_of
 from chartgate.model.proposal import Difference
 from chartgate.model.resource import Resource
 
@@ -28,31 +29,39 @@ CODED = re.compile(r"coding\[\d+\]\.(display|code)$|[cC](ode|odeableConcept)(\[\
 ALIKE = frozenset(
     {"LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC", "FULLWIDTH", "MATHEMATICAL"}
 )
+REFERENCE = re.compile(r"(^|\.)reference$")
+ADDRESS_REST = r"(?:[A-Za-z0-9_~-]+(?:/[A-Za-z0-9_~-]+)*/?)?"  # no dots, no query, no fragment
 IDENTIFIER_MIN = 4  # characters; a shorter one would be found by chance
 DIGITS_MIN = 7  # of a telephone number
 NOT_A_DIGIT = re.compile(r"\D+")
 
 
 def check_smuggling(
-    differences: Sequence[Difference], patient: str | None, bodies: Mapping[str, Resource]
+    differences: Sequence[Difference],
+    patient: str | None,
+    bodies: Mapping[str, Resource],
+    *,
+    links: Sequence[str] = (),
 ) -> None:
     """Raises Unprocessable. `bodies` is what the interaction has read, by reference; `patient`
-    is the one whom the proposal is about."""
+    is the one whom the proposal is about; `links` begin the addresses that may stand in a text."""
     foreign = _foreign(patient, bodies)
     for difference in differences:
-        finding = _finding(difference, foreign)
+        finding = _finding(difference, foreign, links) or _reference_finding(
+            difference, patient, bodies
+        )
         if finding:
             raise Unprocessable(f"{difference.reference}: {difference.path}: {finding}")
 
 
-def _finding(difference: Difference, foreign: "Foreign") -> str | None:
+def _finding(difference: Difference, foreign: "Foreign", links: Sequence[str]) -> str | None:
     text, before = difference.after, difference.before
     if not isinstance(text, str):
         return None
     path = difference.path
     if CONTENT_TYPE.search(path) and not READABLE.fullmatch(text.strip()):
         return "an attachment must be text/plain: nobody could review another"
-    if not NAMES_AS_LINKS.search(path) and _links(text) - _links(before):
+    if not NAMES_AS_LINKS.search(path) and _links(text, links) - _links(before, ()):
         return "a link or markup may not be proposed: who opens it would carry data elsewhere"
     if CODED.search(path) and (word := _disguised(text)):
         return f"letters of several scripts look alike in one of its words ({len(word)} letters)"
@@ -61,11 +70,32 @@ def _finding(difference: Difference, foreign: "Foreign") -> str | None:
     return None
 
 
-def _links(text: Any) -> set[str]:
+def _reference_finding(
+    difference: Difference, patient: str | None, bodies: Mapping[str, Resource]
+) -> str | None:
+    """What a reference leads to must be of the same patient, or of none."""
+    after = difference.after
+    if not REFERENCE.search(difference.path) or not isinstance(after, str):
+        return None
+    if after.startswith(PREFIX):
+        other = patient is not None and after != patient
+        return "it refers to another patient than the one whom it is about" if other else None
+    held = bodies.get(after)
+    whose = patient_of(held) if held else None
+    if whose is not None and patient is not None and whose != patient:
+        return "it refers to what belongs to another patient"
+    return None
+
+
+def _links(text: Any, allowed: Sequence[str]) -> set[str]:
     if not isinstance(text, str):
         return set()
     # Full-width and other forms of the same letters are read as the plain ones by some programs.
-    return set(LINK.findall(unicodedata.normalize("NFKC", text)))
+    plain = unicodedata.normalize("NFKC", text)
+    for beginning in allowed:
+        # The rest of an address may hold nothing that could lead elsewhere or carry data along.
+        plain = re.sub(rf"(?<!\S){re.escape(beginning)}{ADDRESS_REST}(?=[\s.,;:)]|$)", " ", plain)
+    return set(LINK.findall(plain))
 
 
 def _disguised(text: str) -> str | None:

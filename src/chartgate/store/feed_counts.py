@@ -13,6 +13,7 @@ from chartgate.store.database import Database
 from chartgate.store.queries import load_queries
 
 QUERIES = load_queries("feed_counts.sql")
+HEARD_AMONG = 10_000  # of the last messages, in which a feed is looked for by the moment
 FOLD_MAX = 20_000  # rows in one transaction
 QUEUE_LOOK_MAX = 2_000  # of the queue's first messages, for the age of the oldest
 WAITING_COUNT_MAX = 100_000  # beyond it a subscription's backlog is only said to be that long
@@ -95,6 +96,13 @@ class FeedCountStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    async def last_heard(self, connection: str) -> datetime | None:
+        """When it last brought a message in, never too late; None: not within two hours."""
+        at: datetime | None = await self._database.fetch_value(
+            QUERIES["select_last_heard"], connection, HEARD_AMONG
+        )
+        return at
 
     async def fold(self) -> int:
         """Adds what transactions left to the counts; how many rows that were."""

@@ -103,6 +103,16 @@ FROM subscription s LEFT JOIN LATERAL (
   ORDER BY n.number LIMIT 1) head ON true
 WHERE s.tenant = $1 ORDER BY s.client, s.charter;
 
+-- name: select_last_heard
+-- When a connection last brought a message: to the moment where it is among the last messages of
+-- all, else to its minute, which is never later than it was.
+SELECT greatest(
+  (SELECT max(received_at) FROM inbox
+   WHERE tenant = $1 AND connection = $2
+     AND id > (SELECT coalesce(max(id), 0) FROM inbox WHERE tenant = $1) - $3),
+  (SELECT max(minute) FROM inbox_count
+   WHERE tenant = $1 AND connection = $2 AND received > 0 AND minute > '-infinity'));
+
 -- name: select_tail
 -- The last messages, among at most $4 ids, so that a silent connection costs no long search.
 SELECT id, received_at, ended_at, connection, sender, message_type, control_id, status, reason,
