@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chartgate.errors import OutcomeUnknown, SourceUnreachable
-from chartgate.flows import handoff_tasks, handoffs, halts
+from chartgate.flows import halts, handoff_tasks, handoffs
 from chartgate.model.handoff import Handoff, HandoffItem, HandoffStatus, ItemState
 from chartgate.model.principal import Person
 from chartgate.model.proposal import Status
