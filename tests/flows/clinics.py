@@ -13,7 +13,7 @@ import chartgate
 from chartgate.adapters.egress import address_rules
 from chartgate.adapters.fhir_r4.adapter import FhirR4, open_adapter
 from chartgate.adapters.fhir_r4.dialect import PROBED
-from chartgate.config import Config, ConnectionConfig
+from chartgate.config import Config, ConnectionConfig, ReviewConfig
 from chartgate.demo.hospital import Hospital, running_hospital, sample_patients
 from chartgate.flows import commits, halts, reads, reviews
 from chartgate.flows.proposals import Submission, submit
@@ -43,6 +43,7 @@ CLERK = Client(id="auth-clerk", charter="prior-authorisation", scopes=("system/T
 SOFIA = Person(id="sofia", roles=("scheduler",), sites=(SITE,))
 OSEI = Person(id="dr-osei", roles=("clinician",), sites=(SITE,))
 NORA = Person(id="nora", roles=("utilisation",), sites=(SITE,))
+AT_ONCE = ReviewConfig(dwell_s=0.0, word_s=0.0, field_s=0.0)
 OPERATOR = Process(id="cli/test")
 
 
@@ -261,8 +262,10 @@ async def open_clinic(
     *,
     charters: Sequence[Any] | None = None,
     probed: bool = True,
+    review: ReviewConfig = AT_ONCE,
 ) -> AsyncIterator[Clinic]:
-    """A hospital of its own and a gate on it, every charter at stage suggest."""
+    """A hospital of its own and a gate on it, every charter at stage suggest, where who approves
+    need not have looked unless `review` says so."""
     fill = sample_patients(today=clock().date())
     async with running_hospital(fill=fill, clock=clock) as hospital:
         connection = ConnectionConfig(
@@ -288,7 +291,7 @@ async def open_clinic(
             await audit.start()
             sink = TrapSink(adapter)
             gate = Gate(
-                config=Config(folder=folder),
+                config=Config(folder=folder, review=review),
                 clock=clock,
                 database=database,
                 audit=audit,

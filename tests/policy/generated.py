@@ -145,6 +145,7 @@ def _action_rule(random: Random, name: str) -> ActionRule:
         handoff_within_s=60.0,
         handoff_below=0.0,
         review_relationship=_some(random, RELATIONSHIPS) if random.random() < 0.3 else (),
+        review_roles=_some(random, ROLES[:3]) if random.random() < 0.3 else (),
     )
 
 

@@ -221,7 +221,7 @@ def _note_unknown(config: Config, arguments: argparse.Namespace) -> None:
     if mistakes:
         return
     actions = [a for c in book.charters.values() for a in c.proposes.values()]
-    roles = {role for a in actions for role in (a.review_by, a.handoff_to)}
+    roles = {role for a in actions for role in (*a.reviewers, a.handoff_to)}
     roles |= {OPERATOR, BREAK_GLASS, PRIVACY_OFFICER, *ADMINISTRATORS}
     roles |= set(config.people.break_glass_roles)
     sites = {site for c in book.charters.values() for site in c.sites}

@@ -7,6 +7,7 @@ from chartgate.flows.grounds import patient_of_proposal
 from chartgate.flows.handoffs import hand_off
 from chartgate.flows.permits import running_action
 from chartgate.flows.proposal_events import event_of
+from chartgate.flows.seeded import lapse
 from chartgate.gate import Gate
 from chartgate.model.audit import AuditEvent
 from chartgate.model.proposal import Proposal, Status, moved
@@ -21,6 +22,9 @@ async def expire_next(gate: Gate, worker: str) -> bool:
     if before is None:
         return False
     agent = f"process:{worker}"
+    if before.seed:
+        await lapse(gate, before, agent)
+        return True
     expired, events = before, []
     if before.status is Status.PENDING_REVIEW:
         expired = moved(before, Status.EXPIRED, reason=SAY_EXPIRED)

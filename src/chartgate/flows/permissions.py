@@ -47,8 +47,10 @@ def permissions(
     *,
     now: datetime,
     relationship: frozenset[str] | None = None,
+    hindrance: str | None = None,
 ) -> tuple[Permission, ...]:
-    """For each verb that a principal of this kind could ever use."""
+    """For each verb that a principal of this kind could ever use. `hindrance` is what the review
+    so far has against one more approval of theirs."""
     verbs: tuple[Verb, ...] = ()
     if isinstance(principal, Person):
         verbs = ("approve", "refuse", "hand-back", "edit", "rollback")
@@ -62,6 +64,7 @@ def permissions(
             verb,
             guards,
             now=now,
+            hindrance=hindrance if verb == "approve" else None,
         )
         for verb in verbs
     )
@@ -75,11 +78,12 @@ def _permission(
     guards: Sequence[GuardResult],
     *,
     now: datetime,
+    hindrance: str | None,
 ) -> Permission:
     decision = decide(gate.charters, request)
     if not decision.permitted:
         return Permission(action=verb, permitted=False, sentence=decision.sentence)
-    hindrance = why_not(proposal, verb, now=now)
+    hindrance = why_not(proposal, verb, now=now) or hindrance
     if hindrance is None and verb == "approve":
         broken = [g.sentence for g in guards if g.holds is False]
         hindrance = f"{broken[0]}; edit it, refuse it or hand it back" if broken else None

@@ -1,12 +1,23 @@
 """A person decides on exactly what they were shown, or edits it first.
 
 One decision wins: it is an update of the row as it was shown, and whoever comes second is told.
+Where the charter asks for several people, each decides alone, all on the same content, and it is
+approved with the last of them. What it takes to approve is in review_care.py.
 """
 
-from dataclasses import replace
-from typing import Any, Literal
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NoReturn
 
-from chartgate.errors import ChartgateError, Denied, Invalid, InvalidTransition, VersionConflict
+from chartgate.errors import (
+    ChartgateError,
+    Denied,
+    Invalid,
+    InvalidTransition,
+    Throttled,
+    Unprocessable,
+    VersionConflict,
+)
 from chartgate.failpoints import failpoint
 from chartgate.flows.contexts import proposal_for
 from chartgate.flows.drafts import draft
@@ -21,16 +32,22 @@ from chartgate.flows.permits import (
 )
 from chartgate.flows.proposal_events import event_of
 from chartgate.flows.proposals import SAY_NOT_FOUND
+from chartgate.flows.review_care import check_approval, decided_otherwise
+from chartgate.flows.seeded import ended
 from chartgate.gate import Gate
 from chartgate.model.audit import AuditEvent, Outcome
 from chartgate.model.decision import Decision
 from chartgate.model.principal import Person, Principal
 from chartgate.model.proposal import Proposal, Status, moved
+from chartgate.policy.reviewing import Missing
+from chartgate.store.database import Connection
 from chartgate.store.proposals import ProposalStore, notify_work
+from chartgate.store.reviews import ReviewStore
 
 Verdict = Literal["approve", "refuse", "hand-back"]
 
 REASON_MAX = 2_000  # characters
+Detail = tuple[str, str]
 SAY_STALE = "the proposal was changed after you opened it; look at it again before you decide"
 SAY_HANDED_BACK = "its reviewer handed it back; the proposal says why"
 
@@ -43,11 +60,15 @@ async def review(
     verdict: Verdict,
     digest: str,
     reason: str | None = None,
+    acknowledged: Collection[str] = (),
 ) -> Proposal:
-    """The decision on the content with this digest. A refusal needs a reason.
+    """The decision on the content with this digest. A refusal needs a reason; an approval the keys
+    of the differences that the charter wants acknowledged, and time to have looked.
 
-    Raises NotFound, Denied, Invalid, VersionConflict (it changed after it was shown, or another
-    decision was first), InvalidTransition (it waits for no decision, or not any more).
+    It comes back still waiting where others must approve too, and withdrawn where it was a
+    known-bad one. Raises NotFound, Denied, Invalid, Throttled (too early), VersionConflict (it
+    changed after it was shown, or another decision was first), InvalidTransition (it waits for no
+    decision, or not for theirs), Unprocessable (something was not acknowledged).
     """
     if verdict not in ("approve", "refuse", "hand-back"):
         raise Invalid("verdict must be approve, refuse or hand-back")
@@ -55,33 +76,147 @@ async def review(
     words = _checked_reason(reason)
     if verdict == "refuse" and words is None:
         raise Invalid("say why it is refused: its author and the scorecard learn from it")
-    decided = {
-        "decided_by": person.agent,
-        "decided_at": gate.clock(),
-        "decided_digest": digest,
-        "reason": words,
-    }
-    if verdict == "hand-back":
-        decided["reason"] = words or SAY_HANDED_BACK
-        after = moved(before, Status.HANDED_OFF, **decided)
-        return await hand_off(
-            gate,
-            before,
+    walk = _Walk(gate=gate, before=before, person=person, decision=decision, words=words)
+    try:
+        if verdict == "approve":
+            return await _approve(walk, acknowledged)
+        if verdict == "refuse" or before.seed:
+            return await _refuse(walk, verdict)
+        return await _hand_back(walk)
+    except (Throttled, VersionConflict, InvalidTransition, Unprocessable) as error:
+        await _fail(walk, verdict, error)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Walk:
+    """One decision on its way."""
+
+    gate: Gate
+    before: Proposal
+    person: Person
+    decision: Decision
+    words: str | None  # the person's own
+
+    @property
+    def decided(self) -> dict[str, Any]:
+        """What the proposal says of it."""
+        return {
+            "decided_by": self.person.agent,
+            "decided_at": self.gate.clock(),
+            "decided_digest": self.before.content.digest,
+            "reason": self.words,
+        }
+
+    def event(
+        self, after: Proposal, verdict: str, patient: str | None, *more: Detail
+    ) -> AuditEvent:
+        """What the audit says of it."""
+        known_bad = (("known-bad", self.before.seed),) if self.before.seed else ()
+        return event_of(
+            self.gate,
             after,
-            running_action(gate, before),
-            agent=person.agent,
-            say=SAY_HANDED_BACK,
-            events=[await _decided(gate, after, person, decision, verdict)],
+            "proposal.review",
+            self.person.agent,
+            at=self.gate.clock(),
+            patient=patient,
+            decision=self.decision,
+            details=(("verdict", verdict), *more, *known_bad),
         )
-    after = moved(before, Status.APPROVED if verdict == "approve" else Status.REJECTED, **decided)
-    event = await _decided(gate, after, person, decision, verdict)
+
+
+async def _approve(walk: _Walk, acknowledged: Collection[str]) -> Proposal:
+    """This person's approval, and with the last one that is asked for the proposal's."""
+    gate, before, person = walk.gate, walk.before, walk.person
+    action = running_action(gate, before)
+    assert action is not None, "policy permits nothing of what no charter proposes"
+    patient = await patient_of_proposal(gate, before)
+    at = gate.clock()
     failpoint("c04")
-    async with gate.database.change(event) as transaction:
-        await ProposalStore(gate.database).move(transaction, before, after, at=event.recorded)
+    async with gate.database.change_found() as (transaction, events):
+        decided, missing = await check_approval(
+            gate, transaction, before, person, action, acknowledged, at=at
+        )
+        after = _approved(walk, missing)
+        of = f"{action.review_people - missing.people} of {action.review_people}"
+        several = (("approvals", of),) if action.review_people > 1 else ()
+        events.append(walk.event(after, "approve", patient, *several))
+        await ReviewStore(gate.database).decide(transaction, before, decided)
+        if after is not before:
+            await ProposalStore(gate.database).move(transaction, before, after, at=at)
         if after.status is Status.APPROVED:
             await notify_work(transaction, "commit")
         failpoint("c05")
+    gate.metrics.reviewed(decided)
     return after
+
+
+def _approved(walk: _Walk, missing: Missing) -> Proposal:
+    before = walk.before
+    if before.seed:
+        return ended(before, walk.person, caught=False, gate=walk.gate)
+    return moved(before, Status.APPROVED, **walk.decided) if missing.none else before
+
+
+async def _refuse(walk: _Walk, verdict: str) -> Proposal:
+    """One refusal ends it, whoever has approved before."""
+    gate, before = walk.gate, walk.before
+    if before.seed:
+        after = ended(before, walk.person, caught=True, gate=gate)
+    else:
+        after = moved(before, Status.REJECTED, **walk.decided)
+    event = walk.event(after, verdict, await patient_of_proposal(gate, before))
+    async with gate.database.change(event) as transaction:
+        await ProposalStore(gate.database).move(transaction, before, after, at=event.recorded)
+        decided = await decided_otherwise(
+            gate, transaction, before, walk.person, verdict, at=event.recorded
+        )
+    gate.metrics.reviewed(decided)
+    return after
+
+
+async def _hand_back(walk: _Walk) -> Proposal:
+    gate, before = walk.gate, walk.before
+    decided = walk.decided
+    decided["reason"] = walk.words or SAY_HANDED_BACK
+    after = moved(before, Status.HANDED_OFF, **decided)
+
+    async def noted(transaction: Connection) -> None:
+        gate.metrics.reviewed(
+            await decided_otherwise(
+                gate, transaction, before, walk.person, "hand-back", at=gate.clock()
+            )
+        )
+
+    return await hand_off(
+        gate,
+        before,
+        after,
+        running_action(gate, before),
+        agent=walk.person.agent,
+        say=SAY_HANDED_BACK,
+        events=[walk.event(after, "hand-back", await patient_of_proposal(gate, after))],
+        also=noted,
+    )
+
+
+async def _fail(walk: _Walk, verdict: Verb, error: ChartgateError) -> NoReturn:
+    """Notes a decision that could not be, and says why."""
+    gate, before = walk.gate, walk.before
+    event = event_of(
+        gate,
+        before,
+        f"proposal.{POLICY_ACTIONS[verdict]}",
+        walk.person.agent,
+        at=gate.clock(),
+        patient=await patient_of_proposal(gate, before),
+        outcome=Outcome.FAILED,
+        decision=walk.decision,
+        reason=error.issue,
+    )
+    async with gate.database.change(event) as transaction:
+        if isinstance(error, Throttled):
+            await ReviewStore(gate.database).note_early(transaction, before, walk.person.agent)
+    raise error
 
 
 async def edit(
@@ -93,6 +228,9 @@ async def edit(
     Raises as `review`, and Unprocessable.
     """
     before, person, decision = await _open(gate, principal, id_, verdict="edit", digest=digest)
+    if before.seed:
+        walk = _Walk(gate=gate, before=before, person=person, decision=decision, words=None)
+        return await _refuse(walk, "edit")
     action = running_action(gate, before)
     assert action is not None, "policy permits nothing of what no charter proposes"
     content = before.content
@@ -135,41 +273,14 @@ async def _open(
     person, decision = await check_person(gate, principal, request, proposal=proposal.id)
     if proposal.status is Status.SHADOWED:
         raise Denied(SAY_NOT_FOUND)
+    walk = _Walk(gate=gate, before=proposal, person=person, decision=decision, words=None)
     if digest != proposal.content.digest:
-        raise VersionConflict(SAY_STALE)
+        await _fail(walk, verdict, VersionConflict(SAY_STALE))
     if hindrance := why_not(proposal, verdict, now=gate.clock()):
-        error: ChartgateError = InvalidTransition(hindrance)
-        if hindrance == SAY_TAMPERED:
-            error = VersionConflict(hindrance)
-        event = event_of(
-            gate,
-            proposal,
-            f"proposal.{POLICY_ACTIONS[verdict]}",
-            person.agent,
-            at=gate.clock(),
-            patient=await patient_of_proposal(gate, proposal),
-            outcome=Outcome.FAILED,
-            decision=decision,
-            reason=error.issue,
-        )
-        await gate.audit.record(event)
-        raise error
+        tampered = hindrance == SAY_TAMPERED
+        error = VersionConflict(hindrance) if tampered else InvalidTransition(hindrance)
+        await _fail(walk, verdict, error)
     return proposal, person, decision
-
-
-async def _decided(
-    gate: Gate, after: Proposal, person: Person, decision: Decision, verdict: Verdict
-) -> AuditEvent:
-    return event_of(
-        gate,
-        after,
-        "proposal.review",
-        person.agent,
-        at=gate.clock(),
-        patient=await patient_of_proposal(gate, after),
-        decision=decision,
-        details=(("verdict", verdict),),
-    )
 
 
 def _checked_reason(reason: str | None) -> str | None:

@@ -57,6 +57,8 @@ TRANSITIONS: Mapping[Status, frozenset[Status]] = {
     S.CLOSED: frozenset(),
 }
 
+# What a known-bad proposal may become: nothing that leads to a write, or to staff.
+SEED_TO = frozenset({S.WITHDRAWN})
 ENDS = frozenset({S.SHADOWED, S.REJECTED, S.WITHDRAWN, S.VERIFIED, S.ROLLED_BACK, S.CLOSED})
 
 
@@ -111,11 +113,12 @@ class Proposal:
     attempts: int = 0  # of the commit or rollback under way
     fence: int = 0  # grows with each claim by a worker; an older claim cannot move it
     patient: str | None = None  # whom it is about, where that can be told: "Patient/7"
+    seed: str | None = None  # a known-bad one, to see whether the review catches it: its template
 
 
 def can_move(proposal: Proposal, to: Status) -> bool:
     """Whether `moved` would."""
-    return to in TRANSITIONS[proposal.status]
+    return to in (SEED_TO if proposal.seed else TRANSITIONS[proposal.status])
 
 
 def moved(proposal: Proposal, to: Status, **changes: Any) -> Proposal:

@@ -10,6 +10,9 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
+from chartgate.model.review import Decided
+from chartgate.observe.review_metrics import ReviewMetrics
+
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 BREAKER_STATES = ("closed", "half-open", "open")
@@ -89,6 +92,7 @@ class Metrics:
         )
         self._refusals = RefusalsShown()
         registry.register(self._refusals)
+        self.review = ReviewMetrics(registry)
         self._add_audit(registry)
         self._add_quarantine(registry)
 
@@ -122,6 +126,10 @@ class Metrics:
     def minimised(self, charter: str, resource_type: str, share: float) -> None:
         """Notes how much of one resource a charter shows."""
         self.share_shown.labels(charter, resource_type).observe(share)
+
+    def reviewed(self, decided: Decided) -> None:
+        """Counts one decision of a person."""
+        self.review.decided(decided)
 
     def show_refusals(self, counts: Mapping[tuple[str, str], int]) -> None:
         """Sets the refusals so far, by action and reason."""

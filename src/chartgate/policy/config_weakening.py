@@ -129,6 +129,9 @@ KEYS: Mapping[str, Compare] = {
     "session_lifetime_s": higher,
     "sign_in_failures_max": higher,
     "sign_in_lock_s": lower,
+    "dwell_s": lower,
+    "word_s": lower,
+    "field_s": lower,
     "interval_s": higher,  # merge delay of the ledger
     "site": other,
     "name": harmless,

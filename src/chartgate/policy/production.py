@@ -3,11 +3,12 @@ wrong with it. While production is false the same findings are advice.
 """
 
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import asdict
 from datetime import date
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from chartgate.config import Config, ConnectionConfig
+from chartgate.config import Config, ConnectionConfig, ReviewConfig
 from chartgate.errors import ConfigError
 from chartgate.formats.web_address import is_loopback_name, origin_of, parse_networks
 from chartgate.model.charter import Charter
@@ -23,6 +24,7 @@ def production_findings(
     return (
         *_web(config),
         *_store(config),
+        *_review(config),
         *_parties(config, today),
         *_addresses(config),
         *_sites(config, charters),
@@ -54,6 +56,12 @@ def _store(config: Config) -> Iterator[str]:
         modes = parse_qs(parts.query).get("sslmode", [""])
         if modes[-1] not in VERIFIED:
             yield "[store] database_url crosses the network and needs sslmode=verify-full"
+
+
+def _review(config: Config) -> Iterator[str]:
+    for key, least in asdict(ReviewConfig()).items():
+        if getattr(config.review, key) < least:
+            yield f"[review] {key} must be {least:g} at least: who approves has looked"
 
 
 def _parties(config: Config, today: date) -> Iterator[str]:

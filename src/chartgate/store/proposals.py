@@ -148,6 +148,7 @@ class ProposalStore:
             proposal.reason,
             proposal.patient,
             key.id,
+            proposal.seed,
         )
 
     async def move(

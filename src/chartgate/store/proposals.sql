@@ -3,9 +3,9 @@ INSERT INTO proposal
   (tenant, id, charter, charter_digest, action, site, connection, author, interaction,
    idempotency_key, stage, status, content_version, content_digest, confidence, rationale,
    created_at, due_at, decided_by, decided_at, decided_digest, reason, changed_at, patient,
-   sealed_by)
+   sealed_by, seed)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
-        $20, $21, $22, $17, $23, $24);
+        $20, $21, $22, $17, $23, $24, $25);
 
 -- name: insert_content
 INSERT INTO proposal_content (tenant, proposal, version, digest, body, edited_by, created_at)
@@ -24,7 +24,7 @@ SELECT pg_advisory_xact_lock(hashtextextended($1 || ' ' || $2, 0));
 
 -- name: count_open
 SELECT count(*) FROM proposal
-WHERE tenant = $1 AND author = $2 AND charter = $3
+WHERE tenant = $1 AND author = $2 AND charter = $3 AND seed IS NULL
   AND status IN ('pending-review', 'approved', 'conflicted', 'committing');
 
 -- name: select_proposal
@@ -43,7 +43,8 @@ LEFT JOIN proposal_content c ON c.tenant = p.tenant AND c.proposal = p.id AND c.
 WHERE p.tenant = $1 AND p.author = $2 AND p.idempotency_key = $3;
 
 -- name: select_listed
--- Each of $2 to $5 may be null: then it does not narrow the list. What was erased is not in it.
+-- Each of $2 to $5 may be null: then it does not narrow the list. What was erased is not in it; an
+-- author is shown only what is really theirs.
 SELECT p.*, c.body AS content_body, c.edited_by,
        (SELECT k.wrapped FROM patient_key k WHERE k.tenant = p.tenant AND k.id = p.sealed_by)
          AS wrapped
@@ -54,7 +55,7 @@ WHERE p.tenant = $1
   AND (p.sealed_by IS NULL OR EXISTS (
     SELECT FROM patient_key k WHERE k.tenant = p.tenant AND k.id = p.sealed_by))
   AND ($2::text[] IS NULL OR p.status = ANY ($2))
-  AND ($3::text IS NULL OR p.author = $3)
+  AND ($3::text IS NULL OR p.author = $3 AND p.seed IS NULL)
   AND ($4::text[] IS NULL OR p.charter = ANY ($4))
   AND ($5::text[] IS NULL OR p.site = ANY ($5))
 ORDER BY p.created_at DESC, p.id
@@ -83,7 +84,7 @@ WITH claimed AS (
   UPDATE proposal SET fence = fence + 1, lease_until = $4
   WHERE tenant = $1 AND id = (
     SELECT p.id FROM proposal p
-    WHERE p.tenant = $1 AND p.status = ANY ($2)
+    WHERE p.tenant = $1 AND p.status = ANY ($2) AND p.seed IS NULL
       AND (p.sealed_by IS NULL OR EXISTS (
         SELECT FROM patient_key k WHERE k.tenant = p.tenant AND k.id = p.sealed_by))
       AND (p.lease_until IS NULL OR p.lease_until <= $3)
@@ -121,7 +122,7 @@ SELECT
     (SELECT s.stage FROM charter_stage s
      WHERE s.tenant = $1 AND s.charter = p.charter AND s.stage = 'shadow'
        AND p.status = 'committing')) AS halted,
-  p.fence = $3 AND p.lease_until > $4 AND p.status = $5
+  p.fence = $3 AND p.lease_until > $4 AND p.status = $5 AND p.seed IS NULL
     AND p.decided_digest = p.content_digest AND p.content_digest = $6 AS ours,
   p.lease_until
 FROM proposal p WHERE p.tenant = $1 AND p.id = $2;

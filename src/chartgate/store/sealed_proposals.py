@@ -92,6 +92,7 @@ class SealedProposals:
             attempts=row["attempts"],
             fence=row["fence"],
             patient=row["patient"],
+            seed=row["seed"],
         )
 
     def _open(self, row: Row, body: bytes, *place: str) -> bytes:

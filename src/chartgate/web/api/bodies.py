@@ -34,6 +34,15 @@ class Body:
             raise Invalid(f"{name} must be a text")
         return value
 
+    def texts(self, name: str, *, count_max: int) -> tuple[str, ...]:
+        """A list of at most so many texts; none where it is not there."""
+        value = self._value.get(name, [])
+        if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+            raise Invalid(f"{name} must be a list of texts")
+        if len(value) > count_max:
+            raise Invalid(f"{name} must have at most {count_max} items")
+        return tuple(value)
+
     def number(self, name: str) -> float:
         """A number that must be there."""
         value = self._value.get(name)

@@ -8,6 +8,7 @@ from chartgate.errors import Invalid
 from chartgate.flows import proposals, reviews, rollbacks
 from chartgate.flows.reviews import Verdict
 from chartgate.model.proposal import Status
+from chartgate.policy.reviewing import ACKNOWLEDGE_MAX
 from chartgate.web.api.bodies import Body, asked
 from chartgate.web.api.views import answer, summary, whole
 from chartgate.web.routes import Call
@@ -64,7 +65,7 @@ async def withdraw(call: Call) -> Response:
 
 async def review(call: Call) -> Response:
     """POST /v1/proposals/{id}/review"""
-    body = Body(call, known=("verdict", "digest", "reason"))
+    body = Body(call, known=("verdict", "digest", "reason", "acknowledged"))
     verdict: Verdict = cast(Verdict, body.text("verdict"))  # the flow refuses any other
     proposal = await reviews.review(
         call.gate,
@@ -73,6 +74,7 @@ async def review(call: Call) -> Response:
         verdict=verdict,
         digest=body.text("digest"),
         reason=body.optional_text("reason"),
+        acknowledged=body.texts("acknowledged", count_max=ACKNOWLEDGE_MAX),
     )
     return answer(summary(proposal))
 

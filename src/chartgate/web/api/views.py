@@ -7,6 +7,7 @@ import orjson
 from starlette.responses import Response
 
 from chartgate.flows.proposals import ProposalView, SeenResource
+from chartgate.flows.review_care import ReviewStanding
 from chartgate.model.handoff import Handoff
 from chartgate.model.proposal import Content, Proposal
 from chartgate.model.write import Receipt, change_json
@@ -54,6 +55,21 @@ def whole(view: ProposalView) -> dict[str, Any]:
         "permissions": [asdict(permission) for permission in view.permissions],
         "receipt": receipt(proposal.receipt) if proposal.receipt else None,
         "handoff": handoff(view.handoff) if view.handoff else None,
+        "review": review(view.review) if view.review else None,
+    }
+
+
+def review(value: ReviewStanding) -> dict[str, Any]:
+    """schema ReviewStanding."""
+    return {
+        "people": value.people,
+        "approvals": [
+            {"person": a.person, "roles": a.roles, "at": a.at.isoformat()} for a in value.approvals
+        ],
+        "still": value.still,
+        "floor_s": value.floor_s,
+        "wait_s": value.wait_s,
+        "acknowledge": value.acknowledge,
     }
 
 

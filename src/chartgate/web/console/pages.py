@@ -30,6 +30,8 @@ HEADERS = {
 # What a page says after a form was taken. Codes, so that no text travels in a URL.
 FLASHES = {
     "approved": "Approved. It is being written to the chart and read back.",
+    "approved-in-part": "Your approval is noted. It is written once the others have approved too.",
+    "known-bad": "That was a known-bad proposal, to test the review. Nothing was written.",
     "refused": "Refused. Nothing was written.",
     "handed-back": "Handed back to staff; it is in the worklist.",
     "edited": "Your version is saved. Look at it once more, then decide.",

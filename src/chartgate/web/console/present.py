@@ -8,13 +8,15 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Any
 
 from chartgate.model.proposal import Difference
 from chartgate.model.resource import Resource
 from chartgate.policy.differences import TEXT_LENGTH_MAX, TEXT_VIEW
+from chartgate.policy.reviewing import key_of
 from chartgate.web.console.wording import (
     CODING_PARTS,
     Names,
@@ -24,6 +26,7 @@ from chartgate.web.console.wording import (
     visible,
 )
 
+TICK = "acknowledge-"  # begins the names of checkboxes
 ROWS_MAX = 80  # of one resource that the AI saw
 LINE_ROWS_MAX = 8  # of one resource in a list of many
 SKIPPED = frozenset({"resourceType", "id", "meta"})
@@ -50,6 +53,8 @@ class DiffRow:
     before: str
     after: str
     kind: str
+    tick: str = ""  # name of its checkbox, where it must be acknowledged
+    keys: str = ""  # what the checkbox stands for: keys of differences, between tabs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +76,7 @@ class _Cell:
     before: Any = None
     after: Any = None
     parts: list[tuple[str, Any, Any]] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)  # of all differences that it shows
 
 
 def rows_of(resource: Resource, names: Names) -> tuple[Row, ...]:
@@ -98,12 +104,25 @@ def json_of(resource: Resource) -> str:
     return visible(json.dumps(resource, indent=2, ensure_ascii=False))
 
 
-def groups_of(differences: Sequence[Difference], names: Names) -> tuple[DiffGroup, ...]:
-    """Differences by resource, in their order. Base64 is left out where its text is shown."""
+def groups_of(
+    differences: Sequence[Difference], names: Names, *, acknowledge: Collection[str] = ()
+) -> tuple[DiffGroup, ...]:
+    """Differences by resource, in their order. Base64 is left out where its text is shown. A row
+    that shows one of the keys to acknowledge has a checkbox."""
     grouped: dict[str, list[Difference]] = {}
     for difference in differences:
         grouped.setdefault(difference.reference, []).append(difference)
-    return tuple(_group(reference, found, names) for reference, found in grouped.items())
+    numbers = count(1)
+    asked = frozenset(acknowledge)
+    return tuple(
+        _group(reference, found, names, asked, numbers) for reference, found in grouped.items()
+    )
+
+
+def ticked(fields: Mapping[str, str]) -> tuple[str, ...]:
+    """The keys behind the checkboxes of a form that were ticked."""
+    ticks = [value for name, value in fields.items() if name.startswith(TICK)]
+    return tuple(key for value in ticks for key in value.split("\t"))
 
 
 def label_of(path: str, numbered: frozenset[str] = frozenset()) -> str:
@@ -143,7 +162,13 @@ def is_plain_text(attachment: Mapping[str, Any]) -> bool:
     return str(attachment.get("contentType", "")).startswith("text/plain")
 
 
-def _group(reference: str, differences: Sequence[Difference], names: Names) -> DiffGroup:
+def _group(
+    reference: str,
+    differences: Sequence[Difference],
+    names: Names,
+    asked: frozenset[str],
+    numbers: Iterator[int],
+) -> DiffGroup:
     new = NEW.fullmatch(reference)
     decoded = {d.path.removesuffix(TEXT_VIEW) for d in differences if d.path.endswith(TEXT_VIEW)}
     numbered = _numbered(d.path for d in differences)
@@ -152,7 +177,8 @@ def _group(reference: str, differences: Sequence[Difference], names: Names) -> D
         # The title says the type; the text stands in for its own base64.
         if d.path not in decoded and not (new and d.path == "resourceType"):
             _add(cells, d, numbered)
-    rows = tuple(_diff_row(cell, names) for cell in cells.values())
+    _add_keys(cells, differences)
+    rows = tuple(_ticked(_diff_row(c, names), c, asked, numbers) for c in cells.values())
     kinds = {row.kind for row in rows}
     kind = "new" if new else "removed" if kinds == {"removed"} else "changed"
     words = WORDS.sub(" ", new[1] if new else reference.partition("/")[0])
@@ -163,6 +189,25 @@ def _group(reference: str, differences: Sequence[Difference], names: Names) -> D
         kind=kind,
         rows=rows,
     )
+
+
+def _add_keys(cells: dict[str, _Cell], differences: Sequence[Difference]) -> None:
+    """Which differences each row stands for; a text also for its own base64."""
+    for d in differences:
+        coding = CODING.fullmatch(d.path)
+        places = (
+            d.path,
+            d.path + TEXT_VIEW,
+            f"{coding[1]}.coding[{coding[2]}]" if coding else d.path,
+        )
+        cell = next((cells[place] for place in places if place in cells), None)
+        if cell is not None:
+            cell.keys.append(key_of(d))
+
+
+def _ticked(row: DiffRow, cell: _Cell, asked: frozenset[str], numbers: Iterator[int]) -> DiffRow:
+    keys = [key for key in cell.keys if key in asked]
+    return replace(row, tick=f"{TICK}{next(numbers)}", keys="\t".join(keys)) if keys else row
 
 
 def _add(cells: dict[str, _Cell], difference: Difference, numbered: frozenset[str]) -> None:

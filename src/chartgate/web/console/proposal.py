@@ -12,21 +12,31 @@ from chartgate.flows import proposals, reviews, rollbacks
 from chartgate.flows.guards import GuardResult
 from chartgate.flows.permissions import Permission
 from chartgate.flows.proposals import ProposalView
+from chartgate.flows.review_care import ReviewStanding
 from chartgate.flows.reviews import Verdict
 from chartgate.model.handoff import Handoff
 from chartgate.model.proposal import Content, Difference, Proposal, Status
 from chartgate.model.resource import Resource
+from chartgate.model.review import Approval
 from chartgate.model.write import change_json
 from chartgate.policy.model_file import NOT_PROVIDED, source_attributes
+from chartgate.policy.reviewing import whole_seconds
 from chartgate.web.console.inbox import action_words, due_in
 from chartgate.web.console.pages import page, refresh_after, see
-from chartgate.web.console.present import DiffGroup, attachment_text, groups_of, is_plain_text
+from chartgate.web.console.present import (
+    DiffGroup,
+    attachment_text,
+    groups_of,
+    is_plain_text,
+    ticked,
+)
 from chartgate.web.console.seen import About, SeenPart, about, bodies_of, seen_part
 from chartgate.web.console.wording import STATES, names_of, visible
 from chartgate.web.routes import Call
 
 VERDICTS = {"approve": "approved", "refuse": "refused", "hand-back": "handed-back"}
 UNDER_WAY = frozenset({Status.APPROVED, Status.COMMITTING, Status.COMMITTED, Status.ROLLING_BACK})
+WAIT_MAX_S = 9_999  # four digits; the flow itself knows how long it really is
 NOTHING = object()  # unlike anything in a chart
 REFRESH_S = 2
 REFRESHES_MAX = 15  # a write takes well under a second; after that the page says where it stands
@@ -59,6 +69,10 @@ class ProposalPage:
     attributes_given: int
     handoff: Handoff | None
     contents: tuple[Content, ...]
+    review: ReviewStanding | None
+    approved_by: str  # "dr-osei (physician)", of those who approved so far
+    wait: int  # seconds until this person may approve
+    wait_digits: str  # the same, as classes of the stylesheet
 
 
 async def show(call: Call) -> Response:
@@ -75,15 +89,16 @@ async def decide(call: Call) -> Response:
     fields = call.form()
     id_ = call.parameters["id"]
     verdict = cast(Verdict, fields.get("verdict", ""))  # the flow refuses any other
-    await reviews.review(
+    after = await reviews.review(
         call.gate,
         call.person,
         id_,
         verdict=verdict,
         digest=fields.get("digest", ""),
         reason=fields.get("reason") or None,
+        acknowledged=ticked(fields),
     )
-    return see(f"/proposals/{id_}", done=VERDICTS[verdict])
+    return see(f"/proposals/{id_}", done=_done(after, VERDICTS[verdict]))
 
 
 async def edit(call: Call) -> Response:
@@ -93,8 +108,16 @@ async def edit(call: Call) -> Response:
     view = await proposals.show(call.gate, call.person, id_)
     changes = with_note(view.proposal.content, fields.get("note", "").replace("\r\n", "\n"))
     digest = fields.get("digest", "")
-    await reviews.edit(call.gate, call.person, id_, changes_raw=changes, digest=digest)
-    return see(f"/proposals/{id_}", done="edited")
+    after = await reviews.edit(call.gate, call.person, id_, changes_raw=changes, digest=digest)
+    return see(f"/proposals/{id_}", done=_done(after, "edited"))
+
+
+def _done(after: Proposal, done: str) -> str:
+    """What to say of a decision: others may have to approve too, or it was a known-bad one."""
+    if after.status is Status.WITHDRAWN:
+        return "known-bad"
+    waits = done == "approved" and after.status is Status.PENDING_REVIEW
+    return "approved-in-part" if waits else done
 
 
 async def roll_back(call: Call) -> Response:
@@ -134,6 +157,8 @@ def _page(call: Call, view: ProposalView) -> ProposalPage:
     charter = call.gate.charters.charters.get(proposal.charter)
     attributes = source_attributes(charter) if charter else ()
     names = names_of(bodies_of(view).values())
+    review = view.review
+    wait = min(WAIT_MAX_S, whole_seconds(review.wait_s)) if review else 0
     notes = (attachment_text(change.resource) for change in proposal.content.changes)
     return ProposalPage(
         proposal=proposal,
@@ -149,7 +174,9 @@ def _page(call: Call, view: ProposalView) -> ProposalPage:
         verified=proposal.status is Status.VERIFIED,
         under_way=proposal.status in UNDER_WAY,
         about=about(view, names, now=now),
-        groups=groups_of(proposal.content.differences, names),
+        groups=groups_of(
+            proposal.content.differences, names, acknowledge=review.acknowledge if review else ()
+        ),
         changed_since=groups_of(_changed_by_others(view), names),
         # Once it is written the guards have done their work: its own change would break them.
         guards=() if proposal.status is Status.VERIFIED else view.guards,
@@ -160,7 +187,16 @@ def _page(call: Call, view: ProposalView) -> ProposalPage:
         attributes_given=sum(text != NOT_PROVIDED for _, _, text in attributes),
         handoff=view.handoff,
         contents=view.contents,
+        review=review,
+        approved_by=", ".join(_approver(a) for a in review.approvals) if review else "",
+        wait=wait,
+        wait_digits=" ".join(f"{p}-{d}" for p, d in zip("khto", f"{wait:04}", strict=False)),
     )
+
+
+def _approver(approval: Approval) -> str:
+    roles = f" ({', '.join(approval.roles)})" if approval.roles else ""
+    return approval.person.removeprefix("person:") + roles
 
 
 def _changed_by_others(view: ProposalView) -> tuple[Difference, ...]:
