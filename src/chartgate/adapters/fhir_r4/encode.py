@@ -106,9 +106,8 @@ def _entry(change: Change, mark: str | None, habits: Habits) -> dict[str, Any]:
         return {"request": {"method": "DELETE", **request}}
     if change.interaction == "update":
         return {"resource": change.resource, "request": {"method": "PUT", **request}}
-    # Both guards: a server may mind the one outside a transaction and the other within.
-    guarded = habits.patch_guard != "if-match" and habits.holds("patch_test")
-    patch = guarded_patch(change) if guarded else list(change.patch)
+    # Both guards, as the probe tried it: a server may mind the one and pass over the other.
+    patch = guarded_patch(change)
     binary = {
         "resourceType": "Binary",
         "contentType": JSON_PATCH,

@@ -134,8 +134,8 @@ class Trial:
 
     def _say(self, line: str, *, holds: bool, detail: str) -> None:
         known = self._verdicts.get(line)
-        if known is not None and not known.holds:
-            return  # what failed once does not hold
+        if known is not None and (holds or not known.holds):
+            return  # what failed once does not hold, and what held is told once
         verdict = Verdict(line=line, holds=holds, detail=detail)
         self._verdicts[line] = verdict
         self._report(verdict)
