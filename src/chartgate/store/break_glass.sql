@@ -6,6 +6,12 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11);
 -- name: select_break_glass
 SELECT * FROM break_glass WHERE tenant = $1 AND id = $2;
 
+-- name: select_active
+SELECT * FROM break_glass
+WHERE tenant = $1 AND person = $2 AND site = $3 AND patient = $4
+  AND ended_at IS NULL AND opened_at <= $5 AND ends_at > $5
+LIMIT 1;
+
 -- name: count_opened_since
 SELECT count(*) FROM break_glass WHERE tenant = $1 AND person = $2 AND opened_at > $3;
 
