@@ -29,7 +29,7 @@ import uvloop
 import chartgate
 from benchmarks.bench_reads import free_port, running, wait_for
 from chartgate.clock import utc_now
-from chartgate.config import Config, ConnectionConfig
+from chartgate.config import Config, ConnectionConfig, ReviewConfig
 from chartgate.flows import commits, halts, probes, proposals, reads, reviews
 from chartgate.gate import Gate, open_gate
 from chartgate.model.audit import AuditEvent
@@ -268,7 +268,8 @@ def _booking(slot: dict[str, Any], patient: str, practitioner: str) -> list[dict
 def _config(folder: Path, fhir_url: str) -> Config:
     options = {"url": fhir_url, "dialect": "sample-hospital"}
     connection = ConnectionConfig(name=EHR, adapter="fhir_r4", options=options)
-    return Config(folder=folder, connections={EHR: connection})
+    at_once = ReviewConfig(dwell_s=0.0, word_s=0.0, field_s=0.0)
+    return Config(folder=folder, connections={EHR: connection}, review=at_once)
 
 
 def _book() -> CharterBook:

@@ -33,6 +33,13 @@ PEOPLE: Mapping[str, str] = {
     "nora": "utilisation",
     "olu": "operator",
 }
+# Whoever decides here is a program, which reads at once. Production would not start with this.
+AT_ONCE = """\
+[review]
+dwell_s = 0
+word_s = 0
+field_s = 0
+"""
 PASSWORD = "sample-hospital-only"  # the demo listens on loopback and holds synthetic people only
 
 
@@ -94,6 +101,8 @@ class Rig:
         for sample, (name, port) in zip((8491, 8492, 8493), self.client_ports.items(), strict=True):
             assert f"[clients.{name}]" in text
             text = text.replace(f"127.0.0.1:{sample}", f"127.0.0.1:{port}")
+        assert "[web]\n" in text
+        text = text.replace("[web]\n", f"{AT_ONCE}\n[web]\n", 1)
         self.config.write_text(text + settings, encoding="utf-8")
 
     def set_feed_option(self, line: str) -> None:
