@@ -72,7 +72,7 @@ async def test_kit_passes_where_patches_go_out_as_updates(
     [
         ("ignore_if_match", True, ("update",), "stale_update_is_refused"),
         ("ignore_if_match", True, ("patch",), "stale_patch_is_refused"),
-        ("ignore_if_match", True, ("transaction",), "transaction_applies_all_or_nothing"),
+        ("keep_half", True, ("transaction",), "transaction_applies_all_or_nothing"),
         ("ignore_if_none_exist", True, (), "create_twice_with_one_marker_creates_once"),
         ("change_on_save", {"drop": ["/note"]}, (), "honest_write_shows_no_differences"),
         ("change_on_save", {"strip_marker": True}, (), "resolve_finds_what_was_applied"),
