@@ -78,7 +78,7 @@ def test_our_adapters_are_found_by_their_folders() -> None:
     assert {"fhir_r4", "hl7v2_mllp"} <= set(found)
     assert found["fhir_r4"].ports == ("source", "sink", "probe")
     assert found["fhir_r4"].options["key_file"].secret
-    assert found["hl7v2_mllp"].ports == ("feed", "transmitter")
+    assert found["hl7v2_mllp"].ports == ("feed", "sink", "transmitter")
 
 
 async def test_readable_connections_are_opened_and_feeds_are_left_to_the_listener(

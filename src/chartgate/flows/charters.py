@@ -354,6 +354,13 @@ def _unknown_names(config: Config, charter: Charter, file: str) -> Iterator[str]
             config.site(site)
         except ConfigError as error:
             yield f"{file}: sites: {error}"
+    for name, action in charter.proposes.items():
+        for site, connection in action.through.items():
+            where = f"proposes.{name}.through"
+            yield from _unknown(file, where, "connection", connection, config.connections)
+            known = config.connections.get(connection)
+            if known is not None and known.site != site:
+                yield f"{file}: {where}: {connection} is not a connection of the site {site}"
     for client in charter.clients:
         yield from _unknown(file, "clients", "client", client, config.clients)
 

@@ -18,7 +18,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from chartgate.errors import (
     ChartgateError,
@@ -31,10 +31,11 @@ from chartgate.errors import (
     WriteRefused,
 )
 from chartgate.failpoints import failpoint
+from chartgate.flows.conflicts import settle
 from chartgate.flows.consented import why_not_consented
-from chartgate.flows.drafts import content_on_live
+from chartgate.flows.drafts import check_still_in_bounds
 from chartgate.flows.grounds import Grounds, grounds_of, patient_in, patient_of_proposal
-from chartgate.flows.guards import Standing, look
+from chartgate.flows.guards import Standing, look, moved_elsewhere
 from chartgate.flows.handoffs import hand_off
 from chartgate.flows.impasses import SAY_CANNOT_TELL, no_progress
 from chartgate.flows.permissions import SAY_TAMPERED
@@ -56,7 +57,9 @@ from chartgate.flows.sending import (
     read_back_differences,
     retry_at,
     send,
+    sink_of,
 )
+from chartgate.flows.telling import told
 from chartgate.gate import Gate
 from chartgate.model.audit import Outcome
 from chartgate.model.charter import STAGES, ActionRule
@@ -69,7 +72,6 @@ from chartgate.model.proposal import (
 )
 from chartgate.model.write import Prepared, Receipt, Write
 from chartgate.store.proposals import Attempt, ProposalStore, notify_work
-from chartgate.store.record import RecordStore
 from chartgate.store.stages import StageStore
 
 REASON_MAX = 1_000  # characters
@@ -154,12 +156,14 @@ async def _commit(gate: Gate, proposal: Proposal, agent: str) -> None:
     if older := older_than_seen(grounds, standing):
         await hold(gate, proposal, older, agent)
         return
+    check_still_in_bounds(action, content, grounds)
     if standing.broken:
         await _conflict(gate, proposal, action, grounds, standing, agent)
         return
-    prepared = _prepared(proposal, standing)
+    prepared = await told(gate, proposal, action, _prepared(proposal, standing))
     patient = patient_in(content, grounds.bodies)
-    committing, number = await _intend(gate, proposal, prepared, patient, agent)
+    elsewhere = moved_elsewhere(grounds, standing)
+    committing, number = await _intend(gate, proposal, prepared, patient, agent, elsewhere)
     failpoint("c08")
     try:
         receipt = await send(gate, committing, prepared.write)
@@ -208,12 +212,19 @@ def _prepared(proposal: Proposal, standing: Standing) -> Prepared:
 
 
 async def _intend(
-    gate: Gate, proposal: Proposal, prepared: Prepared, patient: str | None, agent: str
+    gate: Gate,
+    proposal: Proposal,
+    prepared: Prepared,
+    patient: str | None,
+    agent: str,
+    elsewhere: Sequence[str],
 ) -> tuple[Proposal, int]:
-    """Intent first: a crash after this leaves a proposal to resume, never a lost write."""
+    """Intent first: a crash after this leaves a proposal to resume, never a lost write. What
+    changed since it was seen, where no guard looks, is no conflict and is noted."""
     at = gate.clock()
     after = moved(proposal, Status.COMMITTING)
-    event = event_of(gate, after, "proposal.send", agent, at=at, patient=patient)
+    details = (("elsewhere", " ".join(elsewhere)),) if elsewhere else ()
+    event = event_of(gate, after, "proposal.send", agent, at=at, patient=patient, details=details)
     number = await ProposalStore(gate.database).intend(
         event, proposal, after, "commit", prepared, at=at
     )
@@ -389,7 +400,7 @@ async def _differences(
 async def _store_receipt(
     gate: Gate, before: Proposal, prepared: Prepared, number: int, receipt: Receipt, agent: str
 ) -> Proposal:
-    sink = gate.sink(before.connection)
+    sink = sink_of(gate, before, prepared.write)
     undo = await sink.compensation(prepared.write, receipt, prepared.before)
     after = moved(before, Status.COMMITTED, receipt=receipt, compensation=undo, attempts=0)
     at = gate.clock()
@@ -468,36 +479,4 @@ async def _conflict(
         committing = await _taken_up(gate, proposal, agent)
         await _landed(gate, committing, attempt.prepared, attempt.number, receipt, agent)
         return
-    reason = "; ".join(result.sentence for result in standing.broken)[:REASON_MAX]
-    at = gate.clock()
-    conflicted = moved(proposal, Status.CONFLICTED, reason=reason)
-    event = event_of(
-        gate,
-        conflicted,
-        "proposal.conflict",
-        agent,
-        at=at,
-        patient=patient_in(proposal.content, grounds.bodies),
-        outcome=Outcome.FAILED,
-        reason="guard",
-    )
-    try:
-        content = content_on_live(proposal.content, action, grounds, standing)
-    except Invalid as error:
-        after = moved(conflicted, Status.HANDED_OFF, reason=f"{reason}; {error}"[:REASON_MAX])
-        await hand_off(gate, proposal, after, action, agent=agent, events=[event])
-        return
-    after = moved(
-        conflicted,
-        Status.PENDING_REVIEW,
-        content=content,
-        due_at=at + timedelta(seconds=action.review_within_s),
-        decided_by=None,
-        decided_at=None,
-        decided_digest=None,
-        attempts=0,
-    )
-    async with gate.database.change(event) as transaction:
-        live = list(standing.live.values())
-        await RecordStore(gate.database).keep_in(transaction, proposal.connection, live)
-        await ProposalStore(gate.database).move(transaction, proposal, after, at=at)
+    await settle(gate, proposal, action, grounds, standing, agent)

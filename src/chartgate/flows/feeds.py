@@ -52,7 +52,7 @@ def settings_of(connection: ConnectionConfig, *, folder: Path) -> FeedSettings:
         charset=options.get("charset", ""),
         sequence=options.get("sequence", False),
         triggers=tuple(options.get("triggers", "").split()),
-        zone=_zone(connection.name, options.get("zone", "UTC")),
+        zone=zone_of(connection.name, options.get("zone", "UTC")),
         ids_are_identifiers=options.get("id_from") == "identifier",
         systems=options.get("systems", {}),
         patient_system=options.get("patient_system", ""),
@@ -89,7 +89,7 @@ def _stamp(path: Path | None) -> tuple[int, int, int] | None:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-def _zone(connection: str, name: str) -> tzinfo:
+def zone_of(connection: str, name: str) -> tzinfo:
     if name == "UTC":
         return UTC
     try:

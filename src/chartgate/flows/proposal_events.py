@@ -29,7 +29,7 @@ def event_of(
     charter = gate.charters.charters.get(proposal.charter)
     effects = proposal.receipt.effects if proposal.receipt else ()
     references = [c.reference for c in proposal.content.changes if c.reference]
-    references += [e.reference for e in effects]
+    references += [e.reference for e in effects if "?" not in e.reference]
     return AuditEvent(
         recorded=at,
         action=action,

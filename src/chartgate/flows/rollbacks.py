@@ -46,6 +46,7 @@ from chartgate.flows.sending import (
     retry_at,
     send,
 )
+from chartgate.flows.telling import told_undo
 from chartgate.flows.undo_ground import Ground, look
 from chartgate.gate import Gate
 from chartgate.model.audit import Outcome
@@ -130,7 +131,12 @@ async def _roll_back(gate: Gate, proposal: Proposal, agent: str) -> None:
     if ground.write is None:
         await _not_sent(gate, proposal, ground, agent)
         return
-    prepared = Prepared(write=ground.write, before=())
+    try:
+        write = await told_undo(gate, proposal, ground.write)
+    except WriteRefused as error:
+        await _stays(gate, proposal, f"{SAY_REFUSED}{error}", agent)
+        return
+    prepared = Prepared(write=write, before=())
     at = gate.clock()
     event = event_of(gate, proposal, "proposal.send-rollback", agent, at=at)
     store = ProposalStore(gate.database)

@@ -16,8 +16,9 @@ from chartgate.errors import (
     Throttled,
 )
 from chartgate.flows.guards import together
+from chartgate.flows.telling import settled
 from chartgate.gate import Gate
-from chartgate.model.ports import Source
+from chartgate.model.ports import LastLook, Sink, Source
 from chartgate.model.proposal import Proposal, Status
 from chartgate.model.resource import Copy
 from chartgate.model.write import Effect, Prepared, Receipt, Write
@@ -62,22 +63,32 @@ def retry_at(gate: Gate, attempts: int) -> datetime:
 async def send(gate: Gate, proposal: Proposal, write: Write) -> Receipt:
     """Sends a write whose intent is durable. Raises Held, InvalidTransition (the lease passed to
     another), and as `Sink.commit`."""
-    sink = gate.sink(proposal.connection)
-    store = ProposalStore(gate.database)
+    sink = sink_of(gate, proposal, write)
     try:
         async with asyncio.timeout(gate.config.worker.lease_s) as limit:
-
-            async def last_look() -> None:
-                now = gate.clock()
-                halted, lease_until = await store.last_look(proposal, now=now)
-                if halted is not None:
-                    raise Held("a halt is in force; nothing was sent")
-                left_s = (lease_until - now).total_seconds()
-                limit.reschedule(asyncio.get_running_loop().time() + left_s)
-
-            return await sink.commit(write, last_look=last_look)
+            return await sink.commit(write, last_look=_last_look(gate, proposal, limit))
     except TimeoutError:
         raise OutcomeUnknown("the system of record did not answer in time") from None
+
+
+def sink_of(gate: Gate, proposal: Proposal, write: Write) -> Sink:
+    """Where a write goes. Raises ConfigError."""
+    return gate.sink(write.through or proposal.connection)
+
+
+def _last_look(gate: Gate, proposal: Proposal, limit: asyncio.Timeout) -> LastLook:
+    """What is asked directly before bytes go out; they may take as long as the lease lasts."""
+
+    async def look() -> None:
+        now = gate.clock()
+        store = ProposalStore(gate.database)
+        halted, lease_until = await store.last_look(proposal, now=now)
+        if halted is not None:
+            raise Held("a halt is in force; nothing was sent")
+        left_s = (lease_until - now).total_seconds()
+        limit.reschedule(asyncio.get_running_loop().time() + left_s)
+
+    return look
 
 
 async def find_effect(
@@ -87,7 +98,6 @@ async def find_effect(
 
     Raises OutcomeUnknown, SourceUnreachable, Throttled.
     """
-    sink = gate.sink(proposal.connection)
     asked: list[Write] = []
     for attempt in reversed(attempts):
         write = attempt.prepared.write
@@ -95,13 +105,32 @@ async def find_effect(
             continue
         asked.append(write)
         try:
-            async with asyncio.timeout(gate.config.worker.lease_s):
-                receipt = await sink.resolve(write)
+            async with asyncio.timeout(gate.config.worker.lease_s) as limit:
+                receipt = await _resolved(gate, proposal, attempt, limit)
         except TimeoutError:
             raise SourceUnreachable("the system of record did not answer in time") from None
         if receipt is not None:
             return attempt, receipt
     return None
+
+
+async def _resolved(
+    gate: Gate, proposal: Proposal, attempt: Attempt, limit: asyncio.Timeout
+) -> Receipt | None:
+    """By reading; where nothing can be read, by the same message once more, while it is young and
+    its write is still what is under way."""
+    write = attempt.prepared.write
+    if write.message is None:
+        return await sink_of(gate, proposal, write).resolve(write)
+    look = _last_look(gate, proposal, limit)
+
+    async def may_send_again() -> None:
+        under_way = proposal.status in (Status.COMMITTING, Status.ROLLING_BACK)
+        if not under_way or is_too_old(gate, [attempt]):
+            raise OutcomeUnknown("it was sent too long ago to be sent again unseen")
+        await look()
+
+    return await settled(gate, write, last_look=may_send_again)
 
 
 async def open_attempts(
@@ -120,6 +149,9 @@ async def read_back_differences(
     Raises SourceUnreachable, also for a record that stands before our write, while that may be
     a replica that lags behind; Throttled.
     """
+    if prepared.write.message is not None:  # nothing can be read there: its answer says it all
+        sink = sink_of(gate, proposal, prepared.write)
+        return sink.differences(prepared.write, receipt, (), prepared.before)
     source = gate.source(proposal.connection)
     copies = await together([_at_version(source, effect) for effect in receipt.effects])
     after = [copy for copy in copies if copy is not None]

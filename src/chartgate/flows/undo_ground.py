@@ -12,6 +12,7 @@ import orjson
 
 from chartgate.errors import NotFound, SourceRefused
 from chartgate.flows.guards import together
+from chartgate.flows.telling import moved_on
 from chartgate.gate import Gate
 from chartgate.model.ports import Source
 from chartgate.model.proposal import Proposal, Status
@@ -53,6 +54,8 @@ async def ground_on(
     """As `look`, on what was read already. `assumed` are versions that will stand once newer
     writes have been taken back, by reference. Raises as `look`."""
     assert proposal.compensation is not None, "written without a compensation"
+    if proposal.compensation.through:
+        return await _ground_of_told(gate, proposal, copies)
     source = gate.source(proposal.connection)
     changes = proposal.compensation.changes
     assumed = assumed or {}
@@ -61,7 +64,9 @@ async def ground_on(
         read = [c for r, c in copies.items() if c is not None and r not in assumed]
         other = await _other_than_left(gate, proposal, read)
         return Ground(went_back=other) if other else Ground(write=proposal.compensation)
-    versions = dict(zip(copies, await together([_history(source, r) for r in copies]), strict=True))
+    versions = dict(
+        zip(copies, await together([history_of(source, r) for r in copies]), strict=True)
+    )
     back = tuple(
         r
         for change in changes
@@ -73,19 +78,42 @@ async def ground_on(
 
 
 def undone_references(proposal: Proposal) -> tuple[str, ...]:
-    """What taking it back would change."""
+    """What taking it back would change; without what only a message can name."""
     assert proposal.compensation is not None, "written without a compensation"
-    return tuple(dict.fromkeys(_reference(c) for c in proposal.compensation.changes))
+    return tuple(dict.fromkeys(c.reference for c in proposal.compensation.changes if c.reference))
 
 
 async def read_live(source: Source, reference: str) -> Copy | None:
-    """The resource as it stands; None: it is gone. Raises SourceUnreachable, Throttled."""
+    """The resource as it stands; None: it is gone, or its id is not known. Raises
+    SourceUnreachable, Throttled."""
+    if "?" in reference:
+        return None
     try:
         copy = await source.read(reference)
     except NotFound:
         return None
     assert isinstance(copy, Copy), "not modified, without a version asked about"
     return copy
+
+
+async def history_of(source: Source, reference: str) -> Sequence[Copy] | None:
+    """Newest first; None: this system shows none."""
+    try:
+        return await source.history(reference, count_max=HISTORY_MAX)
+    except NotFound:
+        return ()
+    except SourceRefused:
+        return None
+
+
+async def _ground_of_told(
+    gate: Gate, proposal: Proposal, copies: Mapping[str, Copy | None]
+) -> Ground:
+    """Of what was told by a message, which has no version: by what it changed."""
+    attempts = await ProposalStore(gate.database).attempts(proposal.id, "commit")
+    applied = next(a for a in attempts if a.verdict == "applied")
+    others = moved_on(applied.prepared, copies)
+    return Ground(moved_on=others) if others else Ground(write=proposal.compensation)
 
 
 async def _on_top(
@@ -173,13 +201,3 @@ def _is_before(change: Change, copy: Copy | None, versions: Sequence[Copy] | Non
 def _reference(change: Change) -> str:
     assert change.reference is not None, "nothing is undone by a create"
     return change.reference
-
-
-async def _history(source: Source, reference: str) -> Sequence[Copy] | None:
-    """Newest first; None: this system shows none."""
-    try:
-        return await source.history(reference, count_max=HISTORY_MAX)
-    except NotFound:
-        return ()
-    except SourceRefused:
-        return None

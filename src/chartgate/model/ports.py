@@ -73,6 +73,18 @@ class Sink(Protocol):
 
 
 @runtime_checkable
+class Messenger(Sink, Protocol):
+    """A Sink that is told by messages (`Write.message`). Nothing can be read there: what its
+    application answers stands in for a read-back, so `differences` looks at the receipt alone."""
+
+    async def settle(self, write: Write, *, last_look: LastLook) -> Receipt | None:
+        """Finds out what became of a sent message by sending the same one again, to a system that
+        knows it again; None: it was refused. That may apply it, so `last_look` comes before, as
+        in `commit`. Raises SourceUnreachable, Throttled, or OutcomeUnknown if that cannot tell."""
+        ...
+
+
+@runtime_checkable
 class Probe(Protocol):
     """Finds out what a live system really does. It may write, and cleans up after itself."""
 

@@ -84,6 +84,13 @@ class Prepared:
     before: tuple[Copy, ...]  # one for each update, patch and delete, in order
 
 
+def marks_of(write: Write) -> tuple[str, ...]:
+    """Our number of each change in the messages that tell it."""
+    if len(write.changes) == 1:
+        return (write.marker,)
+    return tuple(f"{write.marker}.{number}" for number, _ in enumerate(write.changes, start=1))
+
+
 def change_json(change: Change) -> dict[str, Any]:
     """The JSON form of a change, as `/v1/proposals` takes it."""
     form: dict[str, Any] = {"interaction": change.interaction}

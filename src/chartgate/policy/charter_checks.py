@@ -52,6 +52,10 @@ def content_findings(charter: Mapping[str, Any]) -> list[str]:
         for rule in action.get("rules", []):
             if rule not in RULES:
                 findings.append(f"{where}.rules: there is no rule {rule}{near(rule, RULES)}")
+        for site in action.get("through", {}):
+            if site not in charter["sites"]:
+                known = near(site, charter["sites"])
+                findings.append(f"{where}.through: sites has no site {site}{known}")
         findings.extend(_auto_findings(where, action, charter["rollout"]))
         findings.extend(review_findings(where, action))
     findings.extend(_hours_findings(charter.get("hours")))

@@ -278,6 +278,7 @@ ACTION_FIELDS: Mapping[str, Compare] = {
     "never": fewer,
     "values": fewer,
     "links": more,
+    "through": other,  # another system, or no precondition any more
     "limits": _budgets,
     "on_conflict": harmless,  # whatever follows, a person decides
     "review_people": lower,

@@ -12,6 +12,7 @@ from chartgate.errors import ConfigError
 from chartgate.formats.web_address import host_flaw
 
 ACK_TIMEOUT_S = 30.0  # for an acknowledgement; engines answer within a second, busy ones later
+APPLICATION_TIMEOUT_S = 20.0  # for what the application says, in enhanced mode
 CONNECT_TIMEOUT_S = 10.0  # for the connection, TLS included
 
 
@@ -23,6 +24,7 @@ class Destination:
     port: int
     ack_timeout_s: float = ACK_TIMEOUT_S
     connect_timeout_s: float = CONNECT_TIMEOUT_S
+    application_timeout_s: float = APPLICATION_TIMEOUT_S
     tls: bool = True
     server_name: str = ""  # that the certificate must hold; empty: the host
     ca_file: Path | None = None  # who must have signed it; None: whom this machine trusts
@@ -89,6 +91,7 @@ def destination_of(connection: ConnectionConfig, *, folder: Path) -> Destination
 DEFAULTS_S: Mapping[str, float] = {
     "ack_timeout_s": ACK_TIMEOUT_S,
     "connect_timeout_s": CONNECT_TIMEOUT_S,
+    "application_timeout_s": APPLICATION_TIMEOUT_S,
 }
 
 

@@ -3,11 +3,16 @@
 An acknowledgement with another control id is not ours: it is counted, and the wait goes on. Where
 no usable answer comes, the connection is closed before the error is told, so that whatever the
 receiver still says about this try ends there and is never taken for an answer to the next.
+
+In enhanced mode two answers name a message: that it is in safe storage (CA), and what the
+application did with it, which is itself a message and may ask to be acknowledged.
 """
 
 import asyncio
 import ssl
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from hashlib import sha256
 from typing import cast
 
 import structlog
@@ -19,7 +24,10 @@ from chartgate.adapters.egress import (
     resolve_checked,
 )
 from chartgate.adapters.hl7v2_mllp.destination import Destination
+from chartgate.clock import Clock, utc_now
 from chartgate.errors import OutcomeUnknown, SourceUnreachable
+from chartgate.formats.hl7v2 import read_header
+from chartgate.formats.hl7v2_ack import acknowledge, conditions_of, control_id_of, is_wanted
 from chartgate.formats.hl7v2_answer import read_answer
 from chartgate.formats.mllp import FS, Deframer, Frame, frame
 from chartgate.model.ports import LastLook
@@ -44,6 +52,7 @@ class _Link(asyncio.Protocol):
         self._grace: asyncio.TimerHandle | None = None
         self._wanted = b""
         self._answer: asyncio.Future[bytes] | None = None
+        self._applied: asyncio.Future[bytes] | None = None  # what the application says, if awaited
         self.closed = asyncio.Event()
         self.strays = 0  # of the wait under way
 
@@ -52,6 +61,14 @@ class _Link(asyncio.Protocol):
         """Whether the peer is there and has said nothing that cannot be understood."""
         transport = self._transport
         return transport is not None and not transport.is_closing() and not self._deframer.broken
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether the message is in safe storage, and its application has not answered."""
+        answer = self._answer
+        if answer is None or not answer.done() or answer.cancelled():
+            return False
+        return self._awaits_application and answer.exception() is None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are asyncio's in all but their base class.
@@ -85,6 +102,18 @@ class _Link(asyncio.Protocol):
         self._transport.write(frame(content))
         return self._answer
 
+    def await_application(self) -> asyncio.Future[bytes]:
+        """What the application will say of the message that is asked about next. To be called
+        before `ask`, since both answers may come at once."""
+        self._applied = self._loop.create_future()
+        return self._applied
+
+    def reply(self, content: bytes) -> None:
+        """Answers a message of the peer's own, if the peer is still there."""
+        if self.is_usable:
+            assert self._transport is not None, "usable"
+            self._transport.write(frame(content))
+
     def abort(self) -> None:
         """Closes at once; nothing that is still to be written leaves."""
         if self._transport is not None:
@@ -106,6 +135,12 @@ class _Link(asyncio.Protocol):
         elif waiting and answer.control_id == self._wanted:
             assert self._answer is not None, "looked at above"
             self._answer.set_result(found.content)
+            if self._awaits_application and not answer.code.startswith("C"):
+                assert self._applied is not None, "looked at above"
+                self._applied.set_result(found.content)
+        elif self._awaits_application and answer.control_id == self._wanted:
+            assert self._applied is not None, "looked at above"
+            self._applied.set_result(found.content)
         else:
             self.strays += 1
             LOG.warning("mllp.stray_acknowledgement", connection=self._connection)
@@ -113,17 +148,30 @@ class _Link(asyncio.Protocol):
                 self._deframer.broken = True
                 self._fail("too many acknowledgements came that name other messages")
 
+    @property
+    def _awaits_application(self) -> bool:
+        return self._applied is not None and not self._applied.done()
+
     def _fail(self, sentence: str) -> None:
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(OutcomeUnknown(sentence))
-            self._answer.exception()  # the wait may have been given up: never "not retrieved"
+        for awaited in (self._answer, self._applied):
+            if awaited is not None and not awaited.done():
+                awaited.set_exception(OutcomeUnknown(sentence))
+                awaited.exception()  # the wait may have been given up: never "not retrieved"
 
 
 class Sender:
     """Transmitter: the connections to one destination, by lane."""
 
-    def __init__(self, connection: str, destination: Destination, *, egress: AddressRules) -> None:
+    def __init__(
+        self,
+        connection: str,
+        destination: Destination,
+        *,
+        egress: AddressRules,
+        clock: Clock = utc_now,
+    ) -> None:
         self._connection = connection
+        self._clock = clock
         self._destination = destination
         self._egress = egress
         self._links: dict[str, _Link] = {}
@@ -139,6 +187,33 @@ class Sender:
         self, raw: bytes, *, control_id: str, lane: str, last_look: LastLook | None = None
     ) -> bytes:
         """See `Transmitter.send`."""
+        link = await self._ready(lane, last_look)
+        async with self._watched(link, lane):
+            async with asyncio.timeout(self._destination.ack_timeout_s):
+                return await link.ask(raw, control_id.encode())
+
+    async def send_for_both(
+        self, raw: bytes, *, control_id: str, lane: str, last_look: LastLook | None = None
+    ) -> tuple[bytes, bytes]:
+        """As `send`, in enhanced mode, and then what the application says. Both are the same where
+        it says so at once, or where the message was not taken.
+
+        Raises as `send`; OutcomeUnknown also where the application says nothing in time.
+        """
+        link = await self._ready(lane, last_look)
+        applied = link.await_application()
+        async with self._watched(link, lane):
+            async with asyncio.timeout(self._destination.ack_timeout_s):
+                first = await link.ask(raw, control_id.encode())
+            if not _is_taken(first):
+                return first, first
+            async with asyncio.timeout(self._destination.application_timeout_s):
+                second = await applied
+            self._acknowledge(link, second)
+            return first, second
+
+    async def _ready(self, lane: str, last_look: LastLook | None) -> _Link:
+        """The connection of a lane, after the last look. Raises SourceUnreachable."""
         try:
             self._egress.check_open()
         except AddressRefused as refused:
@@ -152,9 +227,13 @@ class Sender:
             if not link.is_usable:
                 await self.hang_up(lane)
                 raise SourceUnreachable("the destination closed the connection; nothing was sent")
+        return link
+
+    @asynccontextmanager
+    async def _watched(self, link: _Link, lane: str) -> AsyncIterator[None]:
+        """Ends the connection where no usable answer comes. Raises OutcomeUnknown."""
         try:
-            async with asyncio.timeout(self._destination.ack_timeout_s):
-                return await link.ask(raw, control_id.encode())
+            yield
         except TimeoutError:
             await self.hang_up(lane)
             raise OutcomeUnknown(self._silence(link)) from None
@@ -163,6 +242,15 @@ class Sender:
             raise
         finally:
             self.strays += link.strays
+
+    def _acknowledge(self, link: _Link, content: bytes) -> None:
+        """An application's acknowledgement is a message, and may ask whether it came."""
+        header = read_header(content)
+        conditions = conditions_of(header) if header else None
+        if header is not None and conditions and is_wanted(conditions.accept, success=True):
+            control_id = control_id_of(sha256(b"accept" + content).digest())
+            at = self._clock()
+            link.reply(acknowledge(header, "CA", control_id=control_id, at=at, complaint=None))
 
     async def hang_up(self, lane: str) -> None:
         """Closes the connection of a lane, if there is one; it is closed on return."""
@@ -228,4 +316,15 @@ class Sender:
 
     def _silence(self, link: _Link) -> str:
         others = f"; {link.strays} came for other messages" if link.strays else ""
+        if link.is_taken:
+            within = f"{self._destination.application_timeout_s:g} s"
+            return (
+                f"it is in safe storage, and the application said nothing within {within}{others}"
+            )
         return f"no acknowledgement within {self._destination.ack_timeout_s:g} s{others}"
+
+
+def _is_taken(answer: bytes) -> bool:
+    """Whether it says that something is still to come: "in safe storage"."""
+    found = read_answer(answer)
+    return found is not None and found.code == "CA"

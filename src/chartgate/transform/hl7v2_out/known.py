@@ -20,8 +20,10 @@ VALUES = {  # value[x] of an Observation: OBX-2, and the data type that writes i
 }
 
 
-def placer_of(told: Told) -> Any:
+def placer_of(told: Told, *, anew: bool = False) -> Any:
     """The number that the placer, mostly we, gave: a text where it is ours."""
+    if anew:
+        return told.marker
     ours = [i for i in _identifiers(told.resource) if i.get("system") == MARKER_SYSTEM]
     if ours:
         return ours[0]["value"]
@@ -100,16 +102,18 @@ def fixed_values(
     """What the change and its trigger say, for the rows about it."""
     resource = told.resource
     kind = told.resource_type
+    anew = "anew" in trigger.values
+    placer = placer_of(told, anew=anew)
     values: dict[str, Any] = {
-        "placer": placer_of(told),
-        "filler": filler_of(told, settings),
+        "placer": placer,
+        "filler": None if anew else filler_of(told, settings),
         "state": resource.get("status"),
         "minutes": "MIN" if "minutesDuration" in resource else None,
         "application": settings.application,
         **trigger.values,
     }
     if kind != "Patient":
-        values["document"] = number_of(told, settings)
+        values["document"] = placer if anew else number_of(told, settings)
     if kind == "Appointment":
         values["timing"] = timing_of(resource, telling)
     maps = settings.tables.maps

@@ -106,4 +106,6 @@ def _fits(trigger: Trigger, told: Told) -> bool:
             return False
         if told.kind == "change" and "status" not in told.changed:
             return False
+    if trigger.earlier and (told.before or {}).get("status") not in trigger.earlier:
+        return False
     return not trigger.differs or bool(told.changed & set(trigger.differs))

@@ -31,6 +31,7 @@ class Trigger:
     kind: str  # of KINDS
     message: str  # "SIU^S12^SIU_S12", or a word that the settings decide
     statuses: tuple[str, ...] = ()  # create: it is one of them; change: it becomes one
+    earlier: tuple[str, ...] = ()  # change: it was one of them
     differs: tuple[str, ...] = ()  # elements of which one must differ
     values: Mapping[str, str] = field(default_factory=dict)  # what rows call $name
 
@@ -188,11 +189,14 @@ def _trigger(line: str) -> Trigger:
     if kind not in KINDS:
         raise ValueError(f"{kind!r} is none of {', '.join(KINDS)}")
     statuses: tuple[str, ...] = ()
+    earlier: tuple[str, ...] = ()
     differs: tuple[str, ...] = ()
     for condition in conditions:
         words = condition.split()
         if words[:2] == ["status", "is" if kind == "create" else "becomes"]:
             statuses = tuple(words[2:])
+        elif words[:1] == ["from"] and kind == "change":
+            earlier = tuple(words[1:])
         elif words[:1] == ["differs"] and kind == "change":
             differs = tuple(words[1:])
         else:
@@ -203,6 +207,7 @@ def _trigger(line: str) -> Trigger:
         kind=kind,
         message=cells[2],
         statuses=statuses,
+        earlier=earlier,
         differs=differs,
         values={name: value for name, _, value in pairs},
     )
