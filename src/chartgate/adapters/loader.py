@@ -88,7 +88,7 @@ async def load_connections(
     """
     async with _opened(config, OPENED, clock=clock, verdicts=verdicts) as adapters:
         sources = {name: one for name, one in adapters.items() if isinstance(one, Source)}
-        sinks = {name: one for name, one in adapters.items() if isinstance(one, Sink)}
+        sinks = {n: one for n, one in adapters.items() if isinstance(one, Sink) and _writes(one)}
         transmitters = {n: one for n, one in adapters.items() if isinstance(one, Transmitter)}
         breakers = {n: one.breaker for n, one in adapters.items() if hasattr(one, "breaker")}
         yield Connections(
@@ -126,6 +126,11 @@ async def _opened(
             )
             _check_ports(adapters[name], manifest)
         yield adapters
+
+
+def _writes(adapter: object) -> bool:
+    """A feed that has no destination is no sink, whatever its adapter can do."""
+    return not (isinstance(adapter, Transmitter) and adapter.missing)
 
 
 def _contract_flaw(config: Config, name: str, clock: Clock) -> Callable[[], str]:
