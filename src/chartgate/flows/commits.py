@@ -50,6 +50,7 @@ from chartgate.flows.sending import (
     WENT_BACK,
     Held,
     claim,
+    doubtful,
     find_effect,
     is_too_old,
     open_attempts,
@@ -241,17 +242,25 @@ async def _refused(
 ) -> None:
     """A definite no to this attempt. An earlier one whose answer was lost may be the reason:
     then the record already is what we wanted."""
-    earlier = await open_attempts(gate, committing, "commit", but=number)
+    attempts = await open_attempts(gate, committing, "commit")
+    this = doubtful(attempts, number, error)
     try:
-        found = await find_effect(gate, committing, earlier)
+        found = await find_effect(gate, committing, [a for a in attempts if a.number != number])
+        is_there = found is None and await find_effect(gate, committing, this) is not None
     except (OutcomeUnknown, *NOTHING_SENT):
-        store = ProposalStore(gate.database)
-        await store.refuse_attempt(committing, "commit", number, at=gate.clock())
+        if not this:
+            store = ProposalStore(gate.database)
+            await store.refuse_attempt(committing, "commit", number, at=gate.clock())
         await postpone(gate, committing)
         return
     if found is not None:
         attempt, receipt = found
         await _landed(gate, committing, attempt.prepared, attempt.number, receipt, agent)
+    elif is_there:
+        after = moved(committing, Status.HANDED_OFF, reason=SAY_CANNOT_TELL)
+        await hand_off(
+            gate, committing, after, action, agent=agent, direction="commit", verdict="cannot-tell"
+        )
     elif isinstance(error, WriteRefused):
         after = moved(moved(committing, Status.APPROVED), Status.HANDED_OFF, reason=str(error))
         await hand_off(

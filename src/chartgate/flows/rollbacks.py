@@ -38,6 +38,7 @@ from chartgate.flows.sending import (
     NOTHING_SENT,
     Held,
     claim,
+    doubtful,
     find_effect,
     is_too_old,
     open_attempts,
@@ -189,16 +190,7 @@ async def _resume(gate: Gate, proposal: Proposal, attempts: Sequence[Attempt], a
         if not is_too_old(gate, attempts):
             await postpone(gate, proposal)
             return
-        after = moved(proposal, Status.HANDED_OFF, reason=SAY_CANNOT_TELL)
-        await hand_off(
-            gate,
-            proposal,
-            after,
-            running_action(gate, proposal),
-            agent=agent,
-            direction="rollback",
-            verdict="cannot-tell",
-        )
+        await _cannot_tell(gate, proposal, agent)
         return
     if found is not None:
         attempt, receipt = found
@@ -213,20 +205,40 @@ async def _refused(
     gate: Gate, proposal: Proposal, number: int, error: VersionConflict | WriteRefused, agent: str
 ) -> None:
     """A definite no to this attempt; an earlier one whose answer was lost may be the reason."""
-    earlier = await open_attempts(gate, proposal, "rollback", but=number)
+    attempts = await open_attempts(gate, proposal, "rollback")
+    this = doubtful(attempts, number, error)
     try:
-        found = await find_effect(gate, proposal, earlier)
+        found = await find_effect(gate, proposal, [a for a in attempts if a.number != number])
+        is_there = found is None and await find_effect(gate, proposal, this) is not None
     except (OutcomeUnknown, *NOTHING_SENT):
-        store = ProposalStore(gate.database)
-        await store.refuse_attempt(proposal, "rollback", number, at=gate.clock())
+        if not this:
+            store = ProposalStore(gate.database)
+            await store.refuse_attempt(proposal, "rollback", number, at=gate.clock())
         await postpone(gate, proposal)
         return
     if found is not None:
         attempt, receipt = found
         await _landed(gate, proposal, attempt.number, attempt.prepared, receipt, agent)
         return
+    if is_there:
+        await _cannot_tell(gate, proposal, agent)
+        return
     moved_on = isinstance(error, VersionConflict)
     await _stays(gate, proposal, SAY_MOVED_ON if moved_on else f"{SAY_REFUSED}{error}", agent)
+
+
+async def _cannot_tell(gate: Gate, proposal: Proposal, agent: str) -> None:
+    """A person has to look whether it was undone."""
+    after = moved(proposal, Status.HANDED_OFF, reason=SAY_CANNOT_TELL)
+    await hand_off(
+        gate,
+        proposal,
+        after,
+        running_action(gate, proposal),
+        agent=agent,
+        direction="rollback",
+        verdict="cannot-tell",
+    )
 
 
 async def _stays(gate: Gate, proposal: Proposal, reason: str, agent: str) -> None:

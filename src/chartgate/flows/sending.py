@@ -6,6 +6,7 @@ it is resolved its attempt has no verdict, because the request may still be on i
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from chartgate.errors import (
@@ -14,6 +15,7 @@ from chartgate.errors import (
     OutcomeUnknown,
     SourceUnreachable,
     Throttled,
+    VersionConflict,
 )
 from chartgate.flows.guards import together
 from chartgate.flows.telling import settled
@@ -141,6 +143,21 @@ async def open_attempts(
     return tuple(a for a in attempts if a.verdict is None and a.number != but)
 
 
+def doubtful(
+    attempts: Sequence[Attempt], number: int, error: ChartgateError
+) -> tuple[Attempt, ...]:
+    """The attempt of that number, if it may have been written although it was refused.
+
+    Where its version does not stand any more, somebody on the way may have sent it twice, and the
+    refusal is the answer to the second; or somebody else was first. What creates something is
+    known by its mark, which the adapter looked for already.
+    """
+    refused = (a for a in attempts if a.number == number and isinstance(error, VersionConflict))
+    return tuple(
+        a for a in refused if all(c.interaction != "create" for c in a.prepared.write.changes)
+    )
+
+
 async def read_back_differences(
     gate: Gate, proposal: Proposal, prepared: Prepared, receipt: Receipt
 ) -> list[str]:
@@ -156,7 +173,9 @@ async def read_back_differences(
     copies = await together([_at_version(source, effect) for effect in receipt.effects])
     after = [copy for copy in copies if copy is not None]
     old = [e.reference for e in receipt.effects if _is_older(e, after)]
-    if old and proposal.attempts < LOOKS:
+    found = {copy.reference for copy in after}
+    missing = [e for e in receipt.effects if e.version_after and e.reference not in found]
+    if (old or missing) and proposal.attempts < LOOKS:
         raise SourceUnreachable("the system of record shows an older version than it wrote")
     if old:
         return [f"{reference} {WENT_BACK}" for reference in old]
@@ -165,13 +184,14 @@ async def read_back_differences(
 
 
 async def _at_version(source: Source, effect: Effect) -> Copy | None:
-    """A later edit by somebody else, or a stale read, must not be taken for a mismatch."""
-    try:
-        copy = await source.read(effect.reference)
-    except NotFound:
-        return None
-    assert isinstance(copy, Copy), "not modified, without a version asked about"
-    if effect.version_after in (None, "", copy.version):
+    """A later edit or deletion by somebody else, or a stale read, must not be taken for a
+    mismatch."""
+    copy: Copy | None = None
+    with suppress(NotFound):
+        found = await source.read(effect.reference)
+        assert isinstance(found, Copy), "not modified, without a version asked about"
+        copy = found
+    if not effect.version_after or (copy and copy.version == effect.version_after):
         return copy
     try:
         versions = await source.history(effect.reference, count_max=HISTORY_MAX)

@@ -204,6 +204,8 @@ class Writer:
             effects = await self._earlier_effects(write, habits)
             if effects is not None:
                 return Receipt(effects=effects, at=self._clock(), resolved=True)
+            if not habits.holds("read_your_writes"):
+                raise self._unknown(f"{detail}, and what we wrote may be seen late")
         if status in CONFLICTS or (
             status in GUARD_FAILURES and await self._guard_failed(write, habits)
         ):
