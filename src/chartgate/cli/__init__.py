@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, str] = {  # to the module beside this one that adds it
     "review": "review",
     "halt": "halt",
     "resume": "halt",
+    "rollback": "rollback",
     "stage": "stage",
     "person": "person",
     "token": "token",

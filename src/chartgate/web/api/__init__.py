@@ -4,7 +4,16 @@ from starlette.responses import Response
 
 from chartgate.errors import ChartgateError, NotFound
 from chartgate.flows import decided
-from chartgate.web.api import audit, break_glass, changes, contract, handoffs, proposals, session
+from chartgate.web.api import (
+    audit,
+    break_glass,
+    changes,
+    contract,
+    handoffs,
+    proposals,
+    rollbacks,
+    session,
+)
 from chartgate.web.routes import Call, Endpoint, Guard, Route
 
 
@@ -48,6 +57,9 @@ ROUTES: tuple[Route, ...] = (
     _route("POST", "/proposals/{id}/review", proposals.review, Guard.PERSON, "review"),
     _route("POST", "/proposals/{id}/edit", proposals.edit, Guard.PERSON, "edit"),
     _route("POST", "/proposals/{id}/rollback", proposals.roll_back, Guard.PERSON, "rollback"),
+    _route("GET", "/proposals/{id}/three-way", rollbacks.compare, Guard.PERSON, "three-way"),
+    _route("GET", "/rollbacks", rollbacks.listed, Guard.PERSON, "rollbacks"),
+    _route("POST", "/rollbacks", rollbacks.ask, Guard.PERSON, "rollback-many"),
     _route("GET", "/changes", changes.listed, Guard.PERSON, "changes"),
     _route("GET", "/changes/{digest}", changes.show, Guard.PERSON, "change"),
     _route("POST", "/changes/{digest}/approve", changes.approve, Guard.PERSON, "change-approve"),
