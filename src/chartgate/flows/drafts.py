@@ -74,6 +74,14 @@ def content_on(
     return replace(content, base=tuple(base), digest=digest)
 
 
+def check_still_in_bounds(action: ActionRule, content: Content, grounds: Grounds) -> None:
+    """Raises Unprocessable, TooLarge where the running charter does not let what was approved be
+    written any more: its rules of elements and values may be stricter by now."""
+    if action.fixed or action.values or action.never or action.limits:
+        afters = after_images(content.changes, grounds.bodies)
+        check_bounds(action, content.changes, afters, content.differences)
+
+
 def content_on_live(
     content: Content, action: ActionRule, grounds: Grounds, standing: Standing
 ) -> Content:

@@ -1,6 +1,6 @@
 """Asks policy on behalf of a walk; a no is audited before it is raised."""
 
-from chartgate.errors import Denied, Unprocessable
+from chartgate.errors import Denied, TooLarge, Unprocessable
 from chartgate.flows.decided import note
 from chartgate.flows.grounds import patient_of_proposal
 from chartgate.flows.relationships import relationships_of
@@ -10,6 +10,7 @@ from chartgate.model.charter import ActionRule
 from chartgate.model.decision import Decision, Request
 from chartgate.model.principal import Client, Person, Principal
 from chartgate.model.proposal import Proposal
+from chartgate.policy.bounds import check_unchanged
 from chartgate.policy.content import check_changes
 from chartgate.policy.decide import decide
 
@@ -63,7 +64,8 @@ def can_write(gate: Gate, proposal: Proposal, action: ActionRule) -> bool:
         return False
     try:
         check_changes(action, proposal.content.changes)
-    except Unprocessable:
+        check_unchanged(action, proposal.content.changes, proposal.content.differences)
+    except (Unprocessable, TooLarge):
         return False
     return True
 

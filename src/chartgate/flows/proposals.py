@@ -7,13 +7,10 @@ A halt stops writes only: proposals may still be submitted and reviewed while on
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
-
-import orjson
 
 from chartgate.errors import ChartgateError, Denied, Invalid, NotFound, Throttled, VersionConflict
 from chartgate.failpoints import failpoint
@@ -28,12 +25,13 @@ from chartgate.flows.at_once import (
     stop_at_once,
     takes,
 )
+from chartgate.flows.conflicts import replaced_by, replaced_event, withdraw_replaced
 from chartgate.flows.consented import why_not_consented
 from chartgate.flows.contexts import in_context, is_bound, proposal_for
 from chartgate.flows.decided import note
 from chartgate.flows.drafts import draft
-from chartgate.flows.grounds import Grounds, grounds_of, patient_in, patient_of_proposal
-from chartgate.flows.guards import GuardResult, Standing, cannot_tell, look_bounded
+from chartgate.flows.grounds import grounds_of, patient_in, patient_of_proposal
+from chartgate.flows.guards import GuardResult, cannot_tell, look_bounded
 from chartgate.flows.handoffs import details_of, opened
 from chartgate.flows.mentions import mentioned
 from chartgate.flows.permissions import Permission, permissions
@@ -46,19 +44,19 @@ from chartgate.flows.permits import (
 from chartgate.flows.proposal_events import event_of
 from chartgate.flows.review_care import ReviewStanding, show_recorded
 from chartgate.flows.seeded import put_seed
+from chartgate.flows.seen_views import SeenResource, as_seen, changed_since
 from chartgate.gate import Gate
 from chartgate.model.audit import AuditEvent, Outcome
 from chartgate.model.charter import STAGES, ActionRule, Charter
 from chartgate.model.decision import Decision, Request
 from chartgate.model.handoff import Cause, Handoff
-from chartgate.model.interaction import Interaction, Seen
+from chartgate.model.interaction import Interaction
 from chartgate.model.principal import Client, Person, Principal
 from chartgate.model.proposal import Content, Difference, Proposal, Status, moved
 from chartgate.model.resource import Resource
-from chartgate.model.write import Change
+from chartgate.policy.coded import is_number
 from chartgate.policy.decide import decide
-from chartgate.policy.differences import differences
-from chartgate.policy.minimise import minimise
+from chartgate.policy.seen_proposed_now import SeenProposedNow, seen_proposed_now
 from chartgate.store.database import Connection
 from chartgate.store.handoffs import HandoffStore
 from chartgate.store.interactions import InteractionStore
@@ -89,14 +87,7 @@ class Submission:
     interaction: str
     idempotency_key: str | None = None
     charter: str | None = None  # must be the token's own, if given
-
-
-@dataclass(frozen=True, kw_only=True)
-class SeenResource:
-    """One resource as the AI saw it."""
-
-    seen: Seen
-    resource: Resource | None  # None: its bytes are not kept any more
+    replaces: str | None = None  # a proposal of its own that met a conflict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +99,7 @@ class ProposalView:
     mentions: Mapping[str, Resource]  # for a person: named in it, but not read by the AI
     guards: tuple[GuardResult, ...]  # as they stand now; empty where nobody is to decide
     changed_since: tuple[Difference, ...]  # in what is changed or guarded, since the AI read it
+    three_way: tuple[SeenProposedNow, ...] | None  # None: nobody is to decide, or it cannot be told
     permissions: tuple[Permission, ...]
     handoff: Handoff | None
     contents: tuple[Content, ...]  # every version of what was proposed
@@ -184,6 +176,7 @@ async def show(gate: Gate, principal: Principal, id_: str) -> ProposalView:
     based = await grounds_of(gate, proposal.connection, proposal.interaction, content.base)
     results: tuple[GuardResult, ...] = ()
     changed: tuple[Difference, ...] = ()
+    three_way: tuple[SeenProposedNow, ...] | None = None
     mentions: Mapping[str, Resource] = {}
     if isinstance(principal, Person):
         looking = mentioned(gate, proposal, charter, grounds, timeout_s=LOOK_TIMEOUT_S)
@@ -192,7 +185,8 @@ async def show(gate: Gate, principal: Principal, id_: str) -> ProposalView:
                 looking, look_bounded(gate, proposal, action, based, timeout_s=LOOK_TIMEOUT_S)
             )
             results = standing.results if standing else cannot_tell(action, SAY_CANNOT_TELL)
-            changed = _changed_since(charter, grounds, standing) if standing else ()
+            changed = changed_since(charter, grounds, standing) if standing else ()
+            three_way = seen_proposed_now(content.differences, changed) if standing else None
         else:
             mentions = await looking
     patient = patient_in(content, grounds.bodies)
@@ -205,10 +199,11 @@ async def show(gate: Gate, principal: Principal, id_: str) -> ProposalView:
     review = await show_recorded(gate, principal, proposal, event)
     return ProposalView(
         proposal=proposal,
-        read_set=_as_seen(charter, grounds),
+        read_set=as_seen(charter, grounds),
         mentions=mentions,
         guards=results,
         changed_since=changed,
+        three_way=three_way,
         permissions=permissions(
             gate,
             principal,
@@ -276,6 +271,7 @@ async def _submit(
         created_at=gate.clock(),
         due_at=gate.clock() + timedelta(seconds=action.review_within_s),
         patient=only_patient(grounds) if stop else patient_in(content, grounds.bodies),
+        replaces=submission.replaces,
     )
     if earlier := await _submitted_before(gate, submission, proposal):
         return earlier
@@ -304,18 +300,17 @@ async def _store(
     proposal = _first_status(proposal, action, stop)
     handoff, item = None, None
     if stop is not None:
-        handoff, item = opened(
-            gate,
-            proposal,
-            action,
-            cause=stop.cause,
-            reason=stop.sentence,
-            at=proposal.created_at,
-        )
+        at, said = proposal.created_at, stop.sentence
+        handoff, item = opened(gate, proposal, action, cause=stop.cause, reason=said, at=at)
     events = _events(gate, proposal, proposal.patient, decision, handoff)
     store = ProposalStore(gate.database)
+    replaced = await replaced_by(gate, action, proposal)
+    if replaced is not None:
+        events.append(await replaced_event(gate, replaced, proposal))
     try:
         async with gate.database.change(*events) as transaction:
+            if replaced is not None:
+                await withdraw_replaced(gate, transaction, replaced, proposal)
             if stop is None or stop.cause not in LIMITED:
                 await _check_budget(store, transaction, proposal, charter)
             else:
@@ -421,9 +416,7 @@ def _check_plain(client: Client, submission: Submission) -> None:
     if submission.charter not in (None, client.charter):
         raise Invalid(f"this token acts under {client.charter}, not under {submission.charter}")
     confidence = submission.confidence
-    if isinstance(confidence, bool) or not isinstance(confidence, int | float):
-        raise Invalid("confidence must be a number from 0 to 1")
-    if not 0 <= confidence <= 1:
+    if not (is_number(confidence) and 0 <= confidence <= 1):
         raise Invalid("confidence must be a number from 0 to 1")
     if not isinstance(submission.rationale, str) or len(submission.rationale) > RATIONALE_MAX:
         raise Invalid(f"rationale must be a text of at most {RATIONALE_MAX} characters")
@@ -502,42 +495,3 @@ def _may_see(gate: Gate, principal: Principal, proposal: Proposal) -> bool:
     if proposal.seed and isinstance(principal, Client):
         return False  # its author never made it
     return note(decide(gate.charters, request_on(proposal, principal, "show"))).permitted
-
-
-def _as_seen(charter: Charter, grounds: Grounds) -> tuple[SeenResource, ...]:
-    """The read set as the client got it: minimised by the charter."""
-    return tuple(
-        SeenResource(seen=seen, resource=_minimised(charter, grounds.bodies.get(reference)))
-        for reference, seen in grounds.seen.items()
-    )
-
-
-def _changed_since(
-    charter: Charter, grounds: Grounds, standing: Standing
-) -> tuple[Difference, ...]:
-    """What of it changed in the record since the AI read it, as far as the charter shows it."""
-    found: list[Difference] = []
-    for reference, copy in standing.live.items():
-        before = _minimised(charter, grounds.bodies.get(reference))
-        now = _minimised(charter, orjson.loads(copy.body))
-        if before is not None and now is not None and copy.digest != grounds.seen[reference].digest:
-            whole = Change(
-                interaction="update",
-                resource_type=copy.resource_type,
-                reference=reference,
-                resource=now,
-            )
-            found += [
-                d
-                for d in differences([whole], {reference: before})
-                if not d.path.startswith("meta")
-            ]
-    return tuple(found)
-
-
-def _minimised(charter: Charter, resource: Resource | None) -> Resource | None:
-    """None also for what holds something that may not be shown."""
-    rule = charter.reads.get(resource["resourceType"]) if resource else None
-    with suppress(Denied):
-        return minimise(resource, rule) if resource and rule else None
-    return None

@@ -113,6 +113,7 @@ class Proposal:
     attempts: int = 0  # of the commit or rollback under way
     fence: int = 0  # grows with each claim by a worker; an older claim cannot move it
     patient: str | None = None  # whom it is about, where that can be told: "Patient/7"
+    replaces: str | None = None  # an earlier one of the same client, which met a conflict
     seed: str | None = None  # a known-bad one, to see whether the review catches it: its template
 
 

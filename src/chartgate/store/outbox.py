@@ -78,6 +78,29 @@ class OutboxStore:
         )
         await transaction.execute(QUERIES["notify_work"], tenant)
 
+    async def tell_in(
+        self,
+        transaction: Connection,
+        subscription: Subscription,
+        *,
+        site: str,
+        kind: str,
+        focus: str,
+        at: datetime,
+    ) -> None:
+        """Adds an event of our own, which no message brought, and its one notification."""
+        tenant = self._database.tenant
+        event_id = await transaction.fetchval(
+            QUERIES["insert_own_event"], tenant, site, kind, [focus], at
+        )
+        numbers = await self._take_numbers(transaction, Counter([subscription]))
+        client, charter = subscription
+        number = numbers[subscription] + 1
+        await transaction.execute(
+            QUERIES["insert_notifications"], tenant, [client], [charter], [number], [event_id], at
+        )
+        await transaction.execute(QUERIES["notify_work"], tenant)
+
     async def claim(
         self, *, at: datetime, lease_until: datetime, count_max: int
     ) -> tuple[tuple[Notification, ...], ...]:

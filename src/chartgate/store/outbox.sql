@@ -5,6 +5,12 @@ FROM unnest($2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::bigint[])
   AS e (site, kind, focus, occurred_at, inbox_id)
 RETURNING id, inbox_id;
 
+-- name: insert_own_event
+-- No message brought it: 0 is the id of none.
+INSERT INTO event (tenant, site, kind, focus, occurred_at, inbox_id)
+VALUES ($1, $2, $3, $4::text[], $5, 0)
+RETURNING id;
+
 -- name: take_numbers
 -- Holds the subscriptions' rows until the commit: numbers become visible in their order.
 INSERT INTO subscription AS s (tenant, client, charter, last_number)

@@ -149,6 +149,7 @@ class ProposalStore:
             proposal.patient,
             key.id,
             proposal.seed,
+            proposal.replaces,
         )
 
     async def move(

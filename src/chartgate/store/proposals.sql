@@ -3,9 +3,9 @@ INSERT INTO proposal
   (tenant, id, charter, charter_digest, action, site, connection, author, interaction,
    idempotency_key, stage, status, content_version, content_digest, confidence, rationale,
    created_at, due_at, decided_by, decided_at, decided_digest, reason, changed_at, patient,
-   sealed_by, seed)
+   sealed_by, seed, replaces)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
-        $20, $21, $22, $17, $23, $24, $25);
+        $20, $21, $22, $17, $23, $24, $25, $26);
 
 -- name: insert_content
 INSERT INTO proposal_content (tenant, proposal, version, digest, body, edited_by, created_at)

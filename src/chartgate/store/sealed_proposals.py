@@ -93,6 +93,7 @@ class SealedProposals:
             fence=row["fence"],
             patient=row["patient"],
             seed=row["seed"],
+            replaces=str(row["replaces"]) if row["replaces"] else None,
         )
 
     def _open(self, row: Row, body: bytes, *place: str) -> bytes:

@@ -422,7 +422,7 @@ CREATE TABLE event (
   kind text NOT NULL,
   focus text[] NOT NULL,
   occurred_at timestamptz NOT NULL,
-  inbox_id bigint NOT NULL,
+  inbox_id bigint NOT NULL,  -- the message that told of it; 0: it is of our own
   PRIMARY KEY (tenant, id)
 );
 
@@ -533,6 +533,7 @@ CREATE TABLE proposal (
   PRIMARY KEY (tenant, id),
   UNIQUE (tenant, author, idempotency_key),
   -- A known-bad one waits, and ends; there is no way from it to a write or to staff.
+  replaces uuid,  -- an earlier one of the same client that met a conflict
   CHECK (seed IS NULL OR (status IN ('pending-review', 'withdrawn') AND receipt IS NULL)),
   -- Nothing is sent without a decision on exactly this content.
   CHECK (status NOT IN ('approved', 'committing', 'committed', 'verified', 'mismatched',

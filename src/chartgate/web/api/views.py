@@ -6,8 +6,9 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
-from chartgate.flows.proposals import ProposalView, SeenResource
+from chartgate.flows.proposals import ProposalView
 from chartgate.flows.review_care import ReviewStanding
+from chartgate.flows.seen_views import SeenResource
 from chartgate.model.handoff import Handoff
 from chartgate.model.proposal import Content, Proposal
 from chartgate.model.write import Receipt, change_json
@@ -106,6 +107,9 @@ def handoff(value: Handoff) -> dict[str, Any]:
         "due_at": value.due_at.isoformat(),
         "taken_by": value.taken_by,
         "outcome": value.outcome,
+        "cause": value.cause.value,
+        "assigned_to": value.assigned_to,
+        "escalated": value.step,
     }
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from chartgate.flows.grounds import patient_in, touched_by
-from chartgate.flows.proposals import ProposalView, SeenResource
+from chartgate.flows.proposals import ProposalView
+from chartgate.flows.seen_views import SeenResource
 from chartgate.model.resource import Resource
 from chartgate.web.console.present import WORDS, Row, json_of, line_of, rows_of
 from chartgate.web.console.wording import Names, age_text, text_of, title_of
