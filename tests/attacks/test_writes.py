@@ -2,15 +2,17 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from chartgate.config import ReviewConfig
 from chartgate.errors import ChartgateError
 from chartgate.flows import deadlines, halts, people
 from chartgate.flows.commits import commit_next, verify_next
@@ -472,8 +474,7 @@ async def test_W_12_confidence_that_is_none(desk: FrontDesk, bearer: dict[str, s
 
 
 def test_W_13_deciding_on_many_at_once_surface_is_absent() -> None:
-    """No route takes more than one proposal, and each decision needs the digest of what was shown.
-    How long a reviewer looked is not measured: whoever builds that replaces this."""
+    """No route takes more than one proposal, and each decision needs the digest of what was shown."""
     deciding = {r.path for r in ROUTES if re.search(r"proposals.*/(review|approve|decide)", r.path)}
     assert deciding == {"/v1/proposals/{id}/review", "/proposals/{id}/review"}
     assert not [r.path for r in ROUTES if "batch" in r.path or "bulk" in r.path]
@@ -486,3 +487,85 @@ async def test_W_13_decision_without_what_was_shown(
     for body in ({"verdict": "approve"}, {"verdict": "approve", "digest": ""}, {"verdict": "all"}):
         way = lambda b=body: desk.ask("POST", path, headers=sofia.changing, json=b)
         await refused(desk, way, status=400)
+
+
+@pytest.fixture
+def hours(desk: FrontDesk) -> Iterator[None]:
+    """The gateway as it is outside of tests: who approves must have had time to look."""
+    config = desk.gate.config
+    object.__setattr__(desk.gate, "config", replace(config, review=ReviewConfig()))
+    yield
+    object.__setattr__(desk.gate, "config", config)
+
+
+async def shown(desk: FrontDesk, session: Session, proposal: Proposal) -> float:
+    """It is opened; the seconds that it takes."""
+    answer = await desk.ask("GET", f"/v1/proposals/{proposal.id}", headers=session.headers)
+    return float(answer.json["review"]["wait_s"])
+
+
+@pytest.mark.usefixtures("hours")
+async def test_W_13_fifty_approvals_within_a_minute(desk: FrontDesk) -> None:
+    """All were opened long before. One look counts for one approval, so at most as many go through
+    as looks fit in; the others are told to wait, and nothing of them is written."""
+    doctor = await desk.sign_in("dr-osei")
+    notes = [await desk.note(f"Seen in clinic, visit {n}; stable.") for n in range(50)]
+    floor = min([await shown(desk, doctor, note) for note in notes])
+    desk.clinic.clock.advance(600)
+    answers = []
+    for note in notes:
+        answers.append(await review(desk, doctor, note)())
+        desk.clinic.clock.advance(60 / 50)
+    statuses = [answer.status for answer in answers]
+    assert set(statuses) == {200, 429}
+    assert statuses.count(200) <= 60 / floor + 1 < 10
+    waits = [int(a.headers["Retry-After"]) for a in answers if a.status == 429]
+    assert all(0 < wait <= floor + 1 for wait in waits)
+    approved = [(await desk.clinic.get(note)).status is Status.APPROVED for note in notes]
+    assert approved == [status == 200 for status in statuses]
+
+
+@pytest.mark.usefixtures("hours")
+async def test_W_13_fifty_approvals_at_the_same_moment(desk: FrontDesk) -> None:
+    doctor = await desk.sign_in("dr-osei")
+    notes = [await desk.note(f"At once, visit {n}; stable.") for n in range(20)]
+    for note in notes:
+        await shown(desk, doctor, note)
+    desk.clinic.clock.advance(600)
+    ways = [review(desk, doctor, note) for note in notes]
+    answers = await asyncio.gather(*(way() for way in ways))
+    assert sorted(a.status for a in answers) == [200] + [429] * 19
+
+
+@pytest.mark.usefixtures("hours")
+async def test_W_13_approval_faster_than_one_can_look(desk: FrontDesk, proposal: Proposal) -> None:
+    """Not shown, too early, and a second too early: each is refused with why. Sent again when it
+    says, it works."""
+    sofia = await desk.sign_in("sofia")
+    way = review(desk, sofia, proposal)
+    answer = await refused(desk, way, status=409, action="proposal.review")
+    assert "have not been shown" in answer.diagnostics
+    floor = await shown(desk, sofia, proposal)
+    assert floor >= 3
+    answer = await refused(desk, way, status=429, reason="throttled", action="proposal.review")
+    assert f"another {ceil(floor)} seconds" in answer.diagnostics
+    desk.clinic.clock.advance(floor - 0.5)
+    answer = await refused(desk, way, status=429, reason="throttled")
+    assert answer.headers["Retry-After"] == "1"
+    desk.clinic.clock.advance(1)
+    assert (await way()).status == 200
+
+
+@pytest.mark.usefixtures("hours")
+async def test_W_13_header_or_field_that_says_it_was_looked_at(
+    desk: FrontDesk, proposal: Proposal
+) -> None:
+    """How long somebody looked is what we know, not what they say."""
+    sofia = await desk.sign_in("sofia")
+    await shown(desk, sofia, proposal)
+    headers = sofia.changing | {"X-Dwell": "60", "Date": "Fri, 01 Jan 2100 00:00:00 GMT"}
+    await refused(desk, review(desk, sofia, proposal, headers=headers), status=429)
+    path = f"/v1/proposals/{proposal.id}/review"
+    body = {"verdict": "approve", "digest": proposal.content.digest, "dwell_s": 60}
+    way = lambda: desk.ask("POST", path, headers=sofia.changing, json=body)
+    await refused(desk, way, status=400)
