@@ -14,6 +14,7 @@ from chartgate.model.review import Decided
 
 Z = 1.96  # of a 95 % interval
 ENOUGH = 20  # decisions below which nothing is said to stand out
+SEEDS_ENOUGH = 5  # the same, of known-bad ones
 HURRIED_MAX = 0.05  # share of approvals that were tried too early
 CAUGHT_MIN = 0.8  # share of known-bad proposals that should be caught
 PACE_MIN = 1.25  # median look, as a multiple of the shortest honest one
@@ -165,7 +166,7 @@ def _with_alarms(figures: Measures) -> Measures:
     if figures.a_minute_max >= MANY_A_MINUTE:
         found.append(f"approved {figures.a_minute_max} within one minute")
     interval = figures.caught.interval
-    if interval and interval[1] < CAUGHT_MIN:
+    if interval and figures.caught.n >= SEEDS_ENOUGH and interval[1] < CAUGHT_MIN:
         found.append("catches fewer known-bad proposals than 4 in 5")
     return replace(figures, alarms=tuple(found))
 
