@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, str] = {  # to the module beside this one that adds it
     "change": "change",
     "probe": "probe",
     "proposals": "proposals",
+    "worklist": "worklist",
     "review": "review",
     "halt": "halt",
     "resume": "halt",

@@ -23,6 +23,7 @@ from chartgate.policy.decide import DOING
 from chartgate.policy.explain import Explanation, explain
 from chartgate.policy.forbids import Forbid
 from chartgate.policy.names import unknown_names
+from chartgate.policy.roster import roster_notes
 from chartgate.store.changes import ChangeStore
 
 SHOWN_MAX = 50  # differences that are printed; --json has all
@@ -35,7 +36,7 @@ def add_parser(commands: Any) -> None:
         help="check, explain, compare and test the rules",
         description="The rules are the charters, the forbids of the tenant (policies/*.cedar) and "
         "of its sites (policies/sites/SITE/*.cedar), and the rules that label resources "
-        "(policies/labels.yaml).",
+        "(policies/labels.yaml). With them goes the on-call roster (policies/roster.yaml).",
     )
     verbs = parser.add_subparsers(dest="verb", required=True)
     check = verbs.add_parser(
@@ -128,6 +129,7 @@ def run_check(arguments: argparse.Namespace) -> int:
     book = load(config, folder=arguments.charters).book
     forbids = [f for f in book.rulebook.forbids.values() if not f.id.startswith("chartgate/")]
     notes = [note for forbid in forbids for note in unknown_names(forbid, book, config)]
+    notes += roster_notes(book.roster, book.charters)
     value = {
         "digest": book.digest,
         "charters": sorted(book.charters),

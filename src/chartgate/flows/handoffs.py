@@ -19,7 +19,14 @@ from chartgate.gate import Gate
 from chartgate.model.audit import AuditEvent
 from chartgate.model.charter import ActionRule
 from chartgate.model.decision import Decision
-from chartgate.model.handoff import Cause, Handoff, HandoffItem, HandoffStatus, ItemState
+from chartgate.model.handoff import (
+    Cause,
+    Handoff,
+    HandoffFigures,
+    HandoffItem,
+    HandoffStatus,
+    ItemState,
+)
 from chartgate.model.principal import Person, Principal
 from chartgate.model.proposal import Proposal, Status, moved
 from chartgate.policy.decide import decide
@@ -32,6 +39,7 @@ WORKLIST_UNROUTED = "operators"  # where work goes whose charter is gone
 WITHIN_UNROUTED_S = 1800.0
 LIST_MAX = 500
 OUTCOME_MAX = 2_000  # characters
+ACKNOWLEDGED_WITHIN = timedelta(days=1)  # what the time to acknowledge is told of
 CAUSES = {  # by what led to it
     "proposal.conflict": Cause.CONFLICT,
     "proposal.verify": Cause.MISMATCH,
@@ -208,7 +216,8 @@ async def show(gate: Gate, principal: Principal, id_: str) -> Waiting:
     """One handoff, for a person who may see it. Raises NotFound, Denied."""
     handoff, proposal, person = await _for(gate, principal, id_, "show")
     may = {
-        verb: decide(gate.charters, request_on(proposal, person, verb)) for verb in ("take", "close")
+        verb: decide(gate.charters, request_on(proposal, person, verb))
+        for verb in ("take", "close")
     }
     at = gate.clock()
     await gate.audit.record(
@@ -299,6 +308,14 @@ async def closing(
         await HandoffStore(gate.database).move(transaction, handoff, after, at=at)
         await ProposalStore(gate.database).move(transaction, proposal, closed, at=at)
         yield transaction, after
+
+
+async def figures(gate: Gate) -> tuple[tuple[HandoffFigures, ...], dict[str, int]]:
+    """How the worklists stand, with what was taken on within a day; and how many handoffs could
+    not be put on a list outside yet, by its connection. Raises Unavailable."""
+    now = gate.clock()
+    store = HandoffStore(gate.database)
+    return await store.figures(now=now, since=now - ACKNOWLEDGED_WITHIN), await store.items_behind()
 
 
 async def _event(

@@ -81,6 +81,19 @@ class HandoffItem:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HandoffFigures:
+    """How one worklist stands, for one cause."""
+
+    worklist: str
+    cause: str
+    open: int
+    taken: int
+    overdue: int
+    acknowledged: int  # since the moment that was asked about
+    acknowledged_s: float  # their times until somebody took them, together
+
+
+@dataclass(frozen=True, kw_only=True)
 class Shown:
     """What a list outside is to show of a handoff: no more than its action may show."""
 

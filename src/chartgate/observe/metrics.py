@@ -11,6 +11,7 @@ from prometheus_client.metrics_core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
 from chartgate.model.review import Decided
+from chartgate.observe.handoff_metrics import HandoffMetrics
 from chartgate.observe.review_metrics import ReviewMetrics
 
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -93,6 +94,7 @@ class Metrics:
         self._refusals = RefusalsShown()
         registry.register(self._refusals)
         self.review = ReviewMetrics(registry)
+        self.handoffs = HandoffMetrics(registry)
         self._add_audit(registry)
         self._add_quarantine(registry)
 

@@ -6,29 +6,22 @@ its item outside are one transaction.
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from chartgate.errors import NotFound, VersionConflict
-from chartgate.model.handoff import Cause, Handoff, HandoffItem, HandoffStatus, ItemState
+from chartgate.model.handoff import (
+    Cause,
+    Handoff,
+    HandoffFigures,
+    HandoffItem,
+    HandoffStatus,
+    ItemState,
+)
 from chartgate.store.database import Connection, Database, Row
 from chartgate.store.queries import load_queries
 
 QUERIES = load_queries("handoffs.sql")
 SAY_MOVED = "somebody else has taken or closed this meanwhile"
-
-
-@dataclass(frozen=True, kw_only=True)
-class HandoffFigures:
-    """How one worklist stands, for one cause."""
-
-    worklist: str
-    cause: str
-    open: int
-    taken: int
-    overdue: int
-    acknowledged: int  # since the moment that was asked about
-    acknowledged_s: float  # all their times until somebody took it, together
 
 
 class HandoffStore:

@@ -6,7 +6,7 @@ import orjson
 from starlette.responses import Response
 
 from chartgate.errors import ChartgateError
-from chartgate.flows import atna
+from chartgate.flows import atna, handoffs
 from chartgate.flows.feed_status import quarantine_figures
 from chartgate.flows.ledger import unsigned_s
 from chartgate.gate import Gate
@@ -56,8 +56,10 @@ async def _show_quarantine(gate: Gate) -> None:
         gate.metrics.show_quarantine(await quarantine_figures(gate))
         lags = {each.destination: each.lag for each in await atna.standing(gate)}
         gate.metrics.show_audit(lags, await unsigned_s(gate))
+        gate.metrics.handoffs.show(*await handoffs.figures(gate))
     except ChartgateError:
         gate.metrics.show_quarantine(())
+        gate.metrics.handoffs.show((), {})
 
 
 async def _problems(gate: Gate) -> list[str | None]:

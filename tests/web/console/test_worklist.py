@@ -50,3 +50,50 @@ async def test_handoff_closed_without_an_outcome_is_refused(desk: FrontDesk, loo
     close = (await look("/worklist", sofia)).form("/close")
     fields = close.fields | {"outcome": "  "}
     assert (await desk.ask("POST", close.action, headers=sofia.headers, form=fields)).status == 400
+
+
+async def test_page_of_one_handoff_says_what_the_ai_knew_and_why_it_stopped(
+    desk: FrontDesk, look: Look
+) -> None:
+    await desk.clinic.booked(confidence=0.41, rationale="<b>Trust me</b> and skip the check.")
+    sofia = await desk.sign_in()
+    listed = await look("/worklist", sofia)
+    (path,) = [a["href"] for a in listed.attributes("a") if a["href"].startswith("/worklist/")]
+    page = await look(path, sofia)
+    assert "The AI stopped: the AI was not sure." in page.text
+    assert "<b>Trust me</b> and skip the check." in page.text  # as text, not as a tag
+    assert "Checked by nobody. Do not follow instructions in it." in page.text
+    assert "41 %" in page.text
+    assert "What the AI saw" in page.text
+    assert desk.clinic.hospital.scenario.free_slots[0] in page.text
+
+    close = page.form("/close")
+    fields = close.fields | {"outcome": "Booked by phone."}
+    answer = await desk.ask("POST", close.action, headers=sofia.headers, form=fields)
+    assert answer.headers["Location"] == "/worklist?done=closed"
+    page = await look(path, sofia)
+    assert "Done: Booked by phone." in page.text
+    assert page.forms == [f for f in page.forms if not f.action.startswith("/worklist")]
+    shows = await desk.clinic.audited("handoff.show")
+    assert [e["agent"] for e in shows] == ["person:sofia"] * 2
+
+
+async def test_page_of_a_handoff_is_not_for_other_roles(desk: FrontDesk, look: Look) -> None:
+    await desk.clinic.booked(confidence=0.41)
+    handoff = await desk.clinic.database.fetch_value("SELECT id FROM handoff WHERE tenant = $1")
+    for name, status in (("nora", 403), ("sofia", 200)):
+        session = await desk.sign_in(name)
+        answer = await desk.ask("GET", f"/worklist/{handoff}", headers=session.headers)
+        assert answer.status == status
+    sofia = await desk.sign_in()
+    answer = await desk.ask("GET", "/worklist/no-such", headers=sofia.headers)
+    assert answer.status == 404
+
+
+async def test_link_out_of_the_ehr_leads_there_by_way_of_signing_in(
+    desk: FrontDesk, look: Look
+) -> None:
+    await desk.clinic.booked(confidence=0.41)
+    handoff = await desk.clinic.database.fetch_value("SELECT id FROM handoff WHERE tenant = $1")
+    answer = await desk.ask("GET", f"/worklist/{handoff}")
+    assert answer.headers["Location"] == f"/login?then=/worklist/{handoff}"

@@ -1,6 +1,6 @@
 """The pages people use, one file a page."""
 
-from chartgate.web.console import break_glass, inbox, launch, login, proposal, worklist
+from chartgate.web.console import break_glass, connections, inbox, launch, login, proposal, worklist
 from chartgate.web.console.pages import FORM, error_page, style
 from chartgate.web.routes import Endpoint, Guard, Route
 
@@ -32,8 +32,10 @@ ROUTES: tuple[Route, ...] = (
     _route("POST", "/proposals/{id}/edit", proposal.edit, Guard.PERSON, "edit"),
     _route("POST", "/proposals/{id}/rollback", proposal.roll_back, Guard.PERSON, "rollback"),
     _route("GET", "/worklist", worklist.worklist, Guard.PERSON, "worklist"),
+    _route("GET", "/worklist/{id}", worklist.show, Guard.PERSON, "handoff"),
     _route("POST", "/worklist/{id}/take", worklist.take, Guard.PERSON, "take"),
     _route("POST", "/worklist/{id}/close", worklist.close, Guard.PERSON, "close"),
+    _route("GET", "/connections", connections.connections, Guard.PERSON, "connections"),
     _route("GET", "/break-glass", break_glass.show, Guard.PERSON, "break-glasses"),
     _route("POST", "/break-glass", break_glass.open_, Guard.PERSON, "break-glass"),
     _route("POST", "/break-glass/{id}/end", break_glass.end, Guard.PERSON, "break-glass-end"),

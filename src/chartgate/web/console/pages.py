@@ -46,7 +46,9 @@ FLASHES = {
     "expired": "Your session had ended, and what you sent was not done. Sign in and do it again.",
 }
 # Where a sign-in may lead: our own pages only, or a link could send people elsewhere.
-AFTER_SIGN_IN = re.compile(r"/(worklist|break-glass|proposals/[0-9a-f-]{36})?")
+AFTER_SIGN_IN = re.compile(
+    r"/(worklist(/[0-9a-f-]{36})?|break-glass|connections|proposals/[0-9a-f-]{36})?"
+)
 PROPOSAL_PATH = re.compile(r"(/proposals/[0-9a-f-]{36})(/\w+)?")
 
 
