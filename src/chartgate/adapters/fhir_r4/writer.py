@@ -221,6 +221,8 @@ class Writer:
     async def _already_created(self, write: Write, habits: Habits) -> Receipt:
         """The receipt of an earlier request of ours that got through."""
         effects = await self._earlier_effects(write, habits)
+        if effects is None and not habits.holds("read_your_writes"):
+            raise self._unknown("it exists already, and what we wrote may be seen late")
         if effects is None:
             raise WriteRefused(
                 f"{self._link.name} says that this exists already, but shows nothing of ours;"
