@@ -1,0 +1,62 @@
+"""Three faults as somebody might make them, planted one at a time: the simulator must find each."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from typing import Any
+from unittest.mock import patch
+
+from chartgate.errors import NotFound
+from chartgate.flows import commits, rollbacks
+from chartgate.flows.sending import send
+from chartgate.gate import Gate
+from chartgate.model.proposal import Proposal
+from chartgate.model.write import Receipt, Write
+
+
+@contextmanager
+def no_last_look() -> Iterator[None]:
+    """A write goes out without a look whether a halt came, or the lease went, meanwhile."""
+
+    async def blindly(gate: Gate, proposal: Proposal, write: Write) -> Receipt:
+        return await gate.sink(proposal.connection).commit(write)
+
+    with patch.object(commits, "send", blindly), patch.object(rollbacks, "send", blindly):
+        yield
+
+
+@contextmanager
+def no_resolving() -> Iterator[None]:
+    """What was sent and not answered is taken for not written, and sent again."""
+
+    async def none(gate: Gate, proposal: Proposal, attempts: Sequence[Any]) -> None:
+        return None
+
+    with patch.object(commits, "find_effect", none), patch.object(rollbacks, "find_effect", none):
+        yield
+
+
+@contextmanager
+def blind_rollback() -> Iterator[None]:
+    """What is taken back stands on whatever is there now, not on what we wrote."""
+
+    async def over_anything(gate: Gate, proposal: Proposal, write: Write) -> Receipt:
+        source, changes = gate.source(proposal.connection), []
+        for change in write.changes:
+            try:
+                now = await source.read(change.reference or "")
+            except NotFound:
+                changes.append(change)
+            else:
+                changes.append(replace(change, if_match=now.version))
+        return await send(gate, proposal, replace(write, changes=tuple(changes)))
+
+    with patch.object(rollbacks, "send", over_anything):
+        yield
+
+
+PLANTED: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
+    "no-last-look": no_last_look,
+    "no-resolving": no_resolving,
+    "blind-rollback": blind_rollback,
+}
