@@ -37,8 +37,23 @@ def test_probe_of_a_system_that_does_what_its_dialect_says(at_house: Cli) -> Non
     assert "holds  " in done.out
     assert "FAILS" not in done.out
     assert "tried " in done.err, "progress is no output"
+    assert "on   update\n" in done.out
+    assert "OFF" not in done.out
     verdicts = at_house("probe", "north-ehr", "--json").json
     assert all(verdict["holds"] for verdict in verdicts)
+    assert all(verdict["probed_at"] and verdict["detail"] for verdict in verdicts)
+
+
+def test_last_probe_is_shown_with_its_date_and_nothing_is_tried(
+    house: Rig, at_house: Cli, faults: Any
+) -> None:
+    before = at_house("probe", "north-ehr", "--json").json
+    faults(down="503")
+    done = at_house("probe", "north-ehr", "--last")
+    assert done.code == 0
+    assert done.out.startswith("north-ehr, probed 20")
+    assert "tried" not in done.err
+    assert at_house("probe", "north-ehr", "--last", "--json").json == before
 
 
 def test_probe_of_a_system_that_ignores_preconditions_is_exit_code_1(
@@ -48,6 +63,10 @@ def test_probe_of_a_system_that_ignores_preconditions_is_exit_code_1(
     done = at_house("probe", "north-ehr")
     assert done.code == 1
     assert "FAILS  " in done.out
+    (why,) = [line for line in done.out.splitlines() if line.startswith("OFF  update:")]
+    assert "if_match_on_put: PUT with a stale If-Match is refused" in why
+    assert "Have versioning with If-Match switched on" in why
+    assert why.endswith("then run `chartgate probe north-ehr` again")
     faults()
     assert at_house("probe", "north-ehr").code == 0
 

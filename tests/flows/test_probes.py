@@ -13,7 +13,7 @@ from chartgate.adapters.loader import load_connections
 from chartgate.config import Config, ConnectionConfig
 from chartgate.demo.hospital.server import Hospital, running_hospital
 from chartgate.errors import ConfigError, SourceUnreachable, WriteRefused
-from chartgate.flows.probes import probe
+from chartgate.flows.probes import last, last_of, probe
 from chartgate.gate import Gate
 from chartgate.model.verdict import Verdict
 from chartgate.model.write import Write
@@ -81,6 +81,27 @@ async def test_system_that_begins_to_lie_loses_its_writes_at_the_next_probe(
         await probe(gate, "north-ehr")
         with pytest.raises(WriteRefused, match="if_none_exist"):
             await gate.sink("north-ehr").commit(CREATE)
+
+
+async def test_last_probe_is_kept_with_its_date_and_tells_what_is_off(
+    database: Database, tmp_path: Path, clock: FakeClock
+) -> None:
+    async with probing(database, tmp_path, clock) as (gate, hospital):
+        (before,) = await last(gate)
+        assert (before.probed_at, before.verdicts) == (None, ())
+        assert {right.on for right in before.rights} == {False}
+        assert "nothing is known of it yet" in before.rights[0].sentence
+        hospital.faults.switch("ignore_if_none_exist")
+        await probe(gate, "north-ehr")
+        found = await last_of(gate, "north-ehr")
+        assert found.probed_at == clock()
+        off = {right.kind: right.sentence for right in found.rights if not right.on}
+        assert set(off) == {"create", "create, several together"}
+        assert (
+            "let staff create by hand, then run `chartgate probe north-ehr` again" in off["create"]
+        )
+        with pytest.raises(ConfigError):
+            await last_of(gate, "south-ehr")
 
 
 async def test_probe_that_could_not_be_finished_changes_no_verdict(

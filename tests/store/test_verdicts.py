@@ -21,4 +21,10 @@ async def test_last_probe_replaces_all_that_was_known(database: Database, clock:
     await store.put("north-ehr", [new], probed_at=clock(), audit=event(clock))
     assert await store.of("north-ehr") == {"delete": (False, "new")}
     assert await store.of("south-ehr") == {"history": (True, "old")}
+    kept = await store.kept()
+    assert [(v.connection, v.line, v.holds, v.detail) for v in kept] == [
+        ("north-ehr", "delete", False, "new"),
+        ("south-ehr", "history", True, "old"),
+    ]
+    assert {verdict.probed_at for verdict in kept} == {clock()}
     assert await database.fetch_value("SELECT count(*) FROM audit_event WHERE tenant = $1") == 3

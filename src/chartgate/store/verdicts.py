@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from chartgate.model.audit import AuditEvent
-from chartgate.model.verdict import Verdict, Verdicts
+from chartgate.model.verdict import DatedVerdict, Verdict, Verdicts
 from chartgate.store.database import Database
 from chartgate.store.queries import load_queries
 
@@ -21,6 +21,20 @@ class VerdictStore:
         """The verdicts on one connection; empty if it was never probed."""
         rows = await self._database.fetch(QUERIES["select_verdicts"], connection)
         return {row["line"]: (row["holds"], row["detail"]) for row in rows}
+
+    async def kept(self) -> tuple[DatedVerdict, ...]:
+        """All verdicts on all connections, each with when it was found."""
+        rows = await self._database.fetch(QUERIES["select_kept_verdicts"])
+        return tuple(
+            DatedVerdict(
+                connection=row["connection"],
+                line=row["line"],
+                holds=row["holds"],
+                detail=row["detail"],
+                probed_at=row["probed_at"],
+            )
+            for row in rows
+        )
 
     async def put(
         self,

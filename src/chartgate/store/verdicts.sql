@@ -1,6 +1,10 @@
 -- name: select_verdicts
 SELECT line, holds, detail FROM connection_verdict WHERE tenant = $1 AND connection = $2;
 
+-- name: select_kept_verdicts
+SELECT connection, line, holds, detail, probed_at
+  FROM connection_verdict WHERE tenant = $1 ORDER BY connection, line;
+
 -- name: delete_verdicts
 DELETE FROM connection_verdict WHERE tenant = $1 AND connection = $2;
 

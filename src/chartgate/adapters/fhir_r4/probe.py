@@ -61,7 +61,16 @@ class Trial:
         for line in PROBED:
             if line not in self._verdicts:
                 self._say(line, holds=False, detail=f"could not be tried; {untried}")
-        return tuple(self._verdicts[line] for line in PROBED)
+        return tuple(self._beside_its_dialect(self._verdicts[line]) for line in PROBED)
+
+    def _beside_its_dialect(self, verdict: Verdict) -> Verdict:
+        """With a word where the dialect has it otherwise: the product changed, or is another."""
+        says = self._bench.dialect.says(verdict.line)
+        if says is None or says == verdict.holds:
+            return verdict
+        word = "holds" if says else "does not hold"
+        detail = f"{verdict.detail}; its dialect says that it {word}"
+        return Verdict(line=verdict.line, holds=verdict.holds, detail=detail)
 
     async def _tried_create(self) -> bool:
         try:
