@@ -81,3 +81,22 @@ async def test_handoff_taken_by_many_at_once_is_taken_by_one(clinic: Clinic) -> 
     )
     assert sum(isinstance(a, Handoff) for a in answers) == 1
     assert sum(isinstance(a, VersionConflict | InvalidTransition) for a in answers) == 19
+
+
+async def test_figures_tell_what_is_open_overdue_and_how_soon_it_was_taken_on(
+    clinic: Clinic,
+) -> None:
+    handoff = await handed_off(clinic)
+    slots = clinic.hospital.scenario.free_slots
+    await clinic.booked(slots[1], confidence=0.41)
+    clinic.clock.advance(90)
+    await handoffs.take(clinic.gate, DESK, handoff.id)
+    clinic.clock.advance(30 * 60)
+    (one,), behind = await handoffs.figures(clinic.gate)
+    assert (one.worklist, one.cause) == ("front-desk", "low-confidence")
+    assert (one.open, one.taken, one.overdue) == (1, 1, 2)
+    assert (one.acknowledged, one.acknowledged_s) == (1, 90.0)
+    assert behind == {}
+    clinic.clock.advance(86_400)
+    (one,), _ = await handoffs.figures(clinic.gate)
+    assert (one.taken, one.acknowledged) == (1, 0)
