@@ -1,6 +1,10 @@
 """Does a test notice? Policy, guards and ledger are changed a little, one place at a time, by
 mutmut, and their tests are run on each change. What no test notices is a survivor.
 
+mutmut runs its tests in forks of a process that has imported everything, and by what it saw run in
+each test. What was worked out before the fork, at import or in a cache, is then never changed. So
+whatever seems to survive is tried once more: in a new process, by the tests nearest to its module.
+
 A survivor that only alters the words of a sentence is counted apart: what a sentence says to a
 person is read in reviews, and is no rule. All others are printed, to be killed or explained.
 
@@ -8,13 +12,19 @@ person is read in reviews, and is no rule. All others are printed, to be killed 
 """
 
 import argparse
+import ast
+import io
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+import tokenize
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +32,10 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 COPIED = ("src", "tests", "tools", "benchmarks", "docs", "changelog.d", "README.md", "Makefile")
 KILLED, SURVIVED, NO_TESTS = 1, 0, 33  # exit codes by which mutmut keeps what became of a mutant
-WORDS = re.compile(r"""f?("[^"]*[ ,.][^"]*"|'[^']*[ ,.][^']*')""")
+TIMED_OUT = (24, -24, 36, 152, 255)  # on a busy machine that says nothing: tried again
+ALONE_TIMEOUT_S = 300  # of the tests on one change; a loop without end is noticed by that
+SENTENCE = re.compile(r"[\w}][^ ]* +[^ ]*[\w{]")  # two words with a space between
+FIELD = re.compile(r"\{[^{}]*\}")
 DIFFS = """
 import json, sys
 from mutmut.configuration import Config
@@ -126,11 +139,102 @@ def diffs(folder: Path, names: list[str]) -> dict[str, str]:
 
 def is_only_words(diff: str) -> bool:
     """Whether nothing but the words of a sentence differs, or a sentence became None."""
-    lines = [
-        line for line in diff.splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---")
-    ]
-    bare = {WORDS.sub('""', line[1:]).replace("None", '""').strip() for line in lines}
-    return len(bare) == 1 and any(WORDS.search(line) for line in lines)
+    changed = [line for line in diff.splitlines() if line[:3] not in ("+++", "---")]
+    before = list(_tokens(line[1:] for line in changed if line[:1] == "-"))
+    after = list(_tokens(line[1:] for line in changed if line[:1] == "+"))
+    pairs = list(zip(before, after, strict=False))
+    return len(before) == len(after) and all(
+        old == new or (_is_sentence(old) and (new == "None" or _fields(old) == _fields(new)))
+        for old, new in pairs
+    )
+
+
+def _tokens(lines: Iterable[str]) -> Iterator[str]:
+    """Of a few lines out of a file, as far as they can be read without the rest."""
+    text = "\n".join(line.strip() for line in lines)
+    try:
+        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            yield token.string
+    except (tokenize.TokenError, IndentationError):
+        return
+
+
+def _is_sentence(token: str) -> bool:
+    return token[-1:] in "\"'" and SENTENCE.search(token.strip("rf\"'")) is not None
+
+
+def _fields(token: str) -> list[str] | None:
+    """What an f-string fills in, which is no words; None: no string."""
+    return FIELD.findall(token) if token[-1:] in "\"'" and token[:1] in "rf\"'" else None
+
+
+def nearest(folder: Path, module: str, tests: Iterable[str]) -> list[str]:
+    """Those of the tests that import the module or, where none does, what imports it, and so on;
+    and those that are one step further away."""
+    known = {path: _imported(path) for place in tests for path in _files(folder / place)}
+    sources = {path: _imported(path) for path in _files(folder / "src" / "chartgate")}
+    reached, fresh = {module}, {module}
+    near: set[str] = set()
+    while fresh:
+        found = [p for p, names in known.items() if names & fresh and p.name.startswith("test_")]
+        further = bool(near)
+        near |= {str(path.relative_to(folder)) for path in found}
+        if further:
+            break
+        importers = {_module(path, folder) for path, names in sources.items() if names & fresh}
+        fresh = importers - reached
+        reached |= fresh
+    return sorted(near) or list(tests)
+
+
+def _files(place: Path) -> list[Path]:
+    return sorted(place.rglob("*.py")) if place.is_dir() else [place]
+
+
+def _module(path: Path, folder: Path) -> str:
+    return ".".join(path.relative_to(folder / "src").with_suffix("").parts)
+
+
+def _imported(path: Path) -> set[str]:
+    """Modules, and what is imported from them, which may be modules."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{each.name}" for each in node.names)}
+        elif isinstance(node, ast.Import):
+            found |= {each.name for each in node.names}
+    return found
+
+
+def is_noticed_alone(folder: Path, mutant: str, tests: Sequence[str]) -> bool:
+    """Whether these tests fail on a mutant, in a process that was never without it."""
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
+    try:
+        done = subprocess.run(
+            [*command, *tests],
+            cwd=folder / "mutants", capture_output=True, timeout=ALONE_TIMEOUT_S, check=False,
+            env={**os.environ, "MUTANT_UNDER_TEST": mutant, "PYTHONPATH": "src"},
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return True
+    return done.returncode in (1, 2, 3)  # failed, or could not even be collected
+
+
+def tried_again(
+    folder: Path, survivors: list[str], words: list[str], name: str, *, jobs: int
+) -> list[str]:
+    """Those that no test notices in a process of their own either."""
+    rest = sorted(set(survivors) - set(words))
+    print(f"  {len(rest)} are tried again", flush=True)
+    modules = {each.rpartition(".")[0] for each in rest}
+    tests = {each: nearest(folder, each, GROUPS[name].tests) for each in modules}
+    with ThreadPoolExecutor(jobs) as pool:
+        noticed = list(
+            pool.map(
+                lambda each: is_noticed_alone(folder, each, tests[each.rpartition(".")[0]]), rest
+            )
+        )
+    return [each for each, yes in zip(rest, noticed, strict=True) if not yes]
 
 
 def measure(name: str, *, jobs: int) -> dict[str, Any]:
@@ -140,9 +244,11 @@ def measure(name: str, *, jobs: int) -> dict[str, Any]:
         folder = Path(text)
         folder.chmod(0o711)
         ended = mutate(GROUPS[name], folder, jobs=jobs)
-        survivors = sorted(n for n, code in ended.items() if code in (SURVIVED, NO_TESTS))
+        unclear = (SURVIVED, NO_TESTS, *TIMED_OUT)
+        survivors = sorted(n for n, code in ended.items() if code in unclear)
         shown = diffs(folder, survivors)
-    words = [n for n in survivors if is_only_words(shown[n])]
+        words = [n for n in survivors if is_only_words(shown[n])]
+        survivors = sorted({*words, *tried_again(folder, survivors, words, name, jobs=jobs)})
     rest = [n for n in survivors if n not in words]
     rules = len(ended) - len(words)
     return {
