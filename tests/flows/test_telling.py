@@ -1,0 +1,268 @@
+"""The change goes out as a message, while reads and guards stay with the FHIR connection."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chartgate.adapters.loader import load_connections
+from chartgate.config import ConnectionConfig
+from chartgate.demo.receiver import MessageReceiver, running_receiver
+from chartgate.flows import commits, halts, rollbacks
+from chartgate.flows.proposals import submit
+from chartgate.formats.hl7v2 import parse
+from chartgate.model.proposal import Proposal, Status
+from chartgate.store.database import Database
+from chartgate.store.proposals import ProposalStore
+from chartgate.testing.clock import FakeClock
+from tests.flows.clinics import OPERATOR, PICKER, SITE, SOFIA, Clinic, open_clinic, sample_charter
+
+ENGINE = "north-engine"
+THROUGH = (
+    (
+        "writes: [create Appointment, patch Slot.status]",
+        f"through: {{north-clinic: {ENGINE}}}\n    writes: [create Appointment]",
+    ),
+)
+OPTIONS = {
+    "send_host": "127.0.0.1",
+    "ack_timeout_s": 0.3,
+    "application_timeout_s": 0.3,
+    "writes": "SIU",
+    "id_from": "identifier",
+}
+
+
+@dataclass(kw_only=True)
+class House:
+    """A clinic whose bookings go to an engine."""
+
+    clinic: Clinic
+    receiver: MessageReceiver
+
+    @property
+    def kinds(self) -> list[str]:
+        return [one.kind for one in self.receiver.journal]
+
+    async def approved(self) -> Proposal:
+        submission = await self.clinic.booking()
+        only = replace(submission, changes=submission.changes[:1])
+        return await self.clinic.approve(await submit(self.clinic.gate, PICKER, only))
+
+    async def verified(self) -> Proposal:
+        approved = await self.approved()
+        assert await commits.commit_next(self.clinic.gate, "w1")
+        return await self.clinic.get(approved)
+
+    async def undone(self, proposal: Proposal) -> Proposal:
+        gate = self.clinic.gate
+        await rollbacks.request_rollback(gate, SOFIA, proposal.id, reason="wrong day")
+        for _ in range(10):
+            await rollbacks.rollback_next(gate, "w1")
+            found = await self.clinic.get(proposal)
+            if found.status is not Status.ROLLING_BACK:
+                break
+            self.clinic.clock.advance(31)
+        return found
+
+
+@asynccontextmanager
+async def open_house(
+    database: Database,
+    clock: FakeClock,
+    folder: Path,
+    *,
+    change: Sequence[tuple[str, str]] = THROUGH,
+    recognises: bool = True,
+    **options: Any,
+) -> AsyncIterator[House]:
+    charter = sample_charter("clinic-booking", change=change)
+    async with (
+        open_clinic(database, clock, folder, charters=[charter]) as clinic,
+        running_receiver(MessageReceiver(clock=clock, recognises=recognises)) as receiver,
+    ):
+        connection = ConnectionConfig(
+            name=ENGINE,
+            adapter="hl7v2_mllp",
+            site=SITE,
+            options={**OPTIONS, "send_port": receiver.port, **options},
+        )
+        config = replace(clinic.gate.config, connections={ENGINE: connection})
+        async with load_connections(config, clock=clock, verdicts={}) as opened:
+            sinks = {**clinic.gate.sinks, **opened.sinks}
+            clinic.gate = replace(clinic.gate, config=config, sinks=sinks)
+            yield House(clinic=clinic, receiver=receiver)
+
+
+@pytest.fixture
+async def house(database: Database, clock: FakeClock, tmp_path: Path) -> AsyncIterator[House]:
+    async with open_house(database, clock, tmp_path, recognises_duplicates=True) as opened:
+        yield opened
+
+
+async def test_ai_proposes_a_person_approves_the_engine_books_and_the_undo_calls_off(
+    house: House,
+) -> None:
+    clinic = house.clinic
+    writes = len(clinic.hospital.journal.requests)
+    verified = await house.verified()
+    assert verified.status is Status.VERIFIED
+    assert house.kinds == ["SIU^S12"]
+    [message] = [parse(raw) for raw in house.receiver.received]
+    assert message.value("SCH", 1) == verified.id
+    patient = clinic.hospital.scenario.booking_patient
+    assert message.value("PID", 3) == patient.partition("/")[2]
+    assert message.value("SCH", 25) == "Booked"
+    assert verified.receipt is not None
+    assert verified.receipt.said == "AA"
+    assert verified.receipt.effects[0].version_after == message.value("MSH", 10)
+    clinic.clock.advance(60)
+    undone = await house.undone(verified)
+    assert undone.status is Status.ROLLED_BACK
+    assert house.kinds == ["SIU^S12", "SIU^S15"]
+    assert not house.receiver.stands(verified.id)
+    assert len(clinic.hospital.journal.requests) == writes, "the EHR itself was not written"
+    assert [e["details"]["status"] for e in await clinic.audited("proposal.verify")] == ["verified"]
+
+
+async def test_guard_that_broke_sends_no_message(house: House) -> None:
+    approved = await house.approved()
+    slot = house.clinic.hospital.scenario.free_slots[0]
+    house.clinic.hospital.edit({**house.clinic.hospital.resource(slot), "status": "busy"})
+    await commits.commit_next(house.clinic.gate, "w1")
+    found = await house.clinic.get(approved)
+    assert found.status is Status.HANDED_OFF
+    assert house.receiver.received == []
+
+
+@pytest.mark.parametrize("fault", ["lose_answer", "lose_message", "say_nothing", "babble"])
+async def test_lost_answer_is_settled_by_the_same_bytes_again(house: House, fault: str) -> None:
+    house.receiver.faults = [fault]
+    approved = await house.approved()
+    await commits.commit_next(house.clinic.gate, "w1")
+    assert (await house.clinic.get(approved)).status is Status.COMMITTING
+    verified = await house.clinic.commit_until_done(approved)
+    assert verified.status is Status.VERIFIED
+    assert house.kinds == ["SIU^S12"]
+    assert len(set(house.receiver.received)) == 1, "not the same bytes"
+    assert verified.receipt is not None
+    assert verified.receipt.resolved
+
+
+async def test_lost_answer_of_a_system_that_forgets_goes_to_a_person(
+    database: Database, clock: FakeClock, tmp_path: Path
+) -> None:
+    async with open_house(database, clock, tmp_path, recognises=False) as house:
+        house.receiver.faults = ["lose_answer"]
+        found = await house.clinic.commit_until_done(await house.approved())
+        assert found.status is Status.HANDED_OFF
+        assert "could not be found out" in (found.reason or "")
+        assert len(house.receiver.received) == 1, "it was sent again"
+
+
+async def test_halt_holds_the_message_and_its_repeat(house: House) -> None:
+    clinic = house.clinic
+    house.receiver.faults = ["lose_message"]
+    approved = await house.approved()
+    await commits.commit_next(clinic.gate, "w1")
+    await halts.halt(clinic.gate, OPERATOR, reason="drill")
+    clinic.clock.advance(31)
+    await commits.commit_next(clinic.gate, "w1")
+    assert len(house.receiver.received) == 1, "it was sent again in a halt"
+    assert house.receiver.journal == []
+    assert (await clinic.get(approved)).status is Status.COMMITTING
+
+
+async def test_message_is_not_sent_again_once_it_is_old(house: House) -> None:
+    house.receiver.faults = ["lose_message"]
+    approved = await house.approved()
+    await commits.commit_next(house.clinic.gate, "w1")
+    house.clinic.clock.advance(61)
+    await commits.commit_next(house.clinic.gate, "w1")
+    found = await house.clinic.get(approved)
+    assert found.status is Status.HANDED_OFF
+    assert len(house.receiver.received) == 1
+
+
+async def test_refusal_hands_off_with_the_code_and_no_word_of_the_answer(house: House) -> None:
+    house.receiver.faults = ["refuse"]
+    found = await house.clinic.commit_until_done(await house.approved())
+    assert found.status is Status.HANDED_OFF
+    assert f"{ENGINE} refused SIU^S12 with AE (101)" in (found.reason or "")
+    assert "on demand" not in (found.reason or ""), "the words of the answer are repeated"
+    assert house.receiver.journal == []
+
+
+async def test_enhanced_mode_waits_for_the_application(
+    database: Database, clock: FakeClock, tmp_path: Path
+) -> None:
+    async with open_house(database, clock, tmp_path, ack_mode="enhanced") as house:
+        verified = await house.verified()
+        assert verified.status is Status.VERIFIED
+        assert b"|AL|AL|" in house.receiver.received[0]
+        assert len(house.receiver.accepted) == 1, "its acknowledgement was not acknowledged"
+
+
+async def test_safe_storage_alone_verifies_nothing(
+    database: Database, clock: FakeClock, tmp_path: Path
+) -> None:
+    async with open_house(database, clock, tmp_path, ack_mode="enhanced") as house:
+        house.receiver.faults = ["only_take"]
+        found = await house.clinic.commit_until_done(await house.approved())
+        assert found.status is Status.HANDED_OFF
+        assert "could not be found out" in (found.reason or "")
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"writes": "MDM"}, "SIU^S12 is not among the writes"),
+        ({"writes": ""}, "SIU^S12 is not among the writes"),
+        ({"id_from": "uuid5"}, "PID-3: the patient has no identifier"),
+    ],
+)
+async def test_what_no_message_may_tell_is_refused_before_anything_is_sent(
+    database: Database,
+    clock: FakeClock,
+    tmp_path: Path,
+    options: dict[str, Any],
+    sentence: str,
+) -> None:
+    async with open_house(database, clock, tmp_path, **options) as house:
+        found = await house.clinic.commit_until_done(await house.approved())
+        assert found.status is Status.HANDED_OFF
+        assert sentence in (found.reason or "")
+        assert house.receiver.received == []
+        assert not await ProposalStore(database).attempts(found.id, "commit")
+
+
+async def test_connection_of_another_site_is_refused(
+    database: Database, clock: FakeClock, tmp_path: Path
+) -> None:
+    async with open_house(database, clock, tmp_path) as house:
+        gate = house.clinic.gate
+        connections = {ENGINE: replace(gate.config.connections[ENGINE], site="south")}
+        house.clinic.gate = replace(gate, config=replace(gate.config, connections=connections))
+        found = await house.clinic.commit_until_done(await house.approved())
+        assert found.status is Status.HANDED_OFF
+        assert "not one of this site" in (found.reason or "")
+        assert house.receiver.received == []
+
+
+async def test_undo_that_is_refused_leaves_what_stands(house: House) -> None:
+    verified = await house.verified()
+    house.receiver.faults = ["refuse"]
+    found = await house.undone(verified)
+    assert found.status is Status.VERIFIED
+    assert "refused SIU^S15" in (found.reason or "")
+    assert house.receiver.stands(verified.id)
+
+
+async def test_lost_answer_of_an_undo_is_settled(house: House) -> None:
+    verified = await house.verified()
+    house.receiver.faults = ["lose_answer"]
+    assert (await house.undone(verified)).status is Status.ROLLED_BACK
+    assert house.kinds == ["SIU^S12", "SIU^S15"]
