@@ -53,7 +53,7 @@ async def careful(database: Database, clock: FakeClock, tmp_path: Path) -> Async
 def ask_for(clinic: Clinic, **rule: Any) -> ActionRule:
     """The running charter's booking, reviewed otherwise."""
     charter = sample_charter("clinic-booking")
-    book = replace(charter.proposes["book"], **rule)
+    book: ActionRule = replace(charter.proposes["book"], **rule)
     others = [sample_charter(n) for n in CHARTERS if n != "clinic-booking"]
     changed = replace(charter, proposes={"book": book})
     clinic.gate.running.charters = compile_book([changed, *others])

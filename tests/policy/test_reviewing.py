@@ -64,6 +64,11 @@ def test_the_same_place_in_two_resources_is_two_fields() -> None:
     assert fields_in(two) == 2
 
 
+def test_type_of_what_is_new_takes_no_time() -> None:
+    new = [difference("resourceType", of="Slot (new)"), difference("status", of="Slot (new)")]
+    assert (fields_in(new), words_in(new)) == (1, 1)
+
+
 def test_words_of_an_attachment_are_those_of_its_text_and_not_of_its_base64() -> None:
     data = difference("content[0].attachment.data", "QUJD " * 500)
     text = difference("content[0].attachment.data (text)", "three plain words")

@@ -48,13 +48,13 @@ def words_in(differences: Sequence[Difference]) -> int:
         for d in differences
         if d.path.endswith(TEXT_VIEW)
     }
-    read = [d for d in differences if (d.reference, d.path) not in decoded]
+    read = [d for d in _shown(differences) if (d.reference, d.path) not in decoded]
     return sum(len(str(v).split()) for d in read for v in (d.before, d.after) if v is not None)
 
 
 def fields_in(differences: Sequence[Difference]) -> int:
     """Elements, and items of those that are lists, that would change."""
-    return len({(d.reference, _field(d.path)) for d in differences})
+    return len({(d.reference, _field(d.path)) for d in _shown(differences)})
 
 
 def to_acknowledge(action: ActionRule | None, differences: Sequence[Difference]) -> tuple[str, ...]:
@@ -117,6 +117,11 @@ def _unmatched(roles: Sequence[str], approvers: Mapping[str, Sequence[str]]) -> 
 def whole_seconds(seconds: float) -> int:
     """Seconds left, as somebody is told them: never too few."""
     return math.ceil(max(0.0, seconds))
+
+
+def _shown(differences: Sequence[Difference]) -> list[Difference]:
+    """Without the type of what is new, which is its title."""
+    return [d for d in differences if d.path != "resourceType"]
 
 
 def _field(path: str) -> str:
