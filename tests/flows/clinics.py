@@ -1,6 +1,6 @@
 """The sample hospital on a socket, with a gate on it that runs the sample charters."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -100,6 +100,10 @@ class TrapSink:
         self.before: dict[str, Callable[[], Awaitable[None]]] = {}
         self.after: dict[str, Callable[[], Awaitable[None]]] = {}
         self.sent: list[Write] = []
+
+    @property
+    def stand_ins(self) -> Mapping[str, tuple[str, str]]:
+        return self._sink.stand_ins
 
     async def commit(self, write: Write, *, last_look: LastLook | None = None) -> Receipt:
         await self._stop(self.before, "commit")

@@ -11,8 +11,10 @@ from chartgate.errors import Unprocessable
 from chartgate.flows.grounds import Grounds
 from chartgate.flows.guards import Standing, check_guardable
 from chartgate.formats.compartment import patient_of
+from chartgate.gate import Gate
 from chartgate.model.charter import ActionRule
 from chartgate.model.interaction import Seen
+from chartgate.model.ports import Cancels
 from chartgate.model.proposal import Content, content_digest
 from chartgate.model.resource import Resource
 from chartgate.model.write import Change
@@ -108,6 +110,12 @@ def content_on_live(
         edited_by=content.edited_by,
         base=tuple(base.values()),
     )
+
+
+def stand_ins_of(gate: Gate, connection: str) -> StandIns:
+    """What the system of record has in place of deleting, by type; nothing where it says nothing."""
+    sink = gate.sinks.get(connection)
+    return sink.stand_ins if isinstance(sink, Cancels) else {}
 
 
 def _on_what_was_read(changes: Sequence[Change], grounds: Grounds) -> tuple[Change, ...]:

@@ -33,6 +33,7 @@ from chartgate.store.outbox import OutboxStore, Subscription
 LOG = structlog.get_logger()
 AGENT = "process:worker"
 IDS = UUID("5d0d2f0e-8f43-5e2b-8c3a-6a0f0a4b8f11")  # the namespace of subscription ids
+OWN = "Proposal/"  # begins the focus of an event that no message brought
 PROFILES = "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition"
 IN_A_ROW_MAX = 50  # to one destination before the others are looked at again
 DESTINATIONS_MAX = 100  # under way at once; a hospital has a handful
@@ -257,7 +258,7 @@ def notification_bundle(
         {"name": "event-number", "valueString": str(notification.number)},
         {"name": "timestamp", "valueInstant": at},
         *(
-            {"name": name, "valueReference": {"reference": f"{base}/{reference}"}}
+            {"name": name, "valueReference": {"reference": _url(gate, base, reference)}}
             for name, references in (("focus", focus), ("additional-context", context))
             for reference in references
         ),
@@ -296,6 +297,13 @@ def notification_bundle(
     }
 
 
+def _url(gate: Gate, base: str, reference: str) -> str:
+    """Where the client reads it: what is of our own is no FHIR resource."""
+    if reference.startswith(OWN):
+        return f"{gate.config.web.url}/v1/proposals/{reference.removeprefix(OWN)}"
+    return f"{base}/{reference}"
+
+
 def told_of(gate: Gate, notification: Notification) -> tuple[str, ...]:
     """Of what the event is about, the references whose types the running charter reads. None for
     whom it tells nothing any more: the number still goes out, since numbers have no gaps."""
@@ -305,7 +313,9 @@ def told_of(gate: Gate, notification: Notification) -> tuple[str, ...]:
         return ()
     if event.site not in charter.sites:
         return ()
-    return tuple(r for r in event.focus if r.partition("/")[0] in charter.reads)
+    return tuple(
+        r for r in event.focus if r.startswith(OWN) or r.partition("/")[0] in charter.reads
+    )
 
 
 def subscription_id(client: str, charter: str) -> str:

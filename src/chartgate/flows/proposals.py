@@ -15,8 +15,8 @@ from uuid import UUID, uuid4
 from chartgate.errors import ChartgateError, Denied, Invalid, NotFound, Throttled, VersionConflict
 from chartgate.failpoints import failpoint
 from chartgate.flows.at_once import (
+    BEYOND,
     INVALID,
-    LIMITED,
     NOTHING,
     OVER_BUDGET,
     Stop,
@@ -29,7 +29,7 @@ from chartgate.flows.conflicts import replaced_by, replaced_event, withdraw_repl
 from chartgate.flows.consented import why_not_consented
 from chartgate.flows.contexts import in_context, is_bound, proposal_for
 from chartgate.flows.decided import note
-from chartgate.flows.drafts import draft
+from chartgate.flows.drafts import draft, stand_ins_of
 from chartgate.flows.grounds import grounds_of, patient_in, patient_of_proposal
 from chartgate.flows.guards import GuardResult, cannot_tell, look_bounded
 from chartgate.flows.handoffs import details_of, opened
@@ -249,7 +249,8 @@ async def _submit(
     stage = await StageStore(gate.database).current(charter)
     stop: Stop | None = None
     try:
-        content = draft(action, submission.changes, grounds)
+        stand_ins = stand_ins_of(gate, connection)
+        content = draft(action, submission.changes, grounds, stand_ins=stand_ins)
     except Invalid:
         if not takes(action, Cause.INVALID, stage=stage):
             raise
@@ -311,10 +312,10 @@ async def _store(
         async with gate.database.change(*events) as transaction:
             if replaced is not None:
                 await withdraw_replaced(gate, transaction, replaced, proposal)
-            if stop is None or stop.cause not in LIMITED:
+            if stop is None or stop.cause not in BEYOND:
                 await _check_budget(store, transaction, proposal, charter)
-            else:
-                await check_room(gate, transaction, proposal, charter, stop)
+            if stop is not None:
+                await check_room(gate, transaction, proposal, charter)
             await store.insert(transaction, proposal, idempotency_key=submission.idempotency_key)
             if handoff:
                 await HandoffStore(gate.database).insert(transaction, handoff, item)

@@ -5,7 +5,7 @@ Where the charter asks for several people, each decides alone, all on the same c
 approved with the last of them. What it takes to approve is in review_care.py.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NoReturn
 
@@ -21,6 +21,7 @@ from chartgate.errors import (
 from chartgate.failpoints import failpoint
 from chartgate.flows.contexts import proposal_for
 from chartgate.flows.drafts import draft
+from chartgate.flows.entries import kept_changes
 from chartgate.flows.grounds import grounds_of, patient_in, patient_of_proposal
 from chartgate.flows.handoffs import hand_off
 from chartgate.flows.permissions import POLICY_ACTIONS, SAY_TAMPERED, Verb, why_not
@@ -61,9 +62,12 @@ async def review(
     digest: str,
     reason: str | None = None,
     acknowledged: Collection[str] = (),
+    each: Sequence[str] = (),
 ) -> Proposal:
     """The decision on the content with this digest. A refusal needs a reason; an approval the keys
-    of the differences that the charter wants acknowledged, and time to have looked.
+    of the differences that the charter wants acknowledged, and time to have looked. `each` holds a
+    verdict on each change, where the charter asks for one: what is refused is left out, and what
+    remains waits to be approved as it then is.
 
     It comes back still waiting where others must approve too, and withdrawn where it was a
     known-bad one. Raises NotFound, Denied, Invalid, Throttled (too early), VersionConflict (it
@@ -79,6 +83,8 @@ async def review(
     walk = _Walk(gate=gate, before=before, person=person, decision=decision, words=words)
     try:
         if verdict == "approve":
+            if kept := kept_changes(running_action(gate, before), before.content, each):
+                return await edit(gate, principal, id_, changes_raw=kept, digest=digest)
             return await _approve(walk, acknowledged)
         if verdict == "refuse" or before.seed:
             return await _refuse(walk, verdict)

@@ -1,6 +1,6 @@
 """What an adapter can do: small protocols. An adapter implements those it has."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from chartgate.model.handoff import Listed, Shown
@@ -81,6 +81,16 @@ class Messenger(Sink, Protocol):
         """Finds out what became of a sent message by sending the same one again, to a system that
         knows it again; None: it was refused. That may apply it, so `last_look` comes before, as
         in `commit`. Raises SourceUnreachable, Throttled, or OutcomeUnknown if that cannot tell."""
+        ...
+
+
+@runtime_checkable
+class Cancels(Protocol):
+    """A Sink that has something in place of deleting."""
+
+    @property
+    def stand_ins(self) -> Mapping[str, tuple[str, str]]:
+        """By type: the element and the value that mean that it does not count any more."""
         ...
 
 

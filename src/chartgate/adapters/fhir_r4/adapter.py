@@ -1,7 +1,7 @@
 """FHIR R4 as Source, Sink and Probe: the parts of this folder, put together."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -49,6 +49,11 @@ class FhirR4:
         self._sample = sample or Sample()
         self._reader = Reader(link, options, search_by_post=by_post)
         self._writer = Writer(link, self._reader, depth_max=options.json_depth_max, clock=clock)
+
+    @property
+    def stand_ins(self) -> Mapping[str, tuple[str, str]]:
+        """As Cancels.stand_ins."""
+        return self._habits.dialect.stand_ins
 
     @property
     def breaker(self) -> Breaker:

@@ -8,6 +8,7 @@ from chartgate.errors import Invalid
 from chartgate.flows import proposals, reviews, rollbacks
 from chartgate.flows.reviews import Verdict
 from chartgate.model.proposal import Status
+from chartgate.policy.content import CHANGES_MAX
 from chartgate.policy.reviewing import ACKNOWLEDGE_MAX
 from chartgate.web.api.bodies import Body, asked
 from chartgate.web.api.views import answer, summary, whole
@@ -17,7 +18,7 @@ LIMIT_DEFAULT = 50
 LIMIT_MAX = 500
 KEY_MAX = 200  # characters of an Idempotency-Key
 SUBMISSION = (
-    "site", "action", "interaction", "changes", "confidence", "rationale", "charter",
+    "site", "action", "interaction", "changes", "confidence", "rationale", "charter", "replaces",
 )  # fmt: skip
 
 
@@ -35,6 +36,7 @@ async def submit(call: Call) -> Response:
         confidence=body.number("confidence"),
         rationale=body.optional_text("rationale") or "",
         charter=body.optional_text("charter"),
+        replaces=body.optional_text("replaces"),
         idempotency_key=key,
     )
     proposal = await proposals.submit(call.gate, call.client, submission)
@@ -65,7 +67,7 @@ async def withdraw(call: Call) -> Response:
 
 async def review(call: Call) -> Response:
     """POST /v1/proposals/{id}/review"""
-    body = Body(call, known=("verdict", "digest", "reason", "acknowledged"))
+    body = Body(call, known=("verdict", "digest", "reason", "acknowledged", "each"))
     verdict: Verdict = cast(Verdict, body.text("verdict"))  # the flow refuses any other
     proposal = await reviews.review(
         call.gate,
@@ -75,6 +77,7 @@ async def review(call: Call) -> Response:
         digest=body.text("digest"),
         reason=body.optional_text("reason"),
         acknowledged=body.texts("acknowledged", count_max=ACKNOWLEDGE_MAX),
+        each=body.texts("each", count_max=CHANGES_MAX),
     )
     return answer(summary(proposal))
 

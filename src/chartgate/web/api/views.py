@@ -39,6 +39,7 @@ def summary(proposal: Proposal) -> dict[str, Any]:
         "decided_by": proposal.decided_by,
         "decided_at": proposal.decided_at.isoformat() if proposal.decided_at else None,
         "reason": proposal.reason,
+        "replaces": proposal.replaces,
         "content": {"version": proposal.content.version, "digest": proposal.content.digest},
     }
 
@@ -53,6 +54,7 @@ def whole(view: ProposalView) -> dict[str, Any]:
         "mentions": dict(view.mentions),
         "guards": [asdict(result) for result in view.guards],
         "changed_since": [asdict(difference) for difference in view.changed_since],
+        "three_way": None if view.three_way is None else [asdict(line) for line in view.three_way],
         "permissions": [asdict(permission) for permission in view.permissions],
         "receipt": receipt(proposal.receipt) if proposal.receipt else None,
         "handoff": handoff(view.handoff) if view.handoff else None,
