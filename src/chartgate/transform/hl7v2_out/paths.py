@@ -42,7 +42,8 @@ def steps(path: str) -> tuple[tuple[bool, re.Match[str] | None], ...]:
     parts = re.split(r"(\.|->)", path)
     for mark, part in zip([".", *parts[1::2]], parts[::2], strict=True):
         match = STEP.fullmatch(part)
-        if match is None and (part or not made):
+        at_the_end = not part and mark == "->" and path.endswith("->")
+        if match is None and not at_the_end:
             raise BadPath(f"{path} is no path")
         made.append((mark == "->", match))
     return tuple(made)
