@@ -1,5 +1,7 @@
 """The question that a resource puts: what it says of itself, and what it does not say."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -7,8 +9,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from chartgate.model.consent import ConsentQuestion
-from chartgate.model.label import NO_LABELS
-from chartgate.policy.consent_question import DIRECTORY, question_about
+from chartgate.model.label import NO_LABELS, Labels
+from chartgate.policy.consent_question import DEPTH_MAX, DIRECTORY, question_about
 from tests.policy.consents import AT, PATIENT
 
 LOINC = "http://loinc.org"
@@ -150,3 +152,73 @@ def test_nonsense_is_asked_about_as_not_known(resource: Any) -> None:
         resource, patient=PATIENT, purpose="TREAT", actors=frozenset(), labels=NO_LABELS, at=AT
     )
     assert (found.reference, found.codes, found.authors, found.dated) == ("", None, None, None)
+
+
+def test_question_holds_what_it_was_asked_with() -> None:
+    berlin, labels = ZoneInfo("Europe/Berlin"), Labels(confidentiality="R")
+    given: dict[str, Any] = {
+        "patient": PATIENT, "purpose": "ETREAT", "actors": frozenset({"client:a"}),
+        "labels": labels, "at": AT,
+    }  # fmt: skip
+    slot = {"resourceType": "Slot", "id": "1", "start": "2026-03-01T00:00:00Z"}
+    plain = question_about(slot, **given)
+    assert plain == ConsentQuestion(
+        **given,
+        action="access",
+        resource_type="Slot",
+        reference="Slot/1",
+        codes=frozenset(),
+        related=frozenset(),
+        dated=(datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 1, 0, 0, 1, tzinfo=UTC)),
+        directory=True,
+    )
+    disclosed = question_about(slot, action="disclose", zone=berlin, **given)
+    assert disclosed == replace(plain, action="disclose", zone=berlin)
+
+
+def test_dates_of_a_list_all_count() -> None:
+    periods = [
+        {"start": "2026-03-02T00:00:00Z", "end": "2026-03-02T12:00:00Z"},
+        None,
+        {"start": "2026-03-01T00:00:00Z", "end": "2026-03-03T12:00:00Z"},
+    ]
+    found = about("Appointment", requestedPeriod=periods).dated
+    assert found == (
+        datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 3, 12, 0, 1, tzinfo=UTC)
+    )  # fmt: skip
+    assert about("Appointment", requestedPeriod=[*periods, "soon"]).dated is None
+
+
+@pytest.mark.parametrize("nested", [lambda inner: {"x": inner}, lambda inner: [inner]])
+def test_everything_is_looked_at_to_the_last_level(nested: Callable[[Any], Any]) -> None:
+    value: Any = {"code": "c", "system": "s", "reference": "Group/1"}
+    for _ in range(DEPTH_MAX - 2):
+        value = nested(value)
+    found = about("Patient", extension=value)
+    assert (found.mentions, found.related) == (frozenset({("s", "c")}), frozenset({"Group/1"}))
+    assert not found.labels.unknown
+    assert about("Patient", extension=nested(value)).labels.unknown
+
+
+@pytest.mark.parametrize(
+    ("coding", "mentions"),
+    [
+        ({"system": 7, "code": "x"}, {("", "x")}),
+        ({"code": "x"}, {("", "x")}),
+        ({"system": "s", "code": 7}, set()),
+        ({"system": "s"}, set()),
+    ],
+)
+def test_code_without_a_system_is_mentioned_and_says_nothing_of_what_it_is_about(
+    coding: Any, mentions: set[tuple[str, str]]
+) -> None:
+    found = about("Observation", code={"coding": [coding]})
+    assert (found.mentions, found.codes) == (frozenset(mentions), None)
+
+
+def test_type_that_is_no_text_is_no_type() -> None:
+    found = question_about(
+        {"resourceType": 7, "id": "1"},
+        patient=PATIENT, purpose="TREAT", actors=frozenset(), labels=NO_LABELS, at=AT,
+    )  # fmt: skip
+    assert (found.resource_type, found.reference) == ("", "")

@@ -1,6 +1,7 @@
 """The checks that a charter can name; allowed and refused share one set-up."""
 
 import base64
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -140,3 +141,90 @@ def test_appointment_in_a_slot_that_is_not_free_is_refused(status: str | None) -
         checked("slot-is-free", APPOINTMENT, seen=[SLOT | {"status": status}])
     with pytest.raises(Unprocessable, match=r"slot-is-free: .*not free"):
         checked("slot-is-free", APPOINTMENT, seen=[PATIENT])
+
+
+def test_slot_counts_as_it_would_stand() -> None:
+    longer = {**SLOT, "end": "2026-03-03T11:00:00Z"}
+    late = {**APPOINTMENT, "end": "2026-03-03T10:45:00Z"}
+    checked("appointment-within-slot", longer, late)
+    with pytest.raises(Unprocessable, match="not within"):
+        checked("appointment-within-slot", late)
+    with pytest.raises(Unprocessable, match="not within"):
+        checked("appointment-within-slot", {**SLOT, "end": "2026-03-03T09:10:00Z"}, APPOINTMENT)
+
+
+BOB: dict[str, Any] = {"resourceType": "Patient", "id": "8"}
+NAMING = ("subject", "patient", "for", "beneficiary", "individual", "participant")
+
+
+@pytest.mark.parametrize(("one", "other"), list(combinations(NAMING, 2)))
+def test_two_patients_under_whatever_names_are_more_than_one(one: str, other: str) -> None:
+    def naming(**who: str) -> dict[str, Any]:
+        named: dict[str, Any] = {name: {"reference": r} for name, r in who.items()}
+        if "participant" in named:
+            named["participant"] = [{"actor": named["participant"]}]
+        return {"resourceType": "Basic", **named}
+
+    checked("same-patient", naming(**{one: "Patient/7", other: "Patient/7"}), seen=[PATIENT, BOB])
+    with pytest.raises(Unprocessable, match=r"same-patient: .*more than one"):
+        checked(
+            "same-patient", naming(**{one: "Patient/7", other: "Patient/8"}), seen=[PATIENT, BOB]
+        )
+
+
+def test_what_names_no_patient_is_no_other_one() -> None:
+    checked("same-patient", APPOINTMENT, SLOT, None)
+    odd = {"resourceType": "Basic", "subject": {"reference": 7}, "patient": "Patient/8"}
+    checked("same-patient", APPOINTMENT, odd)
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "in_order"),
+    [
+        ("2026-03-03", "2026-03-03", True),
+        ("2026-03-03", "2026-03-04", True),
+        ("2026-03-04", "2026-03-03", False),
+        ("2026-03", "2026-03-01", True),  # may be the same day
+        ("2026-03-31", "2026-03", True),
+        ("2026-04", "2026-03-31", False),
+        ("2026-03-03", "2026-03-03T08:00:00Z", True),
+        ("2026-03-03T09:00:00", "2026-03-03T08:00:00Z", True),  # without a zone it cannot be told
+        ("2026-03-03T09:00:00Z", "2026-03-03T08:00:00Z", False),
+        ("2026-03-03T09:00:00Z", "2026-03-03T10:00:00+02:00", False),
+        ("2026-03-03T09:00:00Z", None, True),
+        (None, "2026-03-03", True),
+        (7, "2026-03-03", True),
+    ],
+)
+def test_time_is_later_only_where_that_is_certain(first: Any, then: Any, in_order: bool) -> None:
+    for task in (
+        {"executionPeriod": {"start": first, "end": then}},
+        {"authoredOn": first, "lastModified": then},
+    ):
+        if in_order:
+            checked("task-times-in-order", {"resourceType": "Task", **task})
+            continue
+        with pytest.raises(Unprocessable, match="must follow"):
+            checked("task-times-in-order", {"resourceType": "Task", **task})
+
+
+@pytest.mark.parametrize(
+    ("attachment", "has_text"),
+    [
+        ({"data": base64.b64encode(b"He is well.").decode()}, True),
+        ({"data": " SGUgaXM\ngd2VsbC4=\r\n"}, True),  # white space within is no content
+        ({"data": base64.b64encode(b" \n").decode()}, False),
+        ({"data": "no base64!"}, False),
+        ({"data": 7}, False),
+        ({}, False),
+        ("data", False),
+        (None, False),
+    ],
+)
+def test_text_of_a_note_is_what_its_bytes_say(attachment: Any, has_text: bool) -> None:
+    note = {"resourceType": "DocumentReference", "content": [{"attachment": attachment}]}
+    if has_text:
+        checked("note-has-text", note)
+        return
+    with pytest.raises(Unprocessable, match="note-has-text"):
+        checked("note-has-text", note)

@@ -125,3 +125,49 @@ def test_search_by_what_a_view_hides_is_denied(criterion: tuple[str, str], view:
     check_search(RULE, "Appointment", [criterion])
     with pytest.raises(Denied):
         check_search(replace(RULE, view=view), "Appointment", [criterion])
+
+
+@pytest.mark.parametrize(
+    "criteria",
+    [
+        [("date", "2026-01-01,ge2026-02-01")],
+        [("_lastUpdated", "2026-01-01,2026-02-01")],
+        [("_format", "application/json")],
+        [("_format", "application/fhir+json")],
+        [("status", "x" * 500)],
+        [("status", ",".join(["a"] * 50))],
+        [("status", "booked")] * 30,
+        [("_sort", "_id,-_lastUpdated")],
+    ],
+)
+def test_search_to_its_bounds_passes(criteria: list[tuple[str, str]]) -> None:
+    check_search(RULE, "Appointment", criteria)
+
+
+@pytest.mark.parametrize(
+    ("criterion", "sentence"),
+    [
+        (("status", "x" * 501), "over 500 characters"),
+        (("x" * 501, "y"), "over 500 characters"),
+        (("status", ",".join(["a"] * 51)), "at most 50 alternatives"),
+        (("date", "2026-01-01,soon"), "^date must be a date"),
+        (("_lastUpdated", "2026-01-01,"), "^_lastUpdated must be a date"),
+        (("sta\ttus", "y"), "control character"),
+    ],
+)
+def test_search_beyond_its_bounds_is_told_which(criterion: tuple[str, str], sentence: str) -> None:
+    with pytest.raises(Invalid, match=sentence):
+        check_search(RULE, "Appointment", [criterion])
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("patient:organization.name", "chained"),
+        ("_list.x", "_list is not allowed: lists are not searched"),
+        ("x" * 500, "does not list"),
+    ],
+)
+def test_search_in_disguise_is_denied_for_what_it_is(name: str, sentence: str) -> None:
+    with pytest.raises(Denied, match=sentence):
+        check_search(RULE, "Appointment", [(name, "y")])

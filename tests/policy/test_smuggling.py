@@ -129,3 +129,63 @@ def test_disguised_word_is_refused(text: str) -> None:
 @pytest.mark.parametrize("value", [1, True, None, 2.5])
 def test_what_is_no_text_passes(value: Any) -> None:
     check(value)
+
+
+def met(text: str, about: str = "Patient/b", before: Any = None, **other: Any) -> bool:
+    """Whether the text passes where the interaction has met Bob and one other patient."""
+    bodies = {"Patient/b": BOB, "Patient/o": {"resourceType": "Patient", **other}}
+    difference = Difference(reference="Task/1", path="note[0].text", before=before, after=text)
+    try:
+        check_smuggling([difference], about, bodies)
+    except Unprocessable:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("other", "text"),
+    [
+        ({"identifier": [{"value": "A123"}]}, "see a123"),
+        ({"telecom": [{"value": "010-9999"}]}, "call 0109999"),
+        ({"name": [{"family": "Lovelace", "given": ["Ada"]}]}, "Ada Lovelace"),
+    ],
+)
+def test_one_identity_of_another_patient_is_enough(other: dict[str, Any], text: str) -> None:
+    assert not met(text, **other)
+    assert met(text, about="Patient/o", **other)
+    assert met(text)
+    assert met(text + ", twice", before=text, **other)  # it stood there already
+
+
+@pytest.mark.parametrize(
+    ("other", "text"),
+    [
+        ({"identifier": [{"value": "123"}, {"value": 4711}, {}, "MRN-1"]}, "123 4711 MRN-1"),
+        ({"identifier": "MRN-1"}, "MRN-1"),
+        ({"telecom": [{"value": "10-9999"}, {"value": None}, {"system": "phone"}]}, "call 109999"),
+        ({"name": [{"family": "Ada", "given": ["Ada"]}]}, "Ada"),
+        ({"name": [{"family": "Lovelace"}, {"given": ["Ada"]}]}, "Ada Lovelace"),
+        ({"name": [{"family": "Lovelace", "given": []}]}, "Lovelace"),
+        ({"name": [{"family": "Lovelace", "given": "Ada"}]}, "A Lovelace"),
+        ({"name": [{"family": 7, "given": ["Ada"]}]}, "Ada 7"),
+        ({"name": [{"family": "Lovelace", "given": [7]}]}, "Lovelace 7"),
+    ],
+)
+def test_what_is_too_short_or_no_identity_is_none(other: dict[str, Any], text: str) -> None:
+    assert met(text, **other)
+
+
+@pytest.mark.parametrize(
+    ("shared", "text"),
+    [
+        ({"identifier": BOB["identifier"]}, "MRN-0815"),
+        ({"name": BOB["name"]}, "Bob Lovelace"),
+    ],
+)
+def test_identity_that_both_have_is_the_patients_own(shared: dict[str, Any], text: str) -> None:
+    assert met(text, **shared)
+    assert not met(text, about="Patient/x", **shared)
+
+
+def test_letters_without_a_name_are_of_no_alphabet() -> None:
+    check("\U00017000\U00017001 Warfarin", path="code.text")

@@ -54,3 +54,19 @@ def test_flaw_of_a_vendor_is_a_sentence() -> None:
 def test_vendor_that_is_not_registered_stops_the_start() -> None:
     with pytest.raises(ConfigError, match=r"\[connections.ehr\] vendor: there is no \[vendors.x\]"):
         parse_config({"connections": {"ehr": {"adapter": "fhir_r4", "vendor": "x"}}}, folder=Path())
+
+
+def test_each_vendor_is_listed_with_what_it_runs_and_nothing_else() -> None:
+    vendors = {"acme": {"contract": "B", "until": date.max}, "beta": {"contract": "C"}}
+    ehrs = {"two": "acme", "one": "acme", "three": "beta"}
+    config = parse_config(
+        {
+            "vendors": vendors,
+            "connections": {n: {"adapter": "fhir_r4", "vendor": v} for n, v in ehrs.items()},
+        },
+        folder=Path(),
+    )
+    acme, beta = processors(config, TODAY)
+    assert (acme.vendor, beta.vendor) == (config.vendors["acme"], config.vendors["beta"])
+    assert (acme.connections, beta.connections) == (("one", "two"), ("three",))
+    assert unvouched(config) == ()

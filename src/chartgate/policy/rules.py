@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from chartgate.errors import Unprocessable
-from chartgate.formats.compartment import patient_of
+from chartgate.formats.compartment import PATIENT_ELEMENTS, patient_of
 from chartgate.model.resource import Resource
 from chartgate.model.write import Change
 from chartgate.policy.guards import values_at
@@ -117,7 +117,7 @@ def _own_reference(resource: Resource) -> str:
 def _patients(resource: Resource) -> set[str]:
     """Every patient that the resource is or names as whom it is about."""
     one = patient_of(resource)
-    paths = ("subject", "patient", "for", "beneficiary", "participant.actor")
+    paths = (*PATIENT_ELEMENTS, "participant.actor")
     named = (r for p in paths for r in values_at(resource, f"{p}.reference"))
     found = {r for r in named if isinstance(r, str) and r.startswith("Patient/")}
     return found | {one} if one else found
