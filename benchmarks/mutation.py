@@ -8,7 +8,7 @@ whatever seems to survive is tried once more: in a new process, by the tests nea
 A survivor that only alters the words of a sentence is counted apart: what a sentence says to a
 person is read in reviews, and is no rule. All others are printed, to be killed or explained.
 
-`python -m benchmarks.mutation [--only NAME …] [--jobs N] [--out FILE]`
+`python -m benchmarks.mutation [--only NAME …] [--jobs N] [--sample N] [--out FILE]`
 """
 
 import argparse
@@ -16,6 +16,7 @@ import ast
 import io
 import json
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -30,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
+SEED = 1  # of the lot
 COPIED = ("src", "tests", "tools", "benchmarks", "docs", "changelog.d", "README.md", "Makefile")
 KILLED, SURVIVED, NO_TESTS = 1, 0, 33  # exit codes by which mutmut keeps what became of a mutant
 TIMED_OUT = (24, -24, 36, 152, 255)  # on a busy machine that says nothing: tried again
@@ -78,8 +80,8 @@ GROUPS = {
 }
 
 
-def mutate(group: Group, folder: Path, *, jobs: int) -> dict[str, int]:
-    """What became of each mutant: an exit code by its name."""
+def mutate(group: Group, folder: Path, *, jobs: int, sample: int | None) -> dict[str, int]:
+    """What became of each mutant, or of so many drawn by lot: an exit code by its name."""
     for name in COPIED:
         place = ROOT / name
         if place.is_dir():
@@ -101,19 +103,30 @@ def mutate(group: Group, folder: Path, *, jobs: int) -> dict[str, int]:
     (folder / "pyproject.toml").write_text(
         f"{project}\n[tool.mutmut]\n" + "\n".join(lines) + "\n", encoding="utf-8"
     )
+    drawn: list[str] = []
+    if sample:
+        run_mutmut(folder, ["none is called so"], jobs=jobs)  # makes them all, and tries none
+        names = sorted(outcomes(folder))
+        drawn = random.Random(SEED).sample(names, min(sample, len(names)))
+    exit_code = run_mutmut(folder, drawn, jobs=jobs)
+    found = outcomes(folder)
+    if exit_code or not found:
+        tail = (folder / "mutmut.log").read_text("utf-8").replace("\r", "\n")[-2000:]
+        sys.exit(f"mutmut ended with {exit_code}:\n{tail}")
+    return {name: code for name, code in found.items() if code is not None}
+
+
+def run_mutmut(folder: Path, names: Sequence[str], *, jobs: int) -> int:
+    """On these mutants, or on all; its exit status."""
     with (folder / "mutmut.log").open("w", encoding="utf-8") as log:
-        command = [sys.executable, "-m", "mutmut", "run", "--max-children", str(jobs)]
+        command = [sys.executable, "-m", "mutmut", "run", "--max-children", str(jobs), *names]
         running = subprocess.Popen(command, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
         while running.poll() is None:
             time.sleep(10)
             found = outcomes(folder)
             ended = sum(code is not None for code in found.values())
-            print(f"  {ended} of {len(found)} mutants", flush=True)
-    found = outcomes(folder)
-    if running.returncode or not found:
-        tail = (folder / "mutmut.log").read_text("utf-8").replace("\r", "\n")[-2000:]
-        sys.exit(f"mutmut ended with {running.returncode}:\n{tail}")
-    return {name: code for name, code in found.items() if code is not None}
+            print(f"  {ended} of {len(names) or len(found)} mutants", flush=True)
+    return running.returncode
 
 
 def outcomes(folder: Path) -> dict[str, int | None]:
@@ -237,13 +250,13 @@ def tried_again(
     return [each for each, yes in zip(rest, noticed, strict=True) if not yes]
 
 
-def measure(name: str, *, jobs: int) -> dict[str, Any]:
+def measure(name: str, *, jobs: int, sample: int | None) -> dict[str, Any]:
     """One group, from its copy to its survivors."""
     print(f"== {name}", flush=True)
     with tempfile.TemporaryDirectory(prefix="cg-mutation-") as text:
         folder = Path(text)
         folder.chmod(0o711)
-        ended = mutate(GROUPS[name], folder, jobs=jobs)
+        ended = mutate(GROUPS[name], folder, jobs=jobs, sample=sample)
         unclear = (SURVIVED, NO_TESTS, *TIMED_OUT)
         survivors = sorted(n for n, code in ended.items() if code in unclear)
         shown = diffs(folder, survivors)
@@ -266,9 +279,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", choices=sorted(GROUPS), default=list(GROUPS))
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--sample", type=int, help="so many of each group, drawn by lot")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    results = {name: measure(name, jobs=options.jobs) for name in options.only}
+    results = {
+        name: measure(name, jobs=options.jobs, sample=options.sample) for name in options.only
+    }
     if options.out:
         options.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     for result in results.values():
