@@ -42,6 +42,7 @@ from chartgate.flows.permissions import SAY_TAMPERED
 from chartgate.flows.permits import can_write, running_action
 from chartgate.flows.proposal_events import event_of, written
 from chartgate.flows.proposals import RULE_AUTO, can_decide_itself
+from chartgate.flows.provenances import due_steps
 from chartgate.flows.regress import alarm, hold, older_than_seen
 from chartgate.flows.review_care import why_not_reviewed
 from chartgate.flows.seeded import SAY_SEED
@@ -444,7 +445,8 @@ async def _verified(gate: Gate, committed: Proposal, paths: Sequence[str], agent
     patient = await patient_of_proposal(gate, committed)
     event = event_of(gate, after, "proposal.verify", agent, at=at, patient=patient)
     failpoint("c13")
-    await ProposalStore(gate.database).move_at_once(event, committed, after, at=at)
+    also = due_steps(running_action(gate, committed), after, at=at)
+    await ProposalStore(gate.database).move_at_once(event, committed, after, *also, at=at)
     failpoint("c14")
 
 

@@ -113,6 +113,7 @@ ACTIONS: Mapping[str, str] = {
     "proposal.list": "proposals were listed, or that was refused",
     "proposal.not-rolled-back": "a system of record refused an undo; nothing was written",
     "proposal.not-sent": "a write was definitely not made",
+    "proposal.provenance": "a system of record took the Provenance of a write, or did not; the write stands",
     "proposal.review": "a person, or the charter's rule, decided",
     "proposal.rollback": "a person asked for an undo",
     "proposal.rollback-many": "a person asked for an undo of many, or somebody looked what it would undo",

@@ -112,6 +112,7 @@ class ActionRule:
     review_dwell_s: float = 0.0  # looked at for so long at least, if that is more than the config's
     review_seeds: float = 0.0  # known-bad proposals, as a share of those that go to review
     through: Mapping[str, str] = field(default_factory=dict)  # site: connection it is written by
+    provenance: bool = False  # a Provenance follows each write into the system of record
 
     handoff_as: Literal["console", "task"] = "console"  # the console's list always has it
     handoff_code: str = ""  # "SYSTEM|CODE" of the Task; empty: FHIR's code "fulfill"

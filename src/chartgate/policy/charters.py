@@ -218,6 +218,7 @@ def _action_rule(name: str, action: Mapping[str, Any]) -> ActionRule:
         values=value_rules(action.get("values", {})),
         links=tuple(action.get("links", [])),
         through=action.get("through", {}),
+        provenance=action.get("provenance", False),
         limits=action.get("limits", {}),
         on_conflict=action.get("on_conflict", "review"),
         review_people=max(review.get("people", 1), len(review.get("roles", []))),

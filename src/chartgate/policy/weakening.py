@@ -136,6 +136,10 @@ def _one_of(before: Sequence[str], after: Sequence[str]) -> str | None:
     return more(before, after) if before else None
 
 
+def _off(before: bool, after: bool) -> str | None:
+    return "is not written any more" if before and not after else None
+
+
 def _stale(before: str, after: str) -> str | None:
     return "shows stale copies now" if (before, after) == ("refuse", "stale") else None
 
@@ -278,6 +282,7 @@ ACTION_FIELDS: Mapping[str, Compare] = {
     "never": fewer,
     "values": fewer,
     "links": more,
+    "provenance": _off,
     "through": other,  # another system, or no precondition any more
     "limits": _budgets,
     "on_conflict": harmless,  # whatever follows, a person decides

@@ -179,14 +179,20 @@ class ProposalStore:
             await self._insert_content(transaction, after, key=key, at=at)
 
     async def move_at_once(
-        self, event: AuditEvent, before: Proposal, after: Proposal, *, at: datetime
+        self,
+        event: AuditEvent,
+        before: Proposal,
+        after: Proposal,
+        *also: tuple[str, Sequence[Any]],
+        at: datetime,
     ) -> None:
-        """As `move`, with its audit event, in one round trip; the content stays the same."""
+        """As `move`, with its audit event, in one round trip; the content stays the same. `also`
+        are further steps of that change, as `Database.change_at_once` takes them."""
         assert after.content.version == before.content.version, "its content would be lost"
         async with self._database.connection() as connection:
             key = await self._key(connection, after)
         moving = (QUERIES["move_proposal"], self._move_parameters(before, after, key, at=at))
-        await self._database.change_at_once(event, moving, otherwise=SAY_CHANGED)
+        await self._database.change_at_once(event, moving, *also, otherwise=SAY_CHANGED)
 
     async def intend(
         self,

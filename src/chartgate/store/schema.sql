@@ -937,6 +937,24 @@ CREATE TABLE proposal_decision (
 CREATE INDEX proposal_decision_recent ON proposal_decision (tenant, decided_at);
 CREATE INDEX proposal_decision_person ON proposal_decision (tenant, person, decided_at);
 
+-- The Provenance that a write has still to leave in the system of record, or what became of it.
+CREATE TABLE provenance_due (
+  tenant text NOT NULL,
+  proposal uuid NOT NULL,
+  status text NOT NULL CHECK (status IN ('due', 'written', 'refused')),
+  attempts integer NOT NULL DEFAULT 0,
+  fence bigint NOT NULL DEFAULT 0,
+  lease_until timestamptz,
+  next_try_at timestamptz,
+  reference text,  -- "Provenance/12"
+  reason text,
+  changed_at timestamptz NOT NULL,
+  PRIMARY KEY (tenant, proposal),
+  FOREIGN KEY (tenant, proposal) REFERENCES proposal ON DELETE CASCADE,
+  CHECK ((status = 'written') = (reference IS NOT NULL))
+);
+CREATE INDEX provenance_work ON provenance_due (tenant, next_try_at) WHERE status = 'due';
+
 -- Tenants never meet, whoever owns the tables.
 DO $$
 DECLARE name text;
