@@ -53,6 +53,22 @@ def _copy(value: Any) -> Any:
     return {k: _copy(v) for k, v in value.items()} if isinstance(value, dict) else value
 
 
+@pytest.mark.parametrize(("key", "least"), [("dwell_s", 3.0), ("word_s", 0.12), ("field_s", 2.0)])
+def test_time_to_look_is_only_ever_longer_in_production(key: str, least: float) -> None:
+    for value in (least, least + 1):
+        assert production_findings(config(**{f"review/{key}": value}), CHARTERS, TODAY) == ()
+    less = config(**{f"review/{key}": least / 2})
+    assert any(f"[review] {key}" in f for f in production_findings(less, CHARTERS, TODAY))
+    with pytest.raises(ConfigError):
+        check_production(less, CHARTERS, TODAY)
+
+
+@pytest.mark.parametrize("value", [-1.0, 601.0, float("nan"), float("inf"), "3", True])
+def test_time_to_look_that_is_none_is_refused(value: Any) -> None:
+    with pytest.raises(ConfigError, match="dwell_s"):
+        config(**{"review/dwell_s": value})
+
+
 def test_a_good_config_may_be_production() -> None:
     assert production_findings(config(), CHARTERS, TODAY) == ()
     check_production(config(), CHARTERS, TODAY)
