@@ -11,8 +11,9 @@ import pytest
 from chartgate.adapters.loader import load_connections
 from chartgate.config import ConnectionConfig
 from chartgate.demo.receiver import MessageReceiver, running_receiver
+from chartgate.errors import Unprocessable
 from chartgate.flows import commits, halts, rollbacks
-from chartgate.flows.proposals import submit
+from chartgate.flows.proposals import Submission, submit
 from chartgate.formats.hl7v2 import parse
 from chartgate.model.proposal import Proposal, Status
 from chartgate.store.database import Database
@@ -216,40 +217,126 @@ async def test_safe_storage_alone_verifies_nothing(
         assert "could not be found out" in (found.reason or "")
 
 
-@pytest.mark.parametrize(
-    ("options", "sentence"),
-    [
-        ({"writes": "MDM"}, "SIU^S12 is not among the writes"),
-        ({"writes": ""}, "SIU^S12 is not among the writes"),
-        ({"id_from": "uuid5"}, "PID-3: the patient has no identifier"),
-    ],
-)
-async def test_what_no_message_may_tell_is_refused_before_anything_is_sent(
-    database: Database,
-    clock: FakeClock,
-    tmp_path: Path,
-    options: dict[str, Any],
-    sentence: str,
+@pytest.mark.parametrize("writes", ["MDM", ""])
+async def test_what_the_connection_does_not_name_is_refused_at_once(
+    database: Database, clock: FakeClock, tmp_path: Path, writes: str
 ) -> None:
-    async with open_house(database, clock, tmp_path, **options) as house:
+    async with open_house(database, clock, tmp_path, writes=writes) as house:
+        with pytest.raises(Unprocessable, match=r"SIU\^S12 is not among the writes"):
+            await house.approved()
+
+
+async def test_what_no_message_can_tell_is_refused_at_once(house: House) -> None:
+    submission = await house.clinic.booking()
+    changes = [dict(submission.changes[0])]
+    changes[0]["resource"] = {**changes[0]["resource"], "patientInstruction": "fast"}
+    with pytest.raises(Unprocessable, match="no place for Appointment"):
+        await submit(house.clinic.gate, PICKER, replace(submission, changes=changes))
+
+
+async def test_patient_whom_the_engine_does_not_know_is_refused_before_anything_is_sent(
+    database: Database, clock: FakeClock, tmp_path: Path
+) -> None:
+    async with open_house(database, clock, tmp_path, id_from="uuid5") as house:
         found = await house.clinic.commit_until_done(await house.approved())
         assert found.status is Status.HANDED_OFF
-        assert sentence in (found.reason or "")
+        assert "PID-3: the patient has no identifier" in (found.reason or "")
         assert house.receiver.received == []
         assert not await ProposalStore(database).attempts(found.id, "commit")
 
 
-async def test_connection_of_another_site_is_refused(
+@pytest.mark.parametrize("how", ["of another site", "gone", "takes no messages"])
+async def test_connection_that_is_another_since_the_approval_is_sent_nothing(
+    house: House, how: str
+) -> None:
+    approved = await house.approved()
+    gate, here = house.clinic.gate, house.clinic.gate.config.connections[ENGINE]
+    elsewhere = {ENGINE: replace(here, site="south")} if how == "of another site" else {}
+    sinks = dict(gate.sinks)
+    if how == "gone":
+        del sinks[ENGINE]
+    elif how == "takes no messages":
+        sinks[ENGINE] = sinks["north-ehr"]
+    config = replace(gate.config, connections=elsewhere)
+    house.clinic.gate = replace(gate, config=config, sinks=sinks)
+    found = await house.clinic.commit_until_done(approved)
+    assert found.status is Status.HANDED_OFF
+    assert "nothing was sent" in (found.reason or "")
+    assert house.receiver.received == []
+
+
+PHONE = {"system": "phone", "use": "home", "value": "+1 555 0177"}
+CONTACT = (
+    (
+        "writes: [create Appointment, patch Slot.status]",
+        f"through: {{north-clinic: {ENGINE}}}\n    writes: [patch Patient.telecom]",
+    ),
+    (
+        (
+            "- same: [Slot.status, Slot.start, Slot.end]\n      - none: "
+            '"Appointment?actor={Appointment.participant.actor[Practitioner]}'
+            '&date={Appointment.start}&status=booked"'
+        ),
+        "- same: [Patient.telecom]",
+    ),
+    ("rules: [appointment-within-slot, slot-is-free, same-patient]", "rules: []"),
+)
+
+
+async def contact_changed(house: House) -> Proposal:
+    clinic = house.clinic
+    patient = clinic.hospital.scenario.booking_patient
+    submission = Submission(
+        site=SITE,
+        action="book",
+        changes=[
+            {
+                "interaction": "patch",
+                "reference": patient,
+                "patch": [{"op": "add", "path": "/telecom", "value": [PHONE]}],
+            }
+        ],
+        confidence=0.93,
+        rationale="A new number.",
+        interaction=await clinic.see(PICKER, patient),
+    )
+    approved = await clinic.approve(await submit(clinic.gate, PICKER, submission))
+    assert await commits.commit_next(clinic.gate, "w1")
+    return await clinic.get(approved)
+
+
+async def test_patient_is_changed_by_a08_and_gets_its_former_values_back(
     database: Database, clock: FakeClock, tmp_path: Path
 ) -> None:
-    async with open_house(database, clock, tmp_path) as house:
-        gate = house.clinic.gate
-        connections = {ENGINE: replace(gate.config.connections[ENGINE], site="south")}
-        house.clinic.gate = replace(gate, config=replace(gate.config, connections=connections))
-        found = await house.clinic.commit_until_done(await house.approved())
-        assert found.status is Status.HANDED_OFF
-        assert "not one of this site" in (found.reason or "")
-        assert house.receiver.received == []
+    async with open_house(database, clock, tmp_path, change=CONTACT, writes="ADT") as house:
+        clinic = house.clinic
+        patient = clinic.hospital.scenario.booking_patient
+        before = clinic.hospital.resource(patient)
+        verified = await contact_changed(house)
+        assert verified.status is Status.VERIFIED
+        clinic.hospital.edit({**before, "telecom": [PHONE]})  # as the engine's EHR would
+        assert (await house.undone(verified)).status is Status.ROLLED_BACK
+        first, second = [parse(raw) for raw in house.receiver.received]
+        assert first.value("PID", 13) == PHONE["value"]
+        former = [t["value"] for t in before.get("telecom", ()) if t.get("use") != "work"]
+        assert second.value("PID", 13) == (former[0] if former else '""')
+        assert house.kinds == ["ADT^A08", "ADT^A08"]
+
+
+async def test_undo_is_not_sent_over_a_later_edit(
+    database: Database, clock: FakeClock, tmp_path: Path
+) -> None:
+    """No message has a precondition: the look before it is what keeps a later edit."""
+    async with open_house(database, clock, tmp_path, change=CONTACT, writes="ADT") as house:
+        verified = await contact_changed(house)
+        clinic = house.clinic
+        patient = clinic.hospital.scenario.booking_patient
+        theirs = {**PHONE, "value": "+1 555 0188"}
+        clinic.hospital.edit({**clinic.hospital.resource(patient), "telecom": [theirs]})
+        found = await house.undone(verified)
+        assert found.status is Status.VERIFIED
+        assert "moved on" in (found.reason or "")
+        assert house.kinds == ["ADT^A08"]
 
 
 async def test_undo_that_is_refused_leaves_what_stands(house: House) -> None:

@@ -45,6 +45,7 @@ from chartgate.flows.proposal_events import event_of
 from chartgate.flows.review_care import ReviewStanding, show_recorded
 from chartgate.flows.seeded import put_seed
 from chartgate.flows.seen_views import SeenResource, as_seen, changed_since
+from chartgate.flows.telling import check_tellable
 from chartgate.gate import Gate
 from chartgate.model.audit import AuditEvent, Outcome
 from chartgate.model.charter import STAGES, ActionRule, Charter
@@ -251,6 +252,7 @@ async def _submit(
     try:
         stand_ins = stand_ins_of(gate, connection)
         content = draft(action, submission.changes, grounds, stand_ins=stand_ins)
+        check_tellable(gate, action, submission.site, content.changes, grounds.bodies)
     except Invalid:
         if not takes(action, Cause.INVALID, stage=stage):
             raise

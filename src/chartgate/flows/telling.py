@@ -6,14 +6,14 @@ so that the intent holds the very bytes that are sent. What no message can tell 
 anything is sent.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import orjson
 
 from chartgate.config import ConnectionConfig
-from chartgate.errors import ConfigError, NotFound, OutcomeUnknown, WriteRefused
+from chartgate.errors import ConfigError, NotFound, OutcomeUnknown, Unprocessable, WriteRefused
 from chartgate.flows.feeds import zone_of
 from chartgate.flows.guards import together
 from chartgate.formats.hl7v2 import MalformedMessage
@@ -25,7 +25,7 @@ from chartgate.model.proposal import Proposal
 from chartgate.model.resource import Copy, Resource
 from chartgate.model.write import Change, Prepared, Receipt, Write, marks_of
 from chartgate.policy.differences import after_images
-from chartgate.transform.hl7v2_out.compose import compose, names
+from chartgate.transform.hl7v2_out.compose import check_sayable, compose, names
 from chartgate.transform.hl7v2_out.datatypes import Unsayable
 from chartgate.transform.hl7v2_out.settings import SendSettings
 from chartgate.transform.hl7v2_out.subject import Told
@@ -33,6 +33,27 @@ from chartgate.transform.hl7v2_out.tables import extended, own_tables
 
 NAMED_MAX = 30  # resources that one message is made of
 FILE_BYTES_MAX = 256 * 1024
+
+
+def check_tellable(
+    gate: Gate,
+    action: ActionRule,
+    site: str,
+    changes: Sequence[Change],
+    before: Mapping[str, Resource],
+) -> None:
+    """That there is a message for what is proposed, before anybody spends time on it. Whom it
+    names is looked up only for the write. Raises Unprocessable."""
+    through = action.through.get(site, "")
+    if not through or any(c.reference and c.reference not in before for c in changes):
+        return
+    afters = after_images(changes, before)
+    try:
+        settings = _settings(gate, site, through)
+        told = [_told(c, before, after, "") for c, after in zip(changes, afters, strict=True)]
+        check_sayable(told, settings)
+    except (Unsayable, WriteRefused) as error:
+        raise Unprocessable(f"{through} cannot be told this: {error}") from None
 
 
 async def told(gate: Gate, proposal: Proposal, action: ActionRule, prepared: Prepared) -> Prepared:
@@ -64,7 +85,7 @@ async def with_message(
     gate: Gate, proposal: Proposal, write: Write, before: Mapping[str, Resource]
 ) -> Write:
     """The write with the message that tells it. `before` is what its changes stand on."""
-    settings = _settings(gate, proposal, write.through)
+    settings = _settings(gate, proposal.site, write.through)
     afters = after_images(write.changes, before)
     changes = [
         _told(change, before, after, mark)
@@ -151,11 +172,11 @@ def _authorities(options: Mapping[str, object]) -> Mapping[str, str]:
     return {str(own): "", **found} if own else found
 
 
-def _settings(gate: Gate, proposal: Proposal, through: str) -> SendSettings:
+def _settings(gate: Gate, site: str, through: str) -> SendSettings:
     """Raises WriteRefused."""
     _messenger(gate, through)
     configured = gate.config.connections.get(through)
-    if configured is None or configured.site != proposal.site:
+    if configured is None or configured.site != site:
         raise WriteRefused(f"the connection {through} is not one of this site; nothing was sent")
     try:
         return settings_of(configured, folder=gate.config.folder)

@@ -80,9 +80,21 @@ def compose(
 
     Raises Unsayable, Unwritable.
     """
+    main, message = check_sayable(changes, settings)
+    code, event, _ = message.split("^")
+    abouts = _abouts(changes, main, named, settings, event, at)
+    body = list(_Body(settings, named, event).segments(code, abouts))
+    control_id = control_id_of(sha256(f"{marker} {at.isoformat()}".encode()).digest())
+    header = _header(settings, message, control_id, at)
+    raw = write_message([header, *body], charset=settings.charset)
+    return WireMessage(kind=f"{code}^{event}", control_id=control_id, raw=raw)
+
+
+def check_sayable(changes: Sequence[Told], settings: SendSettings) -> tuple[Told, str]:
+    """The change that the message is about, and the message, "SIU^S12^SIU_S12": all that can be
+    told without knowing whom the changes name. Raises Unsayable."""
     main = main_of(changes)
-    trigger = trigger_of(main, settings.tables)
-    message = _message_of(trigger, settings)
+    message = _message_of(trigger_of(main, settings.tables), settings)
     code, event, _ = message.split("^")
     if not settings.may_send(f"{code}^{event}"):
         raise Unsayable(
@@ -92,12 +104,7 @@ def compose(
         check_told(told, trigger_of(told, settings.tables), settings.tables, code)
     _check_participants(main)
     _check_patient(changes, main)
-    abouts = _abouts(changes, main, named, settings, event, at)
-    body = list(_Body(settings, named, event).segments(code, abouts))
-    control_id = control_id_of(sha256(f"{marker} {at.isoformat()}".encode()).digest())
-    header = _header(settings, message, control_id, at)
-    raw = write_message([header, *body], charset=settings.charset)
-    return WireMessage(kind=f"{code}^{event}", control_id=control_id, raw=raw)
+    return main, message
 
 
 def _message_of(trigger: Trigger, settings: SendSettings) -> str:
