@@ -96,7 +96,7 @@ async def test_P_06_scripts_in_every_field_of_a_proposal_and_its_chart(
     desk: FrontDesk, watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The patient's name, the visit's reason, the note, its type and the AI's own words."""
-    monkeypatch.setattr("chartgate.flows.drafts.check_smuggling", lambda *_: None)
+    monkeypatch.setattr("chartgate.flows.drafts.check_smuggling", lambda *_, **__: None)
     hospital = desk.clinic.hospital
     for reference, change in hostile(desk).items():
         hospital.edit(hospital.resource(reference) | change)

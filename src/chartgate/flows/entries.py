@@ -20,8 +20,8 @@ def kept_changes(
 ) -> list[dict[str, Any]]:
     """The changes that remain, as JSON, where some are refused; empty: all are approved, or none
     is decided on by itself. Raises Unprocessable where a verdict is missing."""
-    asked = action is not None and action.review_each
     count = len(content.changes)
+    asked = action is not None and action.review_each and count > 1
     if not each and not asked:
         return []
     if not asked:

@@ -91,7 +91,7 @@ async def test_broken_guard_disables_approval_with_the_policys_sentence(desk: Fr
     why = page.why_not("Approve and write to the chart")
     assert "changed in the record since it was read" in why
     assert "Does not hold" in page.text
-    assert "The AI saw Now Status changed free busy" in page.text
+    assert "The AI saw It proposes Now Status both changed it alike free busy busy" in page.text
     assert not page.button("Refuse").disabled
     assert not page.button("Hand back to staff").disabled
 
@@ -211,7 +211,7 @@ async def test_hostile_text_is_shown_as_text(
 ) -> None:
     """In the AI's words, in what it proposes, and in the chart itself; were it not refused at the
     door, as markup in a proposal is."""
-    monkeypatch.setattr("chartgate.flows.drafts.check_smuggling", lambda *_: None)
+    monkeypatch.setattr("chartgate.flows.drafts.check_smuggling", lambda *_, **__: None)
     hospital = desk.clinic.hospital
     patient = hospital.resource(hospital.scenario.visit_patient)
     hospital.edit(patient | {"name": [{"family": HOSTILE, "given": [TURNED]}]})

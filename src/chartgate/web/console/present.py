@@ -235,7 +235,7 @@ def _diff_row(cell: _Cell, names: Names) -> DiffRow:
         same = before == after
         raw = _raw(was), _raw(becomes)
     else:
-        before, after = _text(cell.before, names), _text(cell.after, names)
+        before, after = value_text(cell.before, names), value_text(cell.after, names)
         there, stays = cell.before is not None, cell.after is not None
         same = before == after
         raw = _raw(cell.before), _raw(cell.after)
@@ -245,7 +245,8 @@ def _diff_row(cell: _Cell, names: Names) -> DiffRow:
     return DiffRow(label=cell.label, before=before, after=after, kind=kind)
 
 
-def _text(value: Any, names: Names) -> str:
+def value_text(value: Any, names: Names) -> str:
+    """One value as people read it; what has no words of its own as JSON."""
     if isinstance(value, dict | list):
         return _raw(value)
     text = text_of(value, names)

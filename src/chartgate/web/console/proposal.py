@@ -1,6 +1,7 @@
 """One proposal: what the AI saw, what would change, whether it still holds, and the buttons."""
 
 import base64
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, cast
@@ -11,6 +12,7 @@ from chartgate.errors import Invalid
 from chartgate.flows import proposals, reviews, rollbacks
 from chartgate.flows.guards import GuardResult
 from chartgate.flows.permissions import Permission
+from chartgate.flows.permits import running_action
 from chartgate.flows.proposals import ProposalView
 from chartgate.flows.review_care import ReviewStanding
 from chartgate.flows.reviews import Verdict
@@ -19,6 +21,8 @@ from chartgate.model.proposal import Content, Difference, Proposal, Status
 from chartgate.model.resource import Resource
 from chartgate.model.review import Approval
 from chartgate.model.write import change_json
+from chartgate.policy.content import CHANGES_MAX
+from chartgate.policy.differences import labels
 from chartgate.policy.model_file import NOT_PROVIDED, source_attributes
 from chartgate.policy.reviewing import whole_seconds
 from chartgate.web.console.inbox import action_words, due_in
@@ -31,6 +35,7 @@ from chartgate.web.console.present import (
     ticked,
 )
 from chartgate.web.console.seen import About, SeenPart, about, bodies_of, seen_part
+from chartgate.web.console.three_way import ThreeGroup, three_groups
 from chartgate.web.console.wording import STATES, names_of, visible
 from chartgate.web.routes import Call
 
@@ -61,6 +66,8 @@ class ProposalPage:
     about: About | None
     groups: tuple[DiffGroup, ...]
     changed_since: tuple[DiffGroup, ...]
+    three_way: tuple[ThreeGroup, ...]  # of what changed, while it waits
+    each: tuple[str, ...]  # the changes, where each is decided on by itself
     guards: tuple[GuardResult, ...]
     seen: SeenPart
     may: dict[str, Permission]
@@ -97,6 +104,7 @@ async def decide(call: Call) -> Response:
         digest=fields.get("digest", ""),
         reason=fields.get("reason") or None,
         acknowledged=ticked(fields),
+        each=_each(fields),
     )
     return see(f"/proposals/{id_}", done=_done(after, VERDICTS[verdict]))
 
@@ -160,6 +168,7 @@ def _page(call: Call, view: ProposalView) -> ProposalPage:
     review = view.review
     wait = min(WAIT_MAX_S, whole_seconds(review.wait_s)) if review else 0
     notes = (attachment_text(change.resource) for change in proposal.content.changes)
+    waiting = proposal.status is Status.PENDING_REVIEW
     return ProposalPage(
         proposal=proposal,
         action=action_words(proposal.action),
@@ -169,7 +178,7 @@ def _page(call: Call, view: ProposalView) -> ProposalPage:
         confidence=round(100 * proposal.confidence),
         due=due_in(proposal.due_at, now),
         overdue=proposal.due_at < now,
-        waiting=proposal.status is Status.PENDING_REVIEW,
+        waiting=waiting,
         renewed=bool(proposal.content.base) and proposal.content.edited_by is None,
         verified=proposal.status is Status.VERIFIED,
         under_way=proposal.status in UNDER_WAY,
@@ -178,6 +187,8 @@ def _page(call: Call, view: ProposalView) -> ProposalPage:
             proposal.content.differences, names, acknowledge=review.acknowledge if review else ()
         ),
         changed_since=groups_of(_changed_by_others(view), names),
+        three_way=three_groups(view.three_way, names) if waiting else (),
+        each=_titles(call, proposal) if waiting else (),
         # Once it is written the guards have done their work: its own change would break them.
         guards=() if proposal.status is Status.VERIFIED else view.guards,
         seen=seen_part(view, names),
@@ -197,6 +208,20 @@ def _page(call: Call, view: ProposalView) -> ProposalPage:
 def _approver(approval: Approval) -> str:
     roles = f" ({', '.join(approval.roles)})" if approval.roles else ""
     return approval.person.removeprefix("person:") + roles
+
+
+def _titles(call: Call, proposal: Proposal) -> tuple[str, ...]:
+    """What each change is about, where the charter wants each decided on; else none."""
+    action = running_action(call.gate, proposal)
+    if action is None or not action.review_each or len(proposal.content.changes) < 2:
+        return ()
+    return tuple(labels(proposal.content.changes))
+
+
+def _each(fields: Mapping[str, str]) -> tuple[str, ...]:
+    """The verdicts on single changes, in their order."""
+    found = (fields.get(f"each-{index}") for index in range(CHANGES_MAX))
+    return tuple(verdict for verdict in found if verdict)
 
 
 def _changed_by_others(view: ProposalView) -> tuple[Difference, ...]:
