@@ -321,3 +321,77 @@ async def test_client_that_looks_is_noted_as_no_look_of_a_person(careful: Clinic
         "SELECT count(*) FROM proposal_look WHERE tenant = $1"
     )
     assert count == 0
+
+
+@pytest.mark.parametrize(
+    ("what", "error", "reason", "sentence"),
+    [
+        ("replayed", InvalidTransition, "business-rule", "is approved, not pending-review"),
+        ("another digest", VersionConflict, "conflict", "changed after you opened it"),
+        ("expired", InvalidTransition, "business-rule", "time to decide has ended"),
+        ("withdrawn", InvalidTransition, "business-rule", "is withdrawn"),
+        ("tampered", VersionConflict, "conflict", "nobody may decide on it"),
+    ],
+)
+async def test_approval_that_may_not_count_says_why_and_is_audited(
+    clinic: Clinic, what: str, error: type[Exception], reason: str, sentence: str
+) -> None:
+    proposal = await clinic.booked()
+    digest = proposal.content.digest
+    if what == "replayed":
+        await approve(clinic, proposal)
+    elif what == "another digest":
+        digest = "0" * 64
+    elif what == "expired":
+        clinic.clock.advance(15 * 60)
+    elif what == "withdrawn":
+        await proposals.withdraw(clinic.gate, PICKER, proposal.id)
+    else:
+        async with clinic.database.bookkeeping() as transaction:
+            await transaction.execute("UPDATE proposal_content SET body = '{}'")
+    with pytest.raises(error, match=sentence):
+        await reviews.review(clinic.gate, SOFIA, proposal.id, verdict="approve", digest=digest)
+    refused = [e for e in await clinic.audited("proposal.review") if e["outcome"] == "failed"]
+    assert [(e["reason"], e["entities"][0]) for e in refused] == [
+        (reason, f"Proposal/{proposal.id}")
+    ]
+
+
+async def test_approval_replayed_after_a_conflict_is_of_another_content(clinic: Clinic) -> None:
+    """The chart moved on and it came back for review: the old approval does not fit any more."""
+    approved = await clinic.approved()
+    slot = clinic.hospital.resource(str(approved.content.changes[1].reference))
+    clinic.hospital.edit(slot | {"end": "2026-03-03T23:45:00Z"})
+    assert await commits.commit_next(clinic.gate, "w1")
+    renewed = await clinic.get(approved)
+    if renewed.status is Status.PENDING_REVIEW:
+        with pytest.raises(VersionConflict, match="changed after you opened it"):
+            await approve(clinic, approved)
+    else:
+        with pytest.raises(InvalidTransition):
+            await approve(clinic, approved)
+    assert clinic.effects(approved) == 0
+
+
+async def test_content_edited_away_and_back_is_approved_anew_by_everybody(clinic: Clinic) -> None:
+    """It has the digest of the first version again, and still nobody has approved it."""
+    ask_for(clinic, review_people=2)
+    proposal = await clinic.booked()
+    await approve(clinic, proposal, SOFIA)
+    other = await reviews.edit(
+        clinic.gate,
+        MARA,
+        proposal.id,
+        changes_raw=edited_changes(proposal, comment="Bring the referral"),
+        digest=proposal.content.digest,
+    )
+    back = await reviews.edit(
+        clinic.gate,
+        MARA,
+        proposal.id,
+        changes_raw=edited_changes(proposal),
+        digest=other.content.digest,
+    )
+    assert back.content.digest == proposal.content.digest
+    assert (await approve(clinic, back, MARA)).status is Status.PENDING_REVIEW
+    assert (await approve(clinic, back, SOFIA)).status is Status.APPROVED
