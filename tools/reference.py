@@ -35,6 +35,10 @@ PLACEHOLDERS = {
     "sites": "SITE",
     "reads": "TYPE",
     "proposes": "ACTION",
+    "proposes.ACTION.fixed": "ELEMENT",
+    "proposes.ACTION.through": "SITE",
+    "proposes.ACTION.values": "ELEMENT",
+    "proposes.ACTION.values.ELEMENT.names": "CODE",
     "halt_when": "MEASURE",
     "rollout[].gate": "MEASURE",
 }

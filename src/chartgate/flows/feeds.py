@@ -90,6 +90,7 @@ def _stamp(path: Path | None) -> tuple[int, int, int] | None:
 
 
 def zone_of(connection: str, name: str) -> tzinfo:
+    """The IANA time zone of a connection. Raises ConfigError."""
     if name == "UTC":
         return UTC
     try:
