@@ -5,13 +5,14 @@ Each liar is the sample hospital with one fault. It goes on lying while the writ
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from chartgate.adapters.fhir_r4.adapter import FhirR4
 from chartgate.demo.hospital.server import Hospital
-from chartgate.errors import WriteRefused
+from chartgate.errors import ConfigError, WriteRefused
 from chartgate.model.resource import Copy
 from chartgate.testing.builders import task
 from tests.adapters.fhir_r4.dressed import KINDS, Opener, current, probed, quiet, write_of
@@ -218,3 +219,50 @@ async def test_throttling_is_noted_waited_out_and_met_without_a_storm(
     assert verdicts["wait_told"].detail.startswith("429s: ")
     assert verdicts["if_match_on_put"].holds, "it went on after the wait"
     assert sum(seen.status == 429 for seen in hospital.journal.requests) == 1, "once is enough"
+
+
+async def test_text_of_a_system_does_not_get_into_a_verdict(
+    hospital: Hospital, open_ehr: Opener
+) -> None:
+    """An element that it invents could be called anything, and verdicts are shown to people."""
+    odd = "/Mrs Example <b>1950"
+    hospital.faults.switch("change_on_save", {"set": {odd: "x"}})
+    ehr = await open_ehr(hospital.fhir_url, verdicts={}, retries=0)
+    verdict = (await probed(ehr))["stored_as_sent"]
+    assert not verdict.holds
+    assert "an element that FHIR does not have" in verdict.detail
+    assert "Example" not in verdict.detail
+
+
+async def test_verdict_says_where_the_dialect_has_it_otherwise(
+    hospital: Hospital, open_ehr: Opener
+) -> None:
+    ehr = await open_ehr(hospital.fhir_url, dialect="medplum", verdicts={}, retries=0)
+    verdicts = await probed(ehr)
+    assert verdicts["if_match_on_patch"].holds
+    assert verdicts["if_match_on_patch"].detail.endswith("its dialect says that it does not hold")
+    assert "dialect" not in verdicts["if_match_on_put"].detail
+
+
+@pytest.mark.parametrize(
+    ("content", "pointer", "sentence"),
+    [
+        ("{", "/description", "cannot be read as JSON"),
+        ("[]", "/description", "must hold one FHIR resource"),
+        ("{}", "/description", "it has no resourceType"),
+        ('{"resourceType":"Task","id":"1"}', "/description", "it has an id"),
+        ('{"resourceType":"Task"}', "/description", "it has no text at /description"),
+        ('{"resourceType":"Task","note":[{}]}', "/note", "is no text"),
+    ],
+)
+async def test_sample_that_cannot_be_probed_with_is_refused_at_the_start(
+    content: str, pointer: str, sentence: str, open_ehr: Opener, tmp_path: Path
+) -> None:
+    (tmp_path / "probe.json").write_text(content)
+    with pytest.raises(ConfigError, match=sentence):
+        await open_ehr("http://127.0.0.1:1/fhir", probe_file="probe.json", probe_text=pointer)
+
+
+async def test_sample_that_is_not_there_is_refused_at_the_start(open_ehr: Opener) -> None:
+    with pytest.raises(ConfigError, match=r"none\.json cannot be read"):
+        await open_ehr("http://127.0.0.1:1/fhir", probe_file="none.json")

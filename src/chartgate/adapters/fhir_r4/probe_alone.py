@@ -1,6 +1,7 @@
 """Trials of single requests: creates, guards of one write, histories and conditional reads."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -21,6 +22,9 @@ LAG_STEP_S = 0.02
 LAG_MAX_S = 1.0  # longer, and what a guard reads says too little about what stands
 RACES = 3  # of two creates each
 PATHS_SHOWN = 5
+ALL_OF_IT, OUR_MARK = OURS = ("all of it", "our identifier")
+# What a system calls its elements is its own text, and stands in our store and on our pages.
+PATH = re.compile(r"[A-Za-z][A-Za-z0-9_.\[\]]{0,79}")
 
 
 class Say(Protocol):
@@ -260,26 +264,30 @@ async def _lag_s(shown: Callable[[], Awaitable[bool]]) -> float | None:
 def _changed(bench: Bench, copy: Copy | None, mark: str, text: str) -> list[str]:
     """Paths that are not as they were sent."""
     if copy is None:
-        return ["all of it"]
+        return [ALL_OF_IT]
     sent = bench.resource(text, mark)
     actual = orjson.loads(copy.body)
     paths = differing_paths(sent, actual, bench.dialect.ignored(bench.sample.kind))
     if not bears_marker(actual, mark):
-        paths.append("our identifier")
+        paths.append(OUR_MARK)
     return paths
 
 
 def _differences(bench: Bench, before: Copy, after: Copy | None, text: str) -> list[str]:
     """Paths in which a change is not what was meant."""
     if after is None:
-        return ["all of it"]
+        return [ALL_OF_IT]
     meant = bench.saying(orjson.loads(before.body), text)
     ignored = bench.dialect.ignored(bench.sample.kind)
     return differing_paths(meant, orjson.loads(after.body), ignored)
 
 
+def _plain(path: str) -> str:
+    return path if path in OURS or PATH.fullmatch(path) else "an element that FHIR does not have"
+
+
 def _say_stored(say: Say, paths: list[str], how: str) -> None:
     more = f" and {len(paths) - PATHS_SHOWN} more" if len(paths) > PATHS_SHOWN else ""
-    told = ", ".join(paths[:PATHS_SHOWN]) + more
+    told = ", ".join(map(_plain, paths[:PATHS_SHOWN])) + more
     detail = f"changed or dropped when {how}: {told}" if paths else f"{how}, then read"
     say("stored_as_sent", holds=not paths, detail=detail)

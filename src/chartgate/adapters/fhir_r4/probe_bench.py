@@ -72,6 +72,7 @@ class Bench:
         self._run_id = f"probe-{uuid4()}"
         self._marks = 0
         self._waited_s = 0.0
+        self._lost = False
 
     @property
     def strong(self) -> bool:
@@ -80,8 +81,8 @@ class Bench:
 
     @property
     def marks_lost(self) -> bool:
-        """Whether more was asked to be made than is known to be."""
-        return len(self.made) < self._marks
+        """Whether something may have been made that is not known to be."""
+        return self._lost or len(self.made) < self._marks
 
     def mark(self) -> str:
         """A mark of its own for one more resource."""
@@ -148,9 +149,12 @@ class Bench:
     async def create(self, mark: str, *, text: str = "made") -> Answer:
         """A conditional create of a resource with this mark."""
         headers = {"If-None-Exist": self.criteria(mark)}
-        return await self._write(
-            "POST", self.sample.kind, FHIR_JSON, self.resource(text, mark), headers
-        )
+        resource = self.resource(text, mark)
+        try:
+            return await self._write("POST", self.sample.kind, FHIR_JSON, resource, headers)
+        except OutcomeUnknown:
+            self._lost = True
+            raise
 
     async def put(self, copy: Copy, if_match: str, text: str) -> Answer:
         """PUT of `copy` saying `text`, on the version `if_match`."""
