@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chartgate.model.consent import ConsentMode
+from chartgate.model.consent import ConsentAnswer, ConsentMode
 from chartgate.model.label import CONFIDENTIALITY, Labels
 from chartgate.policy.consent import all_of, compile_consents, decide_consent, same_until
+from chartgate.policy.consent_codes import ACT_CODE
 from tests.policy.consents import (
     AT,
     MODES,
@@ -533,3 +534,52 @@ def test_decisions_do_not_depend_on_the_order_of_consents() -> None:
     for mode in MODES:
         one = answered(PERMIT, DENY, narrow, mode=mode)
         assert one == answered(narrow, DENY, PERMIT, mode=mode)
+
+
+def said(permitted: bool, digest: str, *, notice: bool = False, scope: str = "") -> ConsentAnswer:
+    return ConsentAnswer(
+        permitted=permitted, rule=digest, sentence=digest, digest=digest, notice=notice, scope=scope
+    )
+
+
+def test_one_answer_for_several_patients_is_a_no_where_one_says_no() -> None:
+    yes, also = said(True, "a", notice=True, scope="A"), said(True, "b", notice=True, scope="B")
+    plain, no, never = said(True, "c"), said(False, "d"), said(False, "e")
+    assert all_of([yes]) == yes
+    assert all_of([no]) == no
+    together = all_of([plain, yes, also])
+    assert (together.permitted, together.rule, together.sentence) == (True, "c", "c")
+    assert (together.notice, together.scope) == (True, "A; B")
+    assert (all_of([plain, plain]).notice, all_of([plain, plain]).scope) == (False, "")
+    refused = all_of([yes, no, never, also])
+    assert (refused.permitted, refused.rule, refused.sentence) == (False, "d", "d")
+    assert (refused.notice, refused.scope) == (False, "")
+
+
+def test_answer_for_several_patients_tells_of_each_by_its_digest() -> None:
+    a, b, c = said(True, "a"), said(True, "b"), said(True, "c")
+    digests = {all_of(each).digest for each in ([a, b], [b, a], [a, c], [a, b, c], [a, a])}
+    assert len(digests) == 5
+    assert all(len(bytes.fromhex(each)) == 32 for each in digests)
+
+
+def test_consent_that_lacks_least_is_named() -> None:
+    form = {"coding": [{"system": ACT_CODE, "code": "42CFRPart2CD"}]}
+    whole = provision(
+        purpose=purposes("TREAT"),
+        actor=[recipient("Organization/clinic")],
+        securityLabel=label_codes("R", "ETH"),
+    )
+    near: dict[str, Any] = {"policyRule": form, "policy": None, "organization": None}
+    far = provision(purpose=purposes("TREAT"))
+    for nearest, other in (("c1", "c2"), ("c2", "c1")):
+        found = answered(
+            consent(whole, id=nearest, **near), consent(far, id=other), labels=labelled("R", "SUD")
+        )
+        assert found.sentence.endswith(f"; Consent/{nearest}#0 does not say who may disclose")
+
+
+def test_where_no_consent_permits_none_is_named() -> None:
+    for consents in ((), (RESEARCH,)):
+        found = answered(*consents, labels=labelled("R", "SUD"))
+        assert found.sentence == "records of substance use need a consent with all of 42 CFR 2.31"

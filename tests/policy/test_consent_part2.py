@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from chartgate.model.consent import ConsentMode
+from chartgate.model.label import Labels
 from chartgate.policy.consent_part2 import NOTICE
 from tests.policy.consents import (
     MODES,
@@ -196,3 +197,76 @@ def test_operations_denied_deny_proceedings_too() -> None:
     legal = consent(provision(purpose=purposes("HLEGAL")))
     no = consent(provision("deny", purpose=purposes("HOPERAT")), id="c2")
     assert not answered(legal, no, purpose="HLEGAL").permitted
+
+
+BY_LAW = labelled("R", handling=frozenset({"42CFRPart2"}))
+
+
+def naming(*codes: str, **changes: Any) -> Json:
+    return part2({**ROOT, "securityLabel": label_codes("R", *codes), **changes})
+
+
+@pytest.mark.parametrize(
+    ("consent_", "labels", "expected"),
+    [
+        (naming("ETH"), BY_LAW, True),  # the law is all that is known: substance use is meant
+        (naming("SUD"), BY_LAW, True),
+        (naming("HIV"), BY_LAW, False),
+        (naming("42CFRPart2"), BY_LAW, True),
+        (naming("42CFRPart2"), labelled("R", "OPIOIDUD"), False),  # the matrix of labels says no
+        (naming("ETHUD"), labelled("R", "ETHUD"), True),
+        (naming("ETHUD"), labelled("R", "OPIOIDUD"), False),
+        (naming("PSYTHPN", "ETH", "SUD", "ETHUD", "OPIOIDUD", "42CFRPart2"),
+         labelled("R", "PSYTHPN", "SUD"), True),
+    ],
+)  # fmt: skip
+def test_records_are_named_by_the_label_that_they_bear(
+    consent_: Json, labels: Labels, expected: bool
+) -> None:
+    assert answered(consent_, labels=labels).permitted is expected
+
+
+@pytest.mark.parametrize(
+    ("root", "expected"),
+    [
+        ({"purpose": purposes("HRESCH"), "period": {"end": "2026-12-31"}}, True),
+        ({"purpose": purposes("HRESCH"), "period": {"start": "2026-01-01"}}, False),
+        ({"purpose": purposes("HRESCH")}, False),
+        ({"purpose": [*purposes("HRESCH"), {"system": "urn:x", "code": "TREAT"}]}, False),
+        ({"purpose": purposes("HRESCH", "TREAT")}, False),
+    ],
+)
+def test_only_treatment_payment_and_operations_may_last(root: Json, expected: bool) -> None:
+    found = answered(part2({**without("period"), **root}), labels=SUD, purpose="HRESCH")
+    assert found.permitted is expected
+    if not expected:
+        assert "when it ends" in found.sentence
+
+
+def test_purpose_of_another_system_is_not_one_of_the_three() -> None:
+    mixed = [*purposes("TREAT"), {"system": "urn:x", "code": "HPAYMT"}]
+    found = answered(part2({**without("period"), "purpose": mixed}), labels=SUD)
+    assert "when it ends" in found.sentence
+
+
+def test_everything_that_is_lacking_is_told() -> None:
+    combined = consent(provision(purpose=purposes("HLEGAL", "TREAT")))
+    found = answered(combined, labels=labelled("R", "PSYTHPN", "SUD"), purpose="HLEGAL")
+    assert found.rule == "legal"
+    for what in ("legal proceedings alone", "counselling notes alone", "by name", "to whom"):
+        assert what in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("root", "scope"),
+    [
+        (ROOT, "covers ETH, R for TREAT, until 2026-12-31"),
+        ({**ROOT, "purpose": purposes("TREAT", "HPAYMT")},
+         "covers ETH, R for TREAT, HPAYMT, until 2026-12-31"),
+        ({**without("securityLabel"),
+          "data": [{"meaning": "instance", "reference": {"reference": "Observation/1"}}]},
+         "covers records for TREAT, until 2026-12-31"),
+    ],
+)  # fmt: skip
+def test_scope_travels_in_one_line(root: Json, scope: str) -> None:
+    assert answered(part2(root), labels=SUD).scope == f"Consent/c1 {scope}"

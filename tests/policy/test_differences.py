@@ -11,7 +11,13 @@ from chartgate.errors import TooLarge, Unprocessable
 from chartgate.model.proposal import is_intact
 from chartgate.model.write import Change
 from chartgate.policy.content import parse_changes
-from chartgate.policy.differences import after_images, content_of, differences, leaf_changes
+from chartgate.policy.differences import (
+    DIFFERENCES_MAX,
+    after_images,
+    content_of,
+    differences,
+    leaf_changes,
+)
 
 SLOT: dict[str, Any] = {
     "resourceType": "Slot",
@@ -177,3 +183,72 @@ def leaves(value: Any, path: str = "") -> dict[str, Any]:
     else:
         return {path: value}
     return {p: leaf for at, inner in parts for p, leaf in leaves(inner, at).items()}
+
+
+def note(data: Any, **more: Any) -> dict[str, Any]:
+    if isinstance(data, bytes):
+        data = base64.b64encode(data).decode()
+    attachment = {"contentType": "text/plain", "data": data, **more}
+    return {"resourceType": "DocumentReference", "id": "9", "content": [{"attachment": attachment}]}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "shown"),
+    [
+        (None, b"new", (None, "new")),
+        (b"old", b"new", ("old", "new")),
+        (b"old", None, ("old", None)),
+        (b"same", b"same", None),
+        ("b2xk", "b2\nxk ", None),  # the same text in other lines
+        ("no text!", b"new", (None, "new")),
+        ("b2xk!", b"new", (None, "new")),
+    ],
+)
+def test_note_that_changes_is_shown_as_text_before_and_after(
+    before: Any, after: Any, shown: tuple[Any, Any] | None
+) -> None:
+    held = {"DocumentReference/9": note(before)} if before is not None else {}
+    change = Change(
+        interaction="update" if after is not None else "delete",
+        resource_type="DocumentReference",
+        reference="DocumentReference/9",
+        resource=note(after) if after is not None else None,
+        if_match="1",
+    )
+    found = [d for d in differences([change], held) if d.path.endswith(" (text)")]
+    expected = ("DocumentReference/9", "content[0].attachment.data (text)")
+    assert [(d.reference, d.path, d.before, d.after) for d in found] == (
+        [] if shown is None else [(*expected, *shown)]
+    )
+
+
+def test_metadata_that_is_no_servers_own_is_shown() -> None:
+    tagged = {**SLOT, "meta": {**SLOT["meta"], "tag": [{"code": "a"}]}}
+    other = {
+        **SLOT,
+        "meta": {"versionId": "9", "lastUpdated": "2030-01-01", "tag": [{"code": "b"}]},
+    }
+    change = {"interaction": "update", "resource": other, "ifMatch": "3"}
+    assert rows([change], {"Slot/12": tagged}) == [("Slot/12", "meta.tag[0].code", "a", "b")]
+    assert rows([change]) == [("Slot/12", "meta.tag[0].code", None, "b")]
+
+
+def test_what_is_created_after_another_change_has_its_own_name() -> None:
+    appointment = {"interaction": "create", "resource": {"resourceType": "Basic", "language": "de"}}
+    found = rows([BUSY, appointment, appointment])
+    assert [row[0] for row in found] == ["Slot/12", *["Basic (new)"] * 2, *["Basic (new 2)"] * 2]
+
+
+def test_differences_to_the_most_that_anyone_can_review_pass() -> None:
+    many = {"resourceType": "Basic", "extension": [{"url": "u"}] * (DIFFERENCES_MAX - 1)}
+    create = {"interaction": "create", "resource": many}
+    assert len(rows([create])) == DIFFERENCES_MAX
+
+
+def test_content_holds_its_version_and_who_edited_it() -> None:
+    changes = parse_changes([BUSY])
+    assert content_of(changes, BEFORE, version=1).edited_by is None
+    content = content_of(changes, BEFORE, version=2, edited_by="person:sofia")
+    assert (content.version, content.edited_by) == (2, "person:sofia")
+    assert content.changes == changes
+    assert is_intact(content)

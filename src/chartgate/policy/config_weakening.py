@@ -44,7 +44,7 @@ def config_weakenings(before: Mapping[str, Any], after: Mapping[str, Any]) -> tu
         elif old is None:
             continue  # a section that this release knows and the one before did not
         else:
-            found += (f"{section} {what}" for what in _one(section, old, new))
+            found += _one(section, old, new)
     return tuple(found)
 
 
