@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from chartgate.model.charter import ReadRule
 from chartgate.model.principal import Client
 from chartgate.policy.scopes import (
+    ALTERNATIVES_MAX,
+    CONDITIONS_MAX,
     ScopeRefused,
     any_matches,
     matches,
@@ -357,3 +359,78 @@ def test_what_is_granted_lies_within_the_charter_and_within_what_was_asked(
                     )
                     for kind, letters, pairs in asked
                 )  # fmt: skip
+
+
+def test_scope_covers_its_own_type_alone() -> None:
+    assert covers("system/Observation.rs", LAB)
+    assert not covers("system/Patient.rs", LAB)
+    assert not covers("system/*.rs", LAB)  # what is granted names each type
+
+
+@pytest.mark.parametrize(
+    ("reference", "query", "covered"),
+    [
+        ("Patient/7", "subject=7", True),
+        ("Patient/8", "subject=7", False),
+        ("Patient/8", "patient=7", False),
+        ("Group/7", "subject=7", True),
+        ("Group/7", "patient=7", False),
+        ("Nonsense/7", "subject=7", False),
+        ("https://ehr.example/Patient/7", "subject=7", False),
+        ("Patient/7/_history/2", "subject=Patient/7", True),
+        ("#7", "subject=7", False),
+    ],
+)
+def test_reference_is_to_that_one_and_to_no_other(
+    reference: str, query: str, covered: bool
+) -> None:
+    resource = {**LAB, "subject": {"reference": reference}}
+    assert covers(f"system/Observation.rs?{query}", resource) is covered
+
+
+@pytest.mark.parametrize(
+    ("resource", "query", "covered"),
+    [
+        ({"resourceType": "Encounter", "class": {"system": "s", "code": "AMB"}}, "class=AMB", True),
+        (
+            {"resourceType": "Encounter", "class": {"system": "s", "value": "AMB"}},
+            "class=AMB",
+            False,
+        ),
+        ({"resourceType": "Patient", "active": True}, "active=true", True),
+        ({"resourceType": "Patient", "active": "true"}, "active=true", False),
+        ({**LAB, "category": [{"coding": [{"code": "x"}]}]}, "category=|x", True),
+        (LAB, "category=|laboratory", False),
+        ({**LAB, "identifier": [{"system": "urn:lab", "value": "a=b"}]}, "identifier=a=b", True),
+    ],
+)
+def test_token_is_compared_where_its_type_has_it(
+    resource: dict[str, Any], query: str, covered: bool
+) -> None:
+    assert covers(f"system/{resource['resourceType']}.rs?{query}", resource) is covered
+
+
+def test_query_to_its_bounds_is_read() -> None:
+    values = ",".join(str(n) for n in range(ALTERNATIVES_MAX))
+    scope = parse_scope(f"system/Observation.rs?code={values}")
+    assert scope is not None
+    assert [len(one.values) for one in scope.conditions] == [ALTERNATIVES_MAX]
+    scope = parse_scope("system/Slot.rs?" + "&".join(["status=a"] * CONDITIONS_MAX))
+    assert scope is not None
+    assert len(scope.conditions) == CONDITIONS_MAX
+    scope = parse_scope("system/Slot.rs?_lastUpdated=2026")
+    assert scope is not None
+    assert scope.conditions[0].name == "_lastUpdated"
+    with pytest.raises(ScopeRefused):
+        parse_scope(f"system/Observation.rs?code={values},x")
+
+
+@pytest.mark.parametrize("query", ["code=%ff", "%ff=a"])
+def test_query_that_does_not_decode_is_told_with_its_scope(query: str) -> None:
+    with pytest.raises(ScopeRefused, match=rf"the scope system/Slot.rs\?{query} does not decode"):
+        parse_scope(f"system/Slot.rs?{query}")
+
+
+def test_id_is_always_shown() -> None:
+    reads = {"Slot": ReadRule(elements=())}
+    assert [str(s) for s in narrow(["system/Slot.rs?_id=1"], reads)] == ["system/Slot.r?_id=1"]
