@@ -14,6 +14,7 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from chartgate.config_named import (
+    AtnaConfig,
     ClientConfig,
     ConnectionConfig,
     LaunchConfig,
@@ -59,6 +60,7 @@ BOUNDS: Mapping[str, tuple[float, float]] = {  # least and most; else from 0 on
     "people.break_glass_review_within_h": (1, 72),
 }
 __all__ = [  # with the named tables, which lie beside this file
+    "AtnaConfig",
     "ClientConfig",
     "ConnectionConfig",
     "LaunchConfig",
@@ -244,20 +246,6 @@ class OidcConfig:
     mfa_acr: tuple[str, ...] = ()  # values of acr that do
     step_up_acr: str = ""  # acr_values to ask for when a second factor is needed
     keep_passwords: bool = False  # true: people of `chartgate person add` may still sign in
-
-
-@dataclass(frozen=True, kw_only=True)
-class AtnaConfig:
-    """[atna.NAME]: an audit record repository that the ledger's events are sent to (ITI-20)."""
-
-    name: str
-    url: str  # FHIR base of the repository
-    format: str = "fhir"  # AuditEvents, a batch Bundle at a time
-    token_file: str = ""  # bearer token, if it wants one
-    ca_file: str = ""  # who vouches for its certificate; empty: the system's
-    batch_max: int = 100  # events in one message
-    timeout_s: float = 10.0  # for it to take them
-    since: str = ""  # a date: what was recorded before is not sent; empty: all of the ledger
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,20 @@ NOTICE = timedelta(days=30)  # before a contract ends: enough to renew it
 
 
 @dataclass(frozen=True, kw_only=True)
+class AtnaConfig:
+    """[atna.NAME]: an audit record repository that the ledger's events are sent to (ITI-20)."""
+
+    name: str
+    url: str  # FHIR base of the repository
+    format: str = "fhir"  # AuditEvents, a batch Bundle at a time
+    token_file: str = ""  # bearer token, if it wants one
+    ca_file: str = ""  # who vouches for its certificate; empty: the system's
+    batch_max: int = 100  # events in one message
+    timeout_s: float = 10.0  # for it to take them
+    since: str = ""  # a date: what was recorded before is not sent; empty: all of the ledger
+
+
+@dataclass(frozen=True, kw_only=True)
 class LaunchConfig:
     """[launch.NAME]: an EHR that may open Chartgate for one patient (SMART App Launch)."""
 
