@@ -55,20 +55,13 @@ class _Link(asyncio.Protocol):
         self._applied: asyncio.Future[bytes] | None = None  # what the application says, if awaited
         self.closed = asyncio.Event()
         self.strays = 0  # of the wait under way
+        self.is_taken = False  # the message is in safe storage, by the wait under way
 
     @property
     def is_usable(self) -> bool:
         """Whether the peer is there and has said nothing that cannot be understood."""
         transport = self._transport
         return transport is not None and not transport.is_closing() and not self._deframer.broken
-
-    @property
-    def is_taken(self) -> bool:
-        """Whether the message is in safe storage, and its application has not answered."""
-        answer = self._answer
-        if answer is None or not answer.done() or answer.cancelled():
-            return False
-        return self._awaits_application and answer.exception() is None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are asyncio's in all but their base class.
@@ -97,7 +90,7 @@ class _Link(asyncio.Protocol):
         """Writes the message; the acknowledgement that names `control_id` will come."""
         assert self._transport is not None, "looked at before"
         assert self._answer is None or self._answer.done(), "one message at a time"
-        self._wanted, self.strays = control_id, 0
+        self._wanted, self.strays, self.is_taken = control_id, 0, False
         self._answer = self._loop.create_future()
         self._transport.write(frame(content))
         return self._answer
@@ -135,6 +128,7 @@ class _Link(asyncio.Protocol):
         elif waiting and answer.control_id == self._wanted:
             assert self._answer is not None, "looked at above"
             self._answer.set_result(found.content)
+            self.is_taken = answer.code == "CA"
             if self._awaits_application and not answer.code.startswith("C"):
                 assert self._applied is not None, "looked at above"
                 self._applied.set_result(found.content)
@@ -205,7 +199,7 @@ class Sender:
         async with self._watched(link, lane):
             async with asyncio.timeout(self._destination.ack_timeout_s):
                 first = await link.ask(raw, control_id.encode())
-            if not _is_taken(first):
+            if not link.is_taken:
                 return first, first
             async with asyncio.timeout(self._destination.application_timeout_s):
                 second = await applied
@@ -322,9 +316,3 @@ class Sender:
                 f"it is in safe storage, and the application said nothing within {within}{others}"
             )
         return f"no acknowledgement within {self._destination.ack_timeout_s:g} s{others}"
-
-
-def _is_taken(answer: bytes) -> bool:
-    """Whether it says that something is still to come: "in safe storage"."""
-    found = read_answer(answer)
-    return found is not None and found.code == "CA"
