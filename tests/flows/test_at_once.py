@@ -100,6 +100,16 @@ async def test_what_is_over_budget_goes_to_staff_and_they_are_not_flooded(clinic
     assert (await clinic.booked(slots[2])).status is Status.HANDED_OFF
 
 
+async def test_ai_that_is_never_sure_cannot_flood_the_staff(clinic: Clinic) -> None:
+    slots = clinic.hospital.scenario.free_slots
+    run_charter(clinic, budget=2)
+    for slot in slots[:2]:
+        assert (await clinic.booked(slot, confidence=0.1)).status is Status.HANDED_OFF
+    with pytest.raises(Throttled):
+        await clinic.booked(slots[2], confidence=0.1)
+    assert (await clinic.booked(slots[2])).status is Status.PENDING_REVIEW
+
+
 async def test_without_the_option_what_is_over_budget_is_told_to_wait(clinic: Clinic) -> None:
     slots = clinic.hospital.scenario.free_slots
     run_charter(clinic, "invalid", budget=1)

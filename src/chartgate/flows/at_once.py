@@ -22,7 +22,8 @@ SAY_OUT_OF_HOURS = "it came outside the hours in which the charter lets it be re
 SAY_BREAKER_OPEN = "the system of record cannot be reached, so nothing can be written there"
 SAY_OVER_BUDGET = "more proposals wait for a decision than the charter lets wait"
 SAY_INVALID = "what the AI proposed broke a rule and was refused; it is not kept"
-LIMITED = (Cause.INVALID, Cause.OVER_BUDGET)  # that an AI could bring about as often as it likes
+BEYOND = (Cause.INVALID, Cause.OVER_BUDGET)  # what the budget for proposals does not count
+AT_ONCE = (*BEYOND, Cause.LOW_CONFIDENCE, Cause.OUT_OF_HOURS, Cause.BREAKER_OPEN)
 RETRY_AFTER_S = 60.0
 NOTHING = Content(version=1, changes=(), differences=(), digest=content_digest((), ()))
 
@@ -74,15 +75,15 @@ def only_patient(grounds: Grounds) -> str | None:
 
 
 async def check_room(
-    gate: Gate, transaction: Connection, proposal: Proposal, charter: Charter, stop: Stop
+    gate: Gate, transaction: Connection, proposal: Proposal, charter: Charter
 ) -> None:
-    """Raises Throttled where staff have as many from this client already as its budget for
-    proposals is: an AI must not be able to flood them."""
+    """Raises Throttled where staff got as many at once from this client already, and have them
+    still, as its budget for proposals is: an AI must not be able to flood them."""
     most = charter.budgets.get("open_proposals")
-    if most is None or stop.cause not in LIMITED:
+    if most is None:
         return
     count = await HandoffStore(gate.database).count_open_of(
-        transaction, author=proposal.author, charter=charter.name, causes=LIMITED
+        transaction, author=proposal.author, charter=charter.name, causes=AT_ONCE
     )
     if count >= most:
         raise Throttled(

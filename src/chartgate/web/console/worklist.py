@@ -175,5 +175,5 @@ def _item(waiting: handoffs.Waiting, now: datetime) -> Item:
         asked=handoff.assigned_to or "",
         escalated=handoff.step,
         outside=_outside(waiting.item),
-        outcome=handoff.outcome or "",
+        outcome=visible(handoff.outcome or ""),
     )
