@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chartgate.model.charter import ActionRule, AutoRule, Charter, GuardRule, ReadRule, WriteRule
+from chartgate.model.charter import (
+    ActionRule,
+    AutoRule,
+    Charter,
+    GuardRule,
+    ReadRule,
+    ValueRule,
+    WriteRule,
+)
 from chartgate.policy import weakening
 from chartgate.policy.charters import CharterBook, compile_book
 from chartgate.policy.decide import decide
@@ -241,3 +249,55 @@ def test_forbid_that_is_added_never_weakens_and_taken_away_always_does(
     more = compile_book(charters, forbids=[FORBID_TEXTS[index]], mfa_required=strict)
     assert weakenings(world.book, more) == ()
     assert weakenings(more, world.book)
+
+
+BOUNDED = replace(
+    BOOK_RULE,
+    review_each=True,
+    fixed=(("Slot.status", "busy"),),
+    never=("Slot.comment",),
+    values=(ValueRule(path="Appointment.minutesDuration", most=60),),
+    limits={"changes": 2},
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"review_each": False}, "asks for one decision on all changes"),
+        ({"fixed": ()}, "fixed has fewer: Slot.status"),
+        ({"fixed": (("Slot.status", "free"),)}, "fixed has fewer: Slot.status"),
+        ({"never": ()}, "never has fewer: Slot.comment"),
+        (
+            {"values": (ValueRule(path="Appointment.minutesDuration", most=90),)},
+            "values has fewer: Appointment.minutesDuration",
+        ),
+        ({"links": ("https://x.example/",)}, "links has more: https://x.example/"),
+        ({"limits": {}}, "limits allows more: changes"),
+        ({"limits": {"changes": 3}}, "limits allows more: changes"),
+        ({"guards": BOUNDED.guards[1:]}, "guards has fewer: same Slot.status"),
+        (
+            {"writes": (replace(BOUNDED.writes[0], named=("supportingInformation",)),)},
+            "writes more: create Appointment",
+        ),
+        (
+            {"writes": (*BOUNDED.writes, WriteRule(interaction="cancel", resource_type="Slot"))},
+            "writes more: cancel Slot",
+        ),
+        ({"on_conflict": "re-propose"}, None),
+        ({"limits": {"changes": 1, "bytes": 9}}, None),
+        ({"never": ("Slot.comment", "Slot.start")}, None),
+        ({"guards": (*BOUNDED.guards, GuardRule(kind="fresh", feed="adt", within_s=9.0))}, None),
+    ],
+    ids=str,
+)
+def test_bounds_of_an_action_when_they_widen_then_a_sentence_says_so(
+    change: dict[str, Any], sentence: str | None
+) -> None:
+    before = replace(SAMPLE, proposes={"book": BOUNDED})
+    after = replace(SAMPLE, proposes={"book": replace(BOUNDED, **change)})
+    told = found(before, after)
+    if sentence is None:
+        assert told == ()
+    else:
+        assert any(sentence in each for each in told), told
