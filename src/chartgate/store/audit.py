@@ -33,6 +33,7 @@ LOSSES = (
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
+    asyncpg.PostgresSystemError,
     OSError,
     TimeoutError,
 )

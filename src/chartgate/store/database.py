@@ -31,6 +31,7 @@ GONE = {
     asyncpg.InternalClientError: Unavailable,  # its answer to a goodbye between two statements
     asyncpg.OperatorInterventionError: Unavailable,
     asyncpg.InsufficientResourcesError: Unavailable,
+    asyncpg.PostgresSystemError: Unavailable,  # its disk fails
     ConnectionError: Unavailable,
     TimeoutError: Unavailable,
     OSError: Unavailable,
