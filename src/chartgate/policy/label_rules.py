@@ -282,10 +282,13 @@ def _expanded(where: str, system: str, code: str, mistakes: list[str]) -> Iterat
         yield "".join(filter(str.isalnum, code)).upper()
     elif system not in RANGES or not last:
         yield code.upper()
-    elif _stem(first) == _stem(last) and 0 <= _number(last) - _number(first) <= RANGE_MAX:
+    elif (
+        _stem(first) == _stem(last)
+        and 0 <= (begin := _number(first)) <= (end := _number(last))
+        and end - begin <= RANGE_MAX
+    ):
         width = len(first) - len(_stem(first))
-        numbers = range(_number(first), _number(last) + 1)
-        yield from (f"{_stem(first)}{number:0{width}}" for number in numbers)
+        yield from (f"{_stem(first)}{number:0{width}}" for number in range(begin, end + 1))
     else:
         mistakes.append(f"{where}.codes.{system}: {code} is no range such as H0001-H0050")
 
