@@ -90,6 +90,7 @@ def test_sentence_of_a_system_that_does_nothing_right_stays_short() -> None:
     sentence = why_off("north-ehr", CREATE, habits(*PROBED))
     assert len(sentence) < 700
     assert "; and 6 more" in sentence
+    assert "create: a create is answered with 201" in sentence, "what it all hangs on comes first"
 
 
 @given(

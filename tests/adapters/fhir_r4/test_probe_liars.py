@@ -266,3 +266,14 @@ async def test_sample_that_cannot_be_probed_with_is_refused_at_the_start(
 async def test_sample_that_is_not_there_is_refused_at_the_start(open_ehr: Opener) -> None:
     with pytest.raises(ConfigError, match=r"none\.json cannot be read"):
         await open_ehr("http://127.0.0.1:1/fhir", probe_file="none.json")
+
+
+async def test_what_a_site_knows_to_change_on_save_can_be_left_out_of_the_comparison(
+    hospital: Hospital, open_ehr: Opener
+) -> None:
+    hospital.faults.switch("change_on_save", {"set": {"/priority": "stat"}})
+    ehr = await open_ehr(
+        hospital.fhir_url, verdicts={}, retries=0, changes_on_save="meta.author priority"
+    )
+    assert (await probed(ehr))["stored_as_sent"].holds
+    assert all(right.on for right in ehr.write_rights())

@@ -5,8 +5,8 @@ the probe alone: documents say what to expect of a system, not what this one doe
 """
 
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import resources
 from typing import Any
@@ -81,6 +81,11 @@ class Dialect:
     lines: Mapping[str, Line]
     stand_ins: Mapping[str, tuple[str, str]]  # type: element and value that mean "cancelled"
     ignores: Mapping[str, tuple[str, ...]]  # type or "*": paths that the system fills by itself
+
+    def ignoring(self, paths: Sequence[str]) -> "Dialect":
+        """The same, for a system that fills in some more paths by itself."""
+        filled = (*self.ignores.get("*", ()), *paths)
+        return replace(self, ignores={**self.ignores, "*": filled}) if paths else self
 
     def says(self, line: str) -> bool | None:
         """What is written of a line that a probe tries; None if nothing is."""

@@ -35,6 +35,7 @@ class FhirOptions:
     breaker_failures: int = 5
     breaker_cool_off_s: float = 10.0
     throttle_cap_s: float = 300.0
+    changes_on_save: str = ""
     probe_file: str = ""
     probe_text: str = "/description"
 

@@ -9,10 +9,13 @@ from chartgate.model.write import Write
 
 # What every write needs: that a version is named, that what is sent is what is stored, and that
 # what the guards read is what stands.
-COMMON = frozenset({"etag_present", "stored_as_sent", "reads_catch_up", "unmodified_is_true"})
+# Where the probe could make nothing, nothing was shown.
+COMMON = frozenset(
+    {"create", "etag_present", "stored_as_sent", "reads_catch_up", "unmodified_is_true"}
+)
 Ways = tuple[frozenset[str], ...]  # any one of the sets will do
 ALONE: Mapping[str, Ways] = {
-    "create": (frozenset({"create", "if_none_exist", "if_none_exist_race", "marker_survives"}),),
+    "create": (frozenset({"if_none_exist", "if_none_exist_race", "marker_survives"}),),
     "update": (frozenset({"if_match_on_put"}),),
     "patch": (
         frozenset({"if_match_on_patch"}),
@@ -23,9 +26,7 @@ ALONE: Mapping[str, Ways] = {
 }
 TOGETHER: Mapping[str, Ways] = {
     "create": (
-        frozenset(
-            {"create", "transaction_atomic", "if_none_exist_in_transaction", "marker_survives"}
-        ),
+        frozenset({"transaction_atomic", "if_none_exist_in_transaction", "marker_survives"}),
     ),
     "update": (frozenset({"transaction_atomic", "if_match_in_transaction"}),),
     "patch": (
@@ -35,6 +36,7 @@ TOGETHER: Mapping[str, Ways] = {
     "delete": (frozenset({"transaction_atomic", "delete", "delete_in_transaction"}),),
 }
 LINES_SHOWN = 3
+NOT_TRIED = "could not be tried"  # how the detail of such a verdict begins
 
 
 def lines_missing(write: Write, habits: Habits) -> tuple[str, ...]:
@@ -54,7 +56,8 @@ def lines_missing(write: Write, habits: Habits) -> tuple[str, ...]:
 
 def why_off(connection: str, write: Write, habits: Habits) -> str:
     """Why this write may not go out, and what to do; empty if it may."""
-    return _sentence(connection, "writes of this kind", lines_missing(write, habits), habits)
+    reason = _reason(connection, lines_missing(write, habits), habits)
+    return f"writes of this kind to {connection} are off: {reason}" if reason else ""
 
 
 def write_rights(connection: str, habits: Habits) -> tuple[WriteRight, ...]:
@@ -64,9 +67,8 @@ def write_rights(connection: str, habits: Habits) -> tuple[WriteRight, ...]:
         for interaction, ways in table.items():
             missing = _missing(ways, habits)
             lines = tuple(line for line in PROBED if line in missing)
-            kind = f"{interaction}{suffix}"
-            sentence = _sentence(connection, f"writes of the kind {kind}", lines, habits)
-            found.append(WriteRight(kind=kind, on=not lines, sentence=sentence))
+            reason = _reason(connection, lines, habits)
+            found.append(WriteRight(kind=f"{interaction}{suffix}", on=not lines, sentence=reason))
     return tuple(found)
 
 
@@ -75,19 +77,19 @@ def _missing(ways: Ways, habits: Habits) -> frozenset[str]:
     return min(lacking, key=len)
 
 
-def _sentence(connection: str, what: str, missing: tuple[str, ...], habits: Habits) -> str:
+def _reason(connection: str, missing: tuple[str, ...], habits: Habits) -> str:
     if not missing:
         return ""
     command = f"`chartgate probe {connection}`"
     if not habits.verdicts:
-        return f"{what} to {connection} are off: nothing is known of it yet; run {command}"
-    told = "; ".join(_told(line, habits) for line in missing[:LINES_SHOWN])
-    more = len(missing) - LINES_SHOWN
+        return f"nothing is known of it yet; run {command}"
+    # What could not be tried failed because of something that was.
+    tried = [line for line in missing if not habits.told_of(line).startswith(NOT_TRIED)]
+    telling = tried or list(missing)
+    told = "; ".join(_told(line, habits) for line in telling[:LINES_SHOWN])
+    more = len(missing) - len(telling[:LINES_SHOWN])
     rest = f"; and {more} more" if more > 0 else ""
-    return (
-        f"{what} to {connection} are off: {command} has not shown {told}{rest}."
-        f" {remedy(missing[0])}, then run {command} again"
-    )
+    return f"{command} has not shown {told}{rest}. {remedy(telling[0])}, then run {command} again"
 
 
 def _told(line: str, habits: Habits) -> str:

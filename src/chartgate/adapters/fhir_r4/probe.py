@@ -12,6 +12,7 @@ import orjson
 
 from chartgate.adapters.fhir_r4 import probe_alone, probe_together
 from chartgate.adapters.fhir_r4.dialect import PROBED
+from chartgate.adapters.fhir_r4.preconditions import NOT_TRIED
 from chartgate.adapters.fhir_r4.probe_alone import Say
 from chartgate.adapters.fhir_r4.probe_bench import Bench
 from chartgate.adapters.fhir_r4.reader import ReadRefused
@@ -60,7 +61,7 @@ class Trial:
         untried = "; ".join(self._failures) or "nothing can be created here"
         for line in PROBED:
             if line not in self._verdicts:
-                self._say(line, holds=False, detail=f"could not be tried; {untried}")
+                self._say(line, holds=False, detail=f"{NOT_TRIED}; {untried}")
         return tuple(self._beside_its_dialect(self._verdicts[line]) for line in PROBED)
 
     def _beside_its_dialect(self, verdict: Verdict) -> Verdict:

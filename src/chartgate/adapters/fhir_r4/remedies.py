@@ -10,7 +10,7 @@ REMEDIES: Mapping[str, str] = {
     "create": "Give our client the right to create there, or name in probe_file what it may create",
     "etag_present": "Have versioning switched on there, so that answers carry an ETag",
     "stored_as_sent": "Find out there what changes it on save; if that is as it should be, name the"
-    " paths under [ignores] of its dialect",
+    " paths in changes_on_save of this connection",
     "unmodified_is_true": "Look for a cache between us and it, and take it out of the way",
     "reads_catch_up": "Connect to its primary instead of a replica, or have the replica mended",
     "marker_survives": "Have identifiers of other systems kept and searchable there, or choose a"
