@@ -143,7 +143,7 @@ async def open_adapter(
 ) -> AsyncIterator[FhirR4]:
     """Opens [connections.NAME]; sends nothing yet. Raises ConfigError."""
     options = parse_options(connection)
-    dialect = load_dialect(options.dialect)
+    dialect = load_dialect(options.dialect).ignoring(options.changes_on_save.split())
     name = connection.name
     sample = load_sample(options, folder=folder, connection=name)
     key = None
