@@ -46,7 +46,6 @@ from chartgate.store.proposals import ProposalStore
 
 LOG = structlog.get_logger()
 AT_ONCE_MAX = 8  # items that a worker has in hand; one that hangs holds up no other
-SAY_LATE = "the lease of the item has run out; nothing was sent"
 SAY_HALTED = "a halt is in force; nothing was sent"
 SAY_DIFFERS = "what the list shows is not what was sent, in: "
 SAY_ERASED = "the patient was erased here"
@@ -134,7 +133,7 @@ async def _put(
 ) -> None:
     """First there. One that was closed here before anything went out is not put there at all;
     where something may have gone out, it is put there closed, so that a late request finds it."""
-    tried = item.fence > 1
+    tried = item.sent_at is not None
     if handoff.status is HandoffStatus.CLOSED and not tried:
         await _settle(gate, replace(item, state=ItemState.ENDED, shown=handoff.revision))
         return
@@ -317,15 +316,12 @@ def _last_look(
     """Still ours, and no halt; then the intent is durable before anything is sent."""
 
     async def last_look() -> None:
-        now = gate.clock()
-        ours, halted, _ = await HandoffStore(gate.database).may_send(
-            item, proposal.charter, now=now
-        )
-        if not ours:
-            raise InvalidTransition(SAY_LATE)
-        if halted:
-            raise Held(SAY_HALTED)
-        await gate.audit.record(await _event(gate, "handoff.send", item, handoff, proposal, agent))
+        event = await _event(gate, "handoff.send", item, handoff, proposal, agent)
+        store = HandoffStore(gate.database)
+        async with gate.database.change(event) as transaction:
+            at = gate.clock()
+            if await store.intend_in(transaction, item, proposal.charter, at=at):
+                raise Held(SAY_HALTED)
 
     return last_look
 

@@ -6,11 +6,12 @@ Source: https://hl7.org/fhir/R4/task.html
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import orjson
 
-from chartgate.errors import NotFound, OutcomeUnknown
+from chartgate.errors import NotFound, OutcomeUnknown, WriteRefused
 from chartgate.model.handoff import HandoffStatus, Listed, Shown
 from chartgate.model.ports import LastLook, Sink, Source
 from chartgate.model.resource import Copy, Resource
@@ -81,7 +82,10 @@ class TaskWorklist:
             after = None
         if after is None:
             raise OutcomeUnknown("the Task was changed, and then it was not there any more")
-        return after
+        left = tuple(o["path"] for o in _operations(after.body or {}, after, shown))
+        if "/status" in left:
+            raise WriteRefused("the list outside took the change and did not keep it")
+        return replace(after, differs=left)
 
 
 def task_of(shown: Shown) -> Resource:

@@ -75,6 +75,7 @@ class HandoffItem:
     reference: str | None = None  # where it stands, e.g. "Task/31"
     version: str | None = None  # that was looked at last
     shown: int = 0  # the handoff's revision that it shows
+    sent_at: datetime | None = None  # when something may first have gone out
     attempts: int = 0  # in a row that came to nothing
     last_error: str | None = None  # without patient data
     fence: int = 0

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Sequence
 from datetime import datetime
 
-from chartgate.errors import NotFound, VersionConflict
+from chartgate.errors import InvalidTransition, NotFound, VersionConflict
 from chartgate.model.handoff import (
     Cause,
     Handoff,
@@ -186,19 +186,22 @@ class HandoffStore:
             )
         return tuple(_item(row) for row in rows)
 
-    async def may_send(
-        self, item: HandoffItem, charter: str, *, now: datetime
-    ) -> tuple[bool, bool, datetime | None]:
-        """Directly before a write: whether the caller still holds the item, whether a halt is in
-        force, and how long the lease lasts."""
-        row = await self._database.fetch_row(
-            QUERIES["select_item_may_send"], uuid.UUID(item.handoff), item.fence, now, charter
+    async def intend_in(
+        self, transaction: Connection, item: HandoffItem, charter: str, *, at: datetime
+    ) -> bool:
+        """Directly before a write: notes that it may go out. True: a halt is in force. Raises
+        InvalidTransition where the caller does not hold the item any more."""
+        halted = await transaction.fetchval(
+            QUERIES["intend_item"],
+            self._database.tenant,
+            item.handoff,
+            item.fence,
+            at,
+            charter,
         )
-        return (
-            (False, False, None)
-            if row is None
-            else (row["ours"], row["halted"], row["lease_until"])
-        )
+        if halted is None:
+            raise InvalidTransition("the lease of the item has run out; nothing was sent")
+        return bool(halted)
 
     async def settle_in(
         self, transaction: Connection, item: HandoffItem, *, at: datetime, next_look_at: datetime
@@ -271,6 +274,7 @@ def _item(row: Row) -> HandoffItem:
         reference=row["reference"],
         version=row["version"],
         shown=row["shown"],
+        sent_at=row["sent_at"],
         attempts=row["attempts"],
         last_error=row["last_error"],
         fence=row["fence"],

@@ -68,13 +68,12 @@ SELECT * FROM handoff_item WHERE tenant = $1 AND handoff = $2;
 -- name: select_items
 SELECT * FROM handoff_item WHERE tenant = $1 AND handoff = ANY ($2);
 
--- name: select_item_may_send
--- The last look before a write goes out: still ours, and no halt.
-SELECT
-  i.fence = $3 AND i.lease_until > $4 AS ours,
-  EXISTS (SELECT FROM halt h WHERE h.tenant = i.tenant AND h.scope IN ('*', $5)) AS halted,
-  i.lease_until
-FROM handoff_item i WHERE i.tenant = $1 AND i.handoff = $2;
+-- name: intend_item
+-- The last look before a write goes out: still ours, and no halt. With it the intent is durable.
+UPDATE handoff_item i SET sent_at = coalesce(i.sent_at, $4)
+WHERE i.tenant = $1 AND i.handoff = $2 AND i.fence = $3 AND i.lease_until > $4
+RETURNING EXISTS (
+  SELECT FROM halt h WHERE h.tenant = i.tenant AND h.scope IN ('*', $5)) AS halted;
 
 -- name: settle_item
 -- What moved meanwhile is looked at again at once.

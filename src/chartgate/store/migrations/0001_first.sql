@@ -617,6 +617,7 @@ CREATE TABLE handoff_item (
   reference text,
   version text,  -- that was looked at last
   shown int NOT NULL DEFAULT 0,  -- the handoff's revision that it shows
+  sent_at timestamptz,  -- when something may first have gone out
   attempts int NOT NULL DEFAULT 0,
   last_error text,
   next_look_at timestamptz NOT NULL,
