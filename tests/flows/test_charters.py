@@ -19,6 +19,7 @@ from chartgate.store.charters import CharterStore
 from chartgate.store.database import Database
 from chartgate.testing.clock import FakeClock
 
+THROUGH = "through: {north-clinic: "
 SAMPLES = Path(chartgate.__file__).parent / "cli" / "samples"
 
 
@@ -107,6 +108,16 @@ def test_book_when_several_files_are_broken_then_all_are_told(config: Config) ->
     [
         ("clients: [slot-picker]", "clients: [slot-piker]", "no client slot-piker; did you mean"),
         ("north-ehr}", "north-er}", "no connection north-er; did you mean north-ehr?"),
+        (
+            "writes: [create App",
+            f"{THROUGH}nort-ehr}}\n    writes: [create App",
+            "did you mean north-ehr",
+        ),
+        (
+            "writes: [create App",
+            f"{THROUGH}north-ehr}}\n    writes: [create App",
+            "of the site north-c",
+        ),
         ("models/slot-picker.yaml", "models/none.yaml", "models/none.yaml cannot be read"),
         ("models/slot-picker.yaml", "../secret.yaml", "leads out of the folder"),
         ("models/slot-picker.yaml", "/etc/hostname", "leads out of the folder"),

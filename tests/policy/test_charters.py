@@ -146,6 +146,11 @@ def test_writes_when_one_names_no_element_then_every_element_may_be_written() ->
         ("same-patient]", "same-patients]", "no rule same-patients; did you mean same-patient?"),
         ("from_stage: full", "from_stage: ful", "did you mean full?"),
         ("  - {stage: full}\n", "", "rollout has no stage full"),
+        (
+            "writes: [create Appointment, patch",
+            "through: {north: x}\n    writes: [create Appointment, patch",
+            "proposes.book.through: sites has no site north",
+        ),
         ("  - {stage: full}\n", "  - {stage: full}\n  - {stage: full}\n", "stand once each"),
         ("share: 10%", "share: 110%", "a share such as 10%"),
         (", share: 10%", "", "a canary needs the key share"),

@@ -273,6 +273,7 @@ BOUNDED = replace(
             "values has fewer: Appointment.minutesDuration",
         ),
         ({"links": ("https://x.example/",)}, "links has more: https://x.example/"),
+        ({"through": {"north": "engine"}}, "through was changed"),
         ({"limits": {}}, "limits allows more: changes"),
         ({"limits": {"changes": 3}}, "limits allows more: changes"),
         ({"guards": BOUNDED.guards[1:]}, "guards has fewer: same Slot.status"),
