@@ -1,8 +1,39 @@
 """The published JSON Schema."""
 
-import jsonschema_rs
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
 
-from chartgate.policy.charter_shape import CHARTER_SCHEMA, near, path_text, shape_findings
+import jsonschema_rs
+import pytest
+
+import chartgate
+from chartgate.formats.strict_yaml import load_yaml
+from chartgate.policy.charter_shape import (
+    CHARTER_SCHEMA,
+    SHOWN_MAX,
+    near,
+    path_text,
+    shape_findings,
+)
+
+SAMPLE = Path(chartgate.__file__).parent / "cli/samples/charters/clinic-booking.yaml"
+GONE = object()
+PURPOSE = "purpose_of_use must be a code of HL7 v3 PurposeOfUse, e.g. TREAT"
+
+
+def findings(path: str, value: Any) -> list[str]:
+    """Of the sample charter with one value of it changed, or taken away."""
+    charter: Any = load_yaml(SAMPLE.read_bytes())
+    holder = charter
+    *steps, last = [int(step) if step.isdigit() else step for step in path.split("/")]
+    for step in steps:
+        holder = holder[step]
+    if value is GONE:
+        del holder[last]
+    else:
+        holder[last] = deepcopy(value)
+    return shape_findings(charter)
 
 
 def test_schema_when_checked_against_its_own_dialect_then_it_is_valid() -> None:
@@ -35,3 +66,72 @@ def test_path_text_when_written_then_it_reads_as_in_the_file() -> None:
 
 def test_findings_when_the_value_is_no_mapping_then_one_sentence() -> None:
     assert len(shape_findings(["charter"])) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "finding"),
+    [
+        ("revison", 1, "the charter: there is no key revison; did you mean revision?"),
+        ("proposes/book/reviw", 1, "proposes.book: there is no key reviw; did you mean review?"),
+        ("charter", GONE,
+         "the charter: the key charter is missing: the charter's name, e.g. clinic-booking"),
+        ("clients", GONE,
+         "the charter: the key clients is missing: a list of registered AI clients"),
+        ("reads/Slot/elements", GONE,
+         "reads.Slot: the key elements is missing: a list of top-level elements, or the word all"),
+        ("sites", {"North": "x"},
+         "sites: a name there must be of small letters, digits and hyphens"),
+        ("sites", {}, "sites must not be empty"),
+        ("clients", [], "clients must not be empty"),
+        ("model", "", "model must not be empty"),
+        ("clients", ["a", "a"], "clients: something stands there twice"),
+        ("revision", "1",
+         'revision must be a whole number from 1 that grows with each change, not "1"'),
+        ("charter", "A B", 'charter must be the charter\'s name, e.g. clinic-booking, not "A B"'),
+        ("purpose_of_use", "TRAET",
+         f'{PURPOSE}, not "TRAET"; did you mean TREAT?'),
+        ("purpose_of_use", 7,
+         f"{PURPOSE}, not 7"),
+        ("reads/Slot/elements", "some",
+         'reads.Slot.elements must be a list of top-level elements, or the word all, not "some"'),
+        ("rollout/0/share", "200%",
+         'rollout[0].share must be a share such as 10% or 0.1, above 0 and at most 1, not "200%"'),
+        ("halt_when/x", "much", 'halt_when.x must be a comparison such as ">= 0.90", not "much"'),
+        ("sites/north-clinic", "X Y",
+         'sites.north-clinic must be the name of a connection of chartgate.toml, not "X Y"'),
+        ("budgets/open_proposals", 0,
+         "budgets.open_proposals must be a whole number from 1, not 0"),
+        ("events/0", "x", 'events[0] must be an HL7 v2 event such as SIU^S12, not "x"'),
+    ],
+)  # fmt: skip
+def test_finding_says_where_what_is_expected_and_what_stands_there(
+    path: str, value: Any, finding: str
+) -> None:
+    assert findings(path, value) == [finding]
+
+
+def test_value_that_is_long_is_shown_by_its_beginning() -> None:
+    (whole,) = findings("charter", "X" * (SHOWN_MAX - 2))
+    assert whole.endswith(f', not "{"X" * (SHOWN_MAX - 2)}"')
+    (cut,) = findings("charter", "X" * (SHOWN_MAX - 1))
+    assert cut.endswith(f', not "{"X" * (SHOWN_MAX - 1)}…')
+
+
+def test_every_key_that_is_missing_is_told_with_what_it_is_for() -> None:
+    found = shape_findings({})
+    assert len(found) == len(CHARTER_SCHEMA["required"])
+    for finding, key in zip(found, sorted(CHARTER_SCHEMA["required"]), strict=True):
+        about = CHARTER_SCHEMA["properties"][key]["description"]
+        assert finding == f"the charter: the key {key} is missing: {about}"
+
+
+@pytest.mark.parametrize("where", ["proposes/book", "proposes/book/review", "rollout/0"])
+def test_key_without_a_description_of_its_own_has_that_of_its_kind(where: str) -> None:
+    kinds = {"proposes/book": "action", "rollout/0": "stage"}
+    schema = CHARTER_SCHEMA["$defs"][kinds.get(where, "review")]
+    for key in schema["required"]:
+        held = schema["properties"][key]
+        kind = CHARTER_SCHEMA["$defs"].get(held.get("$ref", "").rpartition("/")[2], {})
+        about = held.get("description") or kind.get("description")
+        (finding,) = findings(f"{where}/{key}", GONE)
+        assert finding.endswith(f"the key {key} is missing" + (f": {about}" if about else ""))

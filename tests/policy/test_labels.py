@@ -675,3 +675,59 @@ def test_examples_of_ihe_when_labelled_then_the_sensitive_one_is() -> None:
     alcohol.pop("meta", None)
     assert found(alcohol) == {"ETHUD"}
     assert found(weight) == set()
+
+
+PSY, HIV = label(ACT_CODE, "PSY"), label(ACT_CODE, "HIV")
+NONSENSE = label("urn:nobody", "X")
+
+
+@pytest.mark.parametrize(
+    ("resource", "sensitivities", "unknown"),
+    [
+        # Every label of a place counts, wherever in the list and in which of the places it stands.
+        (labelled(PSY, HIV), {"PSY", "HIV"}, False),
+        (labelled(NONSENSE, PSY), {"PSY"}, True),
+        (labelled(7, PSY), {"PSY"}, True),
+        (labelled({"coding": [PSY, HIV]}), {"PSY", "HIV"}, False),
+        (labelled({"coding": []}, PSY), {"PSY"}, True),
+        (labelled({"coding": PSY}), {"PSY"}, True),
+        (labelled({"coding": [PSY, 7]}), {"PSY"}, True),
+        (
+            {"resourceType": "Basic", "securityLabel": [PSY], "security": [HIV]},
+            {"PSY", "HIV"},
+            False,
+        ),
+        (
+            {"resourceType": "Composition", "confidentiality": "R", "security": [HIV]},
+            {"HIV"},
+            False,
+        ),
+        ({"resourceType": "Composition", "confidentiality": "Q", "security": [HIV]}, {"HIV"}, True),
+        (labelled(label(f"{ACT_CODE}|9.0.0", "PSY")), {"PSY"}, False),
+        (labelled(label(OBSERVATION_VALUE, "SUBSETTED")), set(), False),
+    ],
+)
+def test_labels_in_their_places_add_up(
+    resource: dict[str, Any], sensitivities: set[str], unknown: bool
+) -> None:
+    labels = labels_of(resource, OWN)
+    assert (set(labels.sensitivities), labels.unknown) == (sensitivities, unknown)
+
+
+@pytest.mark.parametrize("code", CONFIDENTIALITY)
+def test_confidentiality_of_a_document_is_what_it_says(code: str) -> None:
+    labels = labels_of({"resourceType": "Composition", "confidentiality": code}, OWN)
+    assert (labels.confidentiality, labels.unknown) == (code, False)
+
+
+def test_text_of_attachments_adds_to_other_text() -> None:
+    data = base64.b64encode(b"nothing to see").decode()
+    plain = {"contentType": "text/plain", "data": data}
+    for resource in (
+        {"resourceType": "DocumentReference", "content": [{"attachment": plain, "note": "hiv"}]},
+        {"resourceType": "DocumentReference", "note": "hiv", "content": [{"attachment": plain}]},
+        {"note": "hiv", "resourceType": "Binary", "contentType": "text/plain", "data": data},
+    ):
+        assert labels_of(resource, ALL).sensitivities == {"HIV"}
+    untyped = {"resourceType": "Binary", "data": data}
+    assert labels_of(untyped, ALL).unknown  # nobody can tell how to read it
