@@ -243,3 +243,43 @@ def test_any_json_is_taken_or_refused_by_one_of_our_errors(raw: Any) -> None:
     except ChartgateError:
         return
     assert isinstance(raw, list)
+
+
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [
+        ("/comment", "Slot.comment"),
+        ("/_comment/extension", "Slot.comment"),
+        ("/a~1b~0c/deeper", "Slot.a/b~c"),
+        ("/a~01", "Slot.a~1"),
+        (f"/{'x' * 70}", f"Slot.{'x' * 64}"),
+    ],
+)
+def test_patch_of_what_is_not_listed_is_told_by_its_element(path: str, named: str) -> None:
+    with pytest.raises(Unprocessable) as caught:
+        check_changes(ACTION, parse_changes([patch(replaced(path))]))
+    assert str(caught.value) == f"changes[0]: the charter does not let {named} be written"
+
+
+def test_patch_may_write_the_types_of_a_choice_that_is_listed() -> None:
+    rule = WriteRule(interaction="patch", resource_type="Observation", elements=("value",))
+    action = replace(ACTION, writes=(rule,))
+    written = patch(replaced("/valueString"), reference="Observation/1")
+    check_changes(action, parse_changes([written]))
+
+
+def test_test_operation_on_what_is_listed_passes() -> None:
+    tested = {"op": "test", "path": "/status", "value": "free"}
+    check_changes(ACTION, parse_changes([patch(tested, replaced("/status"))]))
+
+
+@pytest.mark.parametrize(("count", "more"), [(5, ""), (6, "; and 1 more"), (7, "; and 2 more")])
+def test_resource_that_is_wrong_is_told_with_five_places_at_most(count: int, more: str) -> None:
+    five = {"resourceType": "Schedule", "actor": [{"reference": "Location/1"}]}
+    with pytest.raises(Unprocessable) as caught:
+        check_resource({**five, **{f"x{n}": 1 for n in range(count)}})
+    sentence = str(caught.value)
+    assert sentence.startswith("not well-formed FHIR R4: ")
+    assert sentence.count("; ") == min(count, 5) - 1 + bool(more)
+    assert sentence.endswith(more)
+    assert ("more" in sentence) == bool(more)

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from chartgate.errors import Denied
 from chartgate.formats import r4
+from chartgate.formats.canonical import canonical_bytes
 from chartgate.formats.r4_structure import structure_findings
 from chartgate.model.charter import ReadRule
+from chartgate.policy.deidentify import ViewSettings
 from chartgate.policy.marks import masked_value
 from chartgate.policy.minimise import (
     META_KEPT,
@@ -593,3 +595,12 @@ def test_minimise_when_timed_then_small_resources_take_microseconds() -> None:
     for _ in range(5_000):
         minimise(slot, rule)
     assert time.perf_counter() - started < 0.5
+
+
+def test_minimise_measured_is_made_with_the_settings_of_its_view() -> None:
+    rule = ReadRule(elements=("birthDate", "name", "gender"), view="safe-harbor")
+    of_view = ViewSettings(year=2026, key=b"k" * 32)
+    kept, share = minimise_measured(PATIENT, rule, of_view)
+    assert kept == minimise(PATIENT, rule, of_view)
+    assert kept != PATIENT
+    assert share == len(canonical_bytes(kept)) / len(canonical_bytes(PATIENT))
