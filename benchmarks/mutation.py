@@ -32,6 +32,8 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 SEED = 1  # of the lot
+# The same examples each time, and no deadline: a slow machine is no test that noticed.
+PYTEST = ("-p", "no:cacheprovider", "--hypothesis-profile=ci")
 COPIED = ("src", "tests", "tools", "benchmarks", "docs", "changelog.d", "README.md", "Makefile")
 KILLED, SURVIVED, NO_TESTS = 1, 0, 33  # exit codes by which mutmut keeps what became of a mutant
 TIMED_OUT = (24, -24, 36, 152, 255)  # on a busy machine that says nothing: tried again
@@ -93,7 +95,7 @@ def mutate(group: Group, folder: Path, *, jobs: int, sample: int | None) -> dict
         "source_paths": ["src"],
         "only_mutate": only,
         "also_copy": [name for name in COPIED if (folder / name).exists()],
-        "pytest_add_cli_args": ["-p", "no:cacheprovider"],
+        "pytest_add_cli_args": list(PYTEST),
         "timeout_multiplier": 3.0,  # a change that makes a loop endless is noticed by its time
         "timeout_constant": 5.0,
         "pytest_add_cli_args_test_selection": list(group.tests),
@@ -221,7 +223,7 @@ def _imported(path: Path) -> set[str]:
 
 def is_noticed_alone(folder: Path, mutant: str, tests: Sequence[str]) -> bool:
     """Whether these tests fail on a mutant, in a process that was never without it."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-x", "-q", *PYTEST]
     try:
         done = subprocess.run(
             [*command, *tests],
