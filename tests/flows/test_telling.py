@@ -12,14 +12,16 @@ from chartgate.adapters.loader import load_connections
 from chartgate.config import ConnectionConfig
 from chartgate.demo.receiver import MessageReceiver, running_receiver
 from chartgate.errors import Unprocessable
-from chartgate.flows import commits, halts, rollbacks
+from chartgate.flows import bulk_rollbacks, commits, halts, rollbacks, undo_views
 from chartgate.flows.proposals import Submission, submit
+from chartgate.flows.undo_lists import Selection
 from chartgate.formats.hl7v2 import parse
 from chartgate.model.proposal import Proposal, Status
 from chartgate.store.database import Database
 from chartgate.store.proposals import ProposalStore
 from chartgate.testing.clock import FakeClock
 from tests.flows.clinics import OPERATOR, PICKER, SITE, SOFIA, Clinic, open_clinic, sample_charter
+from tests.flows.undoing import undo_all
 
 ENGINE = "north-engine"
 THROUGH = (
@@ -337,6 +339,33 @@ async def test_undo_is_not_sent_over_a_later_edit(
         assert found.status is Status.VERIFIED
         assert "moved on" in (found.reason or "")
         assert house.kinds == ["ADT^A08"]
+
+
+async def test_what_is_shown_of_a_told_write_is_what_can_be_looked_up(
+    database: Database, clock: FakeClock, tmp_path: Path
+) -> None:
+    async with open_house(database, clock, tmp_path, change=CONTACT, writes="ADT") as house:
+        clinic = house.clinic
+        verified = await contact_changed(house)
+        [found] = await undo_views.compare(clinic.gate, SOFIA, verified.id)
+        assert found.moved_on, "the engine's EHR does not show it"
+        patient = clinic.hospital.scenario.booking_patient
+        clinic.hospital.edit({**clinic.hospital.resource(patient), "telecom": [PHONE]})
+        [found] = await undo_views.compare(clinic.gate, SOFIA, verified.id)
+        assert not found.moved_on
+
+
+async def test_all_that_was_told_is_taken_back_in_one_go(house: House) -> None:
+    verified = await house.verified()
+    gate = house.clinic.gate
+    assert await undo_views.compare(gate, SOFIA, verified.id) == ()
+    selection = Selection(client="slot-picker")
+    plan = await bulk_rollbacks.plan(gate, SOFIA, selection)
+    assert [item.verdict for item in plan.items] == ["undo"]
+    assert house.kinds == ["SIU^S12"], "a dry run sends nothing"
+    await bulk_rollbacks.roll_back(gate, SOFIA, selection, shown=plan.digest, reason="wrong")
+    assert await undo_all(house.clinic, verified) == [Status.ROLLED_BACK]
+    assert house.kinds == ["SIU^S12", "SIU^S15"]
 
 
 async def test_undo_that_is_refused_leaves_what_stands(house: House) -> None:

@@ -121,7 +121,7 @@ def moved_on(applied: Prepared, live: Mapping[str, Copy | None]) -> tuple[str, .
     afters = after_images(applied.write.changes, before)
     found = []
     for change, after in zip(applied.write.changes, afters, strict=True):
-        if change.reference is None or after is None:
+        if change.reference is None or change.reference not in live or after is None:
             continue
         copy = live.get(change.reference)
         now = orjson.loads(copy.body) if copy else {}

@@ -12,13 +12,14 @@ from chartgate.flows.grounds import patient_of_proposal
 from chartgate.flows.guards import together
 from chartgate.flows.permits import check_person, request_on
 from chartgate.flows.proposal_events import event_of
+from chartgate.flows.telling import moved_on
 from chartgate.flows.undo_ground import history_of, read_live
 from chartgate.gate import Gate
 from chartgate.model.charter import ReadRule
 from chartgate.model.ports import Source
 from chartgate.model.principal import Principal
 from chartgate.model.resource import Copy, Resource
-from chartgate.model.write import Effect
+from chartgate.model.write import Effect, Prepared
 from chartgate.policy.differences import after_images
 from chartgate.policy.minimise import minimise
 from chartgate.policy.three_way import ThreeWay, three_way
@@ -55,10 +56,13 @@ async def compare(gate: Gate, principal: Principal, id_: str) -> tuple[Compared,
     if applied is None or proposal.receipt is None:
         raise InvalidTransition(SAY_NOT_WRITTEN)
     source = gate.source(proposal.connection)
-    effects = proposal.receipt.effects
-    live = await together([read_live(source, effect.reference) for effect in effects])
     before = {copy.reference: orjson.loads(copy.body) for copy in applied.prepared.before}
-    sent = after_images(applied.prepared.write.changes, before)
+    written = after_images(applied.prepared.write.changes, before)
+    pairs = zip(proposal.receipt.effects, written, strict=True)
+    # What a message made has no reference, and cannot be looked up.
+    known = [(effect, after) for effect, after in pairs if "?" not in effect.reference]
+    effects, sent = [effect for effect, _ in known], [after for _, after in known]
+    live = await together([read_live(source, effect.reference) for effect in effects])
     left = await together(
         [_left(source, effect, copy) for effect, copy in zip(effects, live, strict=True)]
     )
@@ -80,12 +84,19 @@ async def compare(gate: Gate, principal: Principal, id_: str) -> tuple[Compared,
             reference=effect.reference,
             version_written=effect.version_after,
             version_now=copy.version if copy else None,
-            moved_on=(copy.version if copy else None) != effect.version_after,
+            moved_on=_has_moved_on(applied.prepared, effect, copy),
             shown=effect.reference.partition("/")[0] in rules,
             lines=_lines(rules, before.get(effect.reference), stored or meant, copy),
         )
         for effect, meant, stored, copy in zip(effects, sent, left, live, strict=True)
     )
+
+
+def _has_moved_on(applied: Prepared, effect: Effect, live: Copy | None) -> bool:
+    """By its version; where a message was sent, which names none, by what it changed."""
+    if applied.write.message is None:
+        return (live.version if live else None) != effect.version_after
+    return effect.reference in moved_on(applied, {effect.reference: live})
 
 
 async def _left(source: Source, effect: Effect, live: Copy | None) -> Resource | None:
