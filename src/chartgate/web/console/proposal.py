@@ -106,7 +106,8 @@ async def decide(call: Call) -> Response:
         acknowledged=ticked(fields),
         each=_each(fields),
     )
-    return see(f"/proposals/{id_}", done=_done(after, VERDICTS[verdict]))
+    done = VERDICTS[verdict] if after.content.digest == fields.get("digest") else "edited"
+    return see(f"/proposals/{id_}", done=_done(after, done))
 
 
 async def edit(call: Call) -> Response:
