@@ -1,5 +1,6 @@
 """Links, unreadable attachments, other patients and disguised words in what is proposed."""
 
+import re
 from typing import Any
 
 import pytest
@@ -189,3 +190,78 @@ def test_identity_that_both_have_is_the_patients_own(shared: dict[str, Any], tex
 
 def test_letters_without_a_name_are_of_no_alphabet() -> None:
     check("\U00017000\U00017001 Warfarin", path="code.text")
+
+
+OBSERVATION = {"resourceType": "Observation", "id": "1", "subject": {"reference": "Patient/b"}}
+
+
+@pytest.mark.parametrize(
+    ("reference", "about", "finding"),
+    [
+        ("Patient/b", "Patient/b", None),
+        ("Patient/a", "Patient/b", "refers to another patient than the one whom it is about"),
+        ("Patient/nobody", "Patient/b", "refers to another patient"),
+        ("Patient/a", None, None),  # it is about nobody, and so about whom it names
+        ("Observation/1", "Patient/b", None),
+        ("Observation/1", "Patient/a", "refers to what belongs to another patient"),
+        ("Observation/1", None, None),
+        ("Observation/unread", "Patient/a", None),
+        ("Practitioner/1", "Patient/a", None),
+    ],
+)
+@pytest.mark.parametrize("path", ["reference", "focus.reference", "partOf[0].reference"])
+def test_reference_leads_to_the_same_patient_or_to_none(
+    path: str, reference: str, about: str | None, finding: str | None
+) -> None:
+    bodies: dict[str, dict[str, Any]] = {
+        "Observation/1": OBSERVATION,
+        "Practitioner/1": {"resourceType": "Practitioner", "id": "1"},
+    }
+    difference = Difference(reference="Task/1", path=path, before=None, after=reference)
+    if finding is None:
+        check_smuggling([difference], about, bodies)
+        return
+    with pytest.raises(Unprocessable, match=f"^Task/1: {re.escape(path)}: it {finding}"):
+        check_smuggling([difference], about, bodies)
+
+
+def test_only_what_is_a_reference_is_looked_at_as_one() -> None:
+    for path, after in (("display", "Patient/a"), ("preference", "Patient/a"), ("reference", 7)):
+        difference = Difference(reference="Task/1", path=path, before=None, after=after)
+        check_smuggling([difference], "Patient/b", {})
+
+
+OURS = ("https://forms.example/f/", "https://a.example/")
+
+
+@pytest.mark.parametrize(
+    ("text", "passes"),
+    [
+        ("see https://forms.example/f/7", True),
+        ("https://forms.example/f/", True),
+        ("https://forms.example/f/7/a-b_c~d/, then call", True),
+        ("(see https://a.example/)", True),
+        ("see (https://a.example/).", False),
+        ("https://forms.example/f/7; https://a.example/x.", True),
+        ("https://forms.example/f/7?q=1", False),
+        ("https://forms.example/f/7#x", False),
+        ("https://forms.example/f/7.x?q=1", False),
+        ("https://forms.example/f/7:x?q=1", False),
+        ("https://forms.example/f/7)x?q=1", False),
+        ("https://forms.example/f/../x", False),
+        ("https://a.example/.evil.example/x", False),
+        ("https://a.example.evil.example/x", False),
+        ("xhttps://a.example/", False),
+        ("https://a.example/ https://evil.example", False),
+        ("https://other.example/", False),
+    ],
+)
+def test_address_that_the_charter_lets_stand_carries_nothing_along(text: str, passes: bool) -> None:
+    difference = Difference(reference="Task/1", path="note[0].text", before=None, after=text)
+    with pytest.raises(Unprocessable, match="link or markup"):
+        check_smuggling([difference], None, {})
+    if passes:
+        check_smuggling([difference], None, {}, links=OURS)
+        return
+    with pytest.raises(Unprocessable, match="link or markup"):
+        check_smuggling([difference], None, {}, links=OURS)

@@ -30,6 +30,7 @@ ALIKE = frozenset(
     {"LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC", "FULLWIDTH", "MATHEMATICAL"}
 )
 REFERENCE = re.compile(r"(^|\.)reference$")
+ADDRESS_ENDS = r"(?=[.,;:)]*(?:\s|$))"
 ADDRESS_REST = r"(?:[A-Za-z0-9_~-]+(?:/[A-Za-z0-9_~-]+)*/?)?"  # no dots, no query, no fragment
 IDENTIFIER_MIN = 4  # characters; a shorter one would be found by chance
 DIGITS_MIN = 7  # of a telephone number
@@ -94,7 +95,8 @@ def _links(text: Any, allowed: Sequence[str]) -> set[str]:
     plain = unicodedata.normalize("NFKC", text)
     for beginning in allowed:
         # The rest of an address may hold nothing that could lead elsewhere or carry data along.
-        plain = re.sub(rf"(?<!\S){re.escape(beginning)}{ADDRESS_REST}(?=[\s.,;:)]|$)", " ", plain)
+        address = rf"(?<!\S){re.escape(beginning)}{ADDRESS_REST}{ADDRESS_ENDS}"
+        plain = re.sub(address, " ", plain)
     return set(LINK.findall(plain))
 
 
