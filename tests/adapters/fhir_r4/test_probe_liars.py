@@ -12,7 +12,7 @@ import pytest
 
 from chartgate.adapters.fhir_r4.adapter import FhirR4
 from chartgate.demo.hospital.server import Hospital
-from chartgate.errors import ConfigError, WriteRefused
+from chartgate.errors import ConfigError, Throttled, WriteRefused
 from chartgate.model.resource import Copy
 from chartgate.testing.builders import task
 from tests.adapters.fhir_r4.dressed import KINDS, Opener, current, probed, quiet, write_of
@@ -277,3 +277,14 @@ async def test_what_a_site_knows_to_change_on_save_can_be_left_out_of_the_compar
     )
     assert (await probed(ehr))["stored_as_sent"].holds
     assert all(right.on for right in ehr.write_rights())
+
+
+async def test_wait_that_is_too_long_for_a_probe_ends_it_at_once_and_without_a_storm(
+    hospital: Hospital, open_ehr: Opener
+) -> None:
+    hospital.faults.switch("throttle", {"retry_after_s": 3600}, interactions=["update"])
+    ehr = await open_ehr(hospital.fhir_url, verdicts={}, retries=0, throttle_cap_s=7200.0)
+    with pytest.raises(Throttled) as caught:
+        await ehr.probe(quiet)
+    assert caught.value.retry_after_s > 3500
+    assert sum(seen.status == 429 for seen in hospital.journal.requests) == 1

@@ -42,9 +42,9 @@ async def test_verdicts_are_shown_with_their_date_and_what_follows(
     assert "probed" in page.text
     assert "if_match_on_put no <b>if_match_on_put</b> was tried" in page.text, "escaped"
     assert "Create. On." in page.text
-    assert "Update. Off: `chartgate probe north-ehr` has not shown if_match_on_put" in page.text
+    assert "Update. Off: Chartgate probe north-ehr has not shown if_match_on_put" in page.text
     assert "PUT with a stale If-Match is refused" in page.text
-    assert "run `chartgate probe north-ehr` again" in page.text
+    assert "run chartgate probe north-ehr again" in page.text
     assert "All writes to it are off." not in page.text
 
 
