@@ -102,6 +102,7 @@ async def test_approval_too_early_is_told_how_long_there_is_and_then_works(caref
     failed, done = await careful.audited("proposal.review")
     assert (failed["outcome"], failed["reason"]) == ("failed", "throttled")
     assert done["outcome"] == "success"
+    assert int(done["details"]["looked_s"]) >= int(done["details"]["floor_s"]) == 14
 
 
 async def test_another_look_does_not_start_the_time_anew(careful: Clinic) -> None:

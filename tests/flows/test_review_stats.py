@@ -52,7 +52,7 @@ async def test_figures_of_each_person_and_of_all(careful: Clinic) -> None:
         'decisions_total{charter="clinic-booking",role="scheduler",verdict="approve"} 1.0' in text
     )
     assert 'known_bad_total{charter="clinic-booking",result="missed",role="scheduler"} 1.0' in text
-    assert "too_early_total" in text
+    assert 'too_early_total{charter="clinic-booking",role="scheduler"} 2.0' in text
     assert "sofia" not in text
     assert "mara" not in text
 

@@ -66,6 +66,17 @@ async def show_recorded(
     return _standing(gate, principal, proposal, action, look, approvals, at=event.recorded)
 
 
+async def approvals_so_far(gate: Gate, proposals: Sequence[Proposal]) -> dict[str, tuple[int, int]]:
+    """Of those for which the charter asks for several people: how many approved, of how many."""
+    several = {
+        p.id: action.review_people
+        for p in proposals
+        if (action := running_action(gate, p)) and action.review_people > 1
+    }
+    found = await ReviewStore(gate.database).approved_so_far(list(several)) if several else {}
+    return {id_: (found.get(id_, 0), people) for id_, people in several.items()}
+
+
 async def check_approval(
     gate: Gate,
     transaction: Connection,

@@ -33,7 +33,7 @@ from chartgate.flows.permits import (
 )
 from chartgate.flows.proposal_events import event_of
 from chartgate.flows.proposals import SAY_NOT_FOUND
-from chartgate.flows.review_care import check_approval, decided_otherwise
+from chartgate.flows.review_care import check_approval, decided_otherwise, roles_in
 from chartgate.flows.seeded import ended
 from chartgate.gate import Gate
 from chartgate.model.audit import AuditEvent, Outcome
@@ -145,7 +145,8 @@ async def _approve(walk: _Walk, acknowledged: Collection[str]) -> Proposal:
         after = _approved(walk, missing)
         of = f"{action.review_people - missing.people} of {action.review_people}"
         several = (("approvals", of),) if action.review_people > 1 else ()
-        events.append(walk.event(after, "approve", patient, *several))
+        looked = (("looked_s", f"{decided.dwell_s:.0f}"), ("floor_s", f"{decided.floor_s:.0f}"))
+        events.append(walk.event(after, "approve", patient, *looked, *several))
         await ReviewStore(gate.database).decide(transaction, before, decided)
         if after is not before:
             await ProposalStore(gate.database).move(transaction, before, after, at=at)
@@ -222,6 +223,8 @@ async def _fail(walk: _Walk, verdict: Verb, error: ChartgateError) -> NoReturn:
     async with gate.database.change(event) as transaction:
         if isinstance(error, Throttled):
             await ReviewStore(gate.database).note_early(transaction, before, walk.person.agent)
+            roles = roles_in(running_action(gate, before), walk.person)
+            gate.metrics.review.too_early(before.charter, roles)
     raise error
 
 

@@ -1,5 +1,7 @@
 """How people review, counted by charter and role: never by person, patient or proposal."""
 
+from collections.abc import Sequence
+
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from chartgate.model.review import Decided
@@ -40,10 +42,8 @@ class ReviewMetrics:
 
     def decided(self, decided: Decided) -> None:
         """Counts one decision."""
-        role = decided.roles[0] if decided.roles else NO_ROLE
+        role = _role(decided.roles)
         approved = decided.verdict == "approve"
-        if decided.early:
-            self.early.labels(decided.charter, role).inc(decided.early)
         if approved and decided.floor_s > 0:
             self.pace.labels(decided.charter, role).observe(decided.dwell_s / decided.floor_s)
         if decided.seed is None:
@@ -51,3 +51,11 @@ class ReviewMetrics:
         else:
             result = "missed" if approved else "caught"
             self.known_bad.labels(decided.charter, role, result).inc()
+
+    def too_early(self, charter: str, roles: Sequence[str]) -> None:
+        """Counts an approval that was sent back to look."""
+        self.early.labels(charter, _role(roles)).inc()
+
+
+def _role(roles: Sequence[str]) -> str:
+    return roles[0] if roles else NO_ROLE

@@ -74,6 +74,11 @@ class ReviewStore:
             Approval(person=r["person"], roles=tuple(r["roles"]), at=r["decided_at"]) for r in rows
         )
 
+    async def approved_so_far(self, proposals: Sequence[str]) -> dict[str, int]:
+        """How many approved each of these as it stands now; those that nobody did are left out."""
+        rows = await self._database.fetch(QUERIES["count_approvals"], list(proposals))
+        return {r["proposal"]: r["count"] for r in rows}
+
     async def decide(
         self,
         transaction: Connection,

@@ -27,6 +27,14 @@ SELECT person, roles, decided_at FROM proposal_decision
 WHERE tenant = $1 AND proposal = $2 AND version = $3 AND digest = $4 AND verdict = 'approve'
 ORDER BY decided_at, person;
 
+-- name: count_approvals
+-- Of the content that each of these proposals has now.
+SELECT d.proposal::text AS proposal, count(*) AS count
+FROM proposal_decision d
+JOIN proposal p ON p.tenant = d.tenant AND p.id = d.proposal AND p.content_version = d.version
+WHERE d.tenant = $1 AND d.proposal = ANY ($2::uuid[]) AND d.verdict = 'approve'
+GROUP BY d.proposal;
+
 -- name: insert_decision
 INSERT INTO proposal_decision
   (tenant, proposal, version, digest, person, roles, verdict, decided_at, dwell_s, floor_s, early,

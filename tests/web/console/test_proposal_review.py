@@ -88,8 +88,12 @@ async def test_first_of_two_is_told_that_another_must_approve(desk: FrontDesk) -
     proposal, sofia = await desk.clinic.booked(), await desk.sign_in()
     page = await opened(desk, proposal, sofia)
     assert "2 people must approve exactly this. Still asked for: 2 more people" in page.text
+    inbox = Page(await desk.ask("GET", "/", headers=sofia.headers))
+    assert "0 of 2 approved" in inbox.text
     answer = await press(desk, proposal, sofia, "review", verdict="approve")
     assert answer.headers["Location"].endswith("?done=approved-in-part")
+    inbox = Page(await desk.ask("GET", "/", headers=sofia.headers))
+    assert "1 of 2 approved" in inbox.text
     page = await opened(desk, proposal, sofia)
     assert "So far: sofia (scheduler) . Still asked for: one more person" in page.text
     assert page.button("Approve").disabled

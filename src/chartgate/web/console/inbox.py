@@ -1,12 +1,13 @@
 """The inbox: what waits for a decision, the most urgent first."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from starlette.responses import Response
 
 from chartgate.flows import handoffs, proposals
+from chartgate.flows.review_care import approvals_so_far
 from chartgate.model.proposal import Proposal, Status
 from chartgate.web.console.pages import page, refresh_after
 from chartgate.web.console.wording import STATES
@@ -34,6 +35,7 @@ class Item:
     overdue: bool
     created_at: datetime
     edited: bool  # by a person
+    approvals: str  # "1 of 2 approved", where several people must
     renewed: bool  # computed anew, because the chart had moved on
 
 
@@ -56,10 +58,11 @@ async def inbox(call: Call) -> Response:
     )
     everything = await proposals.listed(call.gate, call.person, limit=RECENT_MAX + len(waiting))
     recent = [p for p in everything if p.status is not Status.PENDING_REVIEW][:RECENT_MAX]
+    so_far = await approvals_so_far(call.gate, waiting)
     context = InboxPage(
-        waiting=_items(sorted(waiting, key=lambda p: p.due_at), now),
+        waiting=_items(sorted(waiting, key=lambda p: p.due_at), now, so_far),
         waiting_max=WAITING_MAX,
-        recent=_items(recent, now),
+        recent=_items(recent, now, {}),
         handoffs_open=len(await handoffs.listed(call.gate, call.person)),
         refresh_s=REFRESH_S,
     )
@@ -67,7 +70,9 @@ async def inbox(call: Call) -> Response:
     return page(call, "inbox.html", context, refresh=refresh)
 
 
-def _items(found: Sequence[Proposal], now: datetime) -> tuple[Item, ...]:
+def _items(
+    found: Sequence[Proposal], now: datetime, so_far: Mapping[str, tuple[int, int]]
+) -> tuple[Item, ...]:
     return tuple(
         Item(
             id=p.id,
@@ -82,6 +87,7 @@ def _items(found: Sequence[Proposal], now: datetime) -> tuple[Item, ...]:
             overdue=p.due_at < now,
             created_at=p.created_at,
             edited=p.status is Status.PENDING_REVIEW and p.content.edited_by is not None,
+            approvals="{} of {} approved".format(*so_far[p.id]) if p.id in so_far else "",
             renewed=p.status is Status.PENDING_REVIEW
             and p.content.version > 1
             and p.content.edited_by is None,
