@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from chartgate.adapters.hl7v2_mllp.sender import Sender
 from chartgate.adapters.loader import load_connections
 from chartgate.config import ConnectionConfig
 from chartgate.demo.receiver import MessageReceiver, running_receiver
@@ -137,6 +138,28 @@ async def test_guard_that_broke_sends_no_message(house: House) -> None:
     house.clinic.hospital.edit({**house.clinic.hospital.resource(slot), "status": "busy"})
     await commits.commit_next(house.clinic.gate, "w1")
     found = await house.clinic.get(approved)
+    assert found.status is Status.HANDED_OFF
+    assert house.receiver.received == []
+
+
+@pytest.mark.parametrize("what", ["guard", "gone"])
+async def test_guard_is_looked_at_when_the_line_to_the_engine_stands(
+    house: House, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Nothing in a message holds a guard, so the look is as late as it can be."""
+    approved = await house.approved()
+    hospital, slot = house.clinic.hospital, house.clinic.hospital.scenario.free_slots[0]
+    connect = Sender._connect
+
+    async def slow(sender: Sender) -> Any:
+        if what == "guard":
+            hospital.edit({**hospital.resource(slot), "status": "busy"})
+        else:
+            hospital.chart.put(slot, None, method="DELETE")
+        return await connect(sender)
+
+    monkeypatch.setattr(Sender, "_connect", slow)
+    found = await house.clinic.commit_until_done(approved)
     assert found.status is Status.HANDED_OFF
     assert house.receiver.received == []
 

@@ -61,7 +61,7 @@ from chartgate.flows.sending import (
     send,
     sink_of,
 )
-from chartgate.flows.telling import told
+from chartgate.flows.telling import tightest, told
 from chartgate.gate import Gate
 from chartgate.model.audit import Outcome
 from chartgate.model.charter import STAGES, ActionRule
@@ -168,7 +168,8 @@ async def _commit(gate: Gate, proposal: Proposal, agent: str) -> None:
     committing, number = await _intend(gate, proposal, prepared, patient, agent, elsewhere)
     failpoint("c08")
     try:
-        receipt = await send(gate, committing, prepared.write)
+        guards = tightest(gate, proposal, action, grounds, prepared.write)
+        receipt = await send(gate, committing, prepared.write, guards=guards)
         failpoint("c11")
     except (VersionConflict, WriteRefused) as error:
         await _refused(gate, committing, action, number, error, agent)

@@ -62,13 +62,16 @@ def retry_at(gate: Gate, attempts: int) -> datetime:
     return gate.clock() + timedelta(seconds=delay_s)
 
 
-async def send(gate: Gate, proposal: Proposal, write: Write) -> Receipt:
-    """Sends a write whose intent is durable. Raises Held, InvalidTransition (the lease passed to
-    another), and as `Sink.commit`."""
+async def send(
+    gate: Gate, proposal: Proposal, write: Write, *, guards: LastLook | None = None
+) -> Receipt:
+    """Sends a write whose intent is durable. `guards` are looked at directly before, where the
+    write itself cannot hold them. Raises Held, InvalidTransition (the lease passed to another),
+    what `guards` raises, and as `Sink.commit`."""
     sink = sink_of(gate, proposal, write)
     try:
         async with asyncio.timeout(gate.config.worker.lease_s) as limit:
-            return await sink.commit(write, last_look=_last_look(gate, proposal, limit))
+            return await sink.commit(write, last_look=_last_look(gate, proposal, limit, guards))
     except TimeoutError:
         raise OutcomeUnknown("the system of record did not answer in time") from None
 
@@ -78,10 +81,14 @@ def sink_of(gate: Gate, proposal: Proposal, write: Write) -> Sink:
     return gate.sink(write.through or proposal.connection)
 
 
-def _last_look(gate: Gate, proposal: Proposal, limit: asyncio.Timeout) -> LastLook:
+def _last_look(
+    gate: Gate, proposal: Proposal, limit: asyncio.Timeout, guards: LastLook | None = None
+) -> LastLook:
     """What is asked directly before bytes go out; they may take as long as the lease lasts."""
 
     async def look() -> None:
+        if guards is not None:
+            await guards()
         now = gate.clock()
         store = ProposalStore(gate.database)
         halted, lease_until = await store.last_look(proposal, now=now)

@@ -13,9 +13,17 @@ from pathlib import Path
 import orjson
 
 from chartgate.config import ConnectionConfig
-from chartgate.errors import ConfigError, NotFound, OutcomeUnknown, Unprocessable, WriteRefused
+from chartgate.errors import (
+    ConfigError,
+    NotFound,
+    OutcomeUnknown,
+    Unprocessable,
+    VersionConflict,
+    WriteRefused,
+)
 from chartgate.flows.feeds import zone_of
-from chartgate.flows.guards import together
+from chartgate.flows.grounds import Grounds
+from chartgate.flows.guards import look, together
 from chartgate.formats.hl7v2 import MalformedMessage
 from chartgate.formats.hl7v2_write import Unwritable
 from chartgate.gate import Gate
@@ -67,6 +75,24 @@ async def told(gate: Gate, proposal: Proposal, action: ActionRule, prepared: Pre
     before = {copy.reference: orjson.loads(copy.body) for copy in prepared.before}
     write = replace(prepared.write, through=through)
     return replace(prepared, write=await with_message(gate, proposal, write, before))
+
+
+def tightest(
+    gate: Gate, proposal: Proposal, action: ActionRule, grounds: Grounds, write: Write
+) -> LastLook | None:
+    """The guards once more, right before the bytes: no message has a precondition that could hold
+    them. None: the write has its own. The look raises VersionConflict, and as `guards.look`."""
+    if write.message is None:
+        return None
+    stood = {c.reference: c.if_match for c in write.changes if c.reference}
+
+    async def still() -> None:
+        standing = await look(gate, proposal, action, grounds)
+        live = standing.live
+        if standing.broken or any(r not in live or live[r].version != v for r, v in stood.items()):
+            raise VersionConflict("a guard does not hold any more; nothing was sent")
+
+    return still
 
 
 async def told_undo(gate: Gate, proposal: Proposal, undo: Write) -> Write:
