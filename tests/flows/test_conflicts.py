@@ -199,6 +199,33 @@ async def test_change_elsewhere_is_no_conflict_and_is_noted_in_the_audit(clinic:
     assert "window" not in str(event)
 
 
+@pytest.mark.parametrize(
+    ("edit", "status"),
+    [
+        ({"comment": "by the window"}, Status.VERIFIED),
+        ({"status": "busy-unavailable"}, Status.HANDED_OFF),
+    ],
+    ids=str,
+)
+async def test_change_after_the_last_look_meets_the_version_that_rides_in_the_write(
+    clinic: Clinic, edit: dict[str, Any], status: Status
+) -> None:
+    """The system of record refuses the write; the guards then say whether that was a conflict."""
+    approved = await clinic.approved()
+    reference = clinic.hospital.scenario.free_slots[0]
+
+    async def edited() -> None:
+        clinic.hospital.edit(clinic.hospital.resource(reference) | edit)
+
+    clinic.sink.before["commit"] = edited
+    after = await clinic.commit_until_done(approved)
+    assert after.status is status
+    assert (await clinic.audited("proposal.not-sent"))[0]["reason"] == "conflict"
+    assert clinic.effects(approved) == (1 if status is Status.VERIFIED else 0)
+    held = clinic.hospital.resource(reference)
+    assert all(held[name] == value for name, value in edit.items())
+
+
 async def test_reviewer_is_shown_what_the_ai_saw_what_it_proposes_and_what_is_there(
     clinic: Clinic,
 ) -> None:
