@@ -40,6 +40,7 @@ async def test_honest_system_holds_every_line_and_each_is_told(
     told: list[Verdict] = []
     verdicts = await ehr.probe(told.append)
     assert [verdict.line for verdict in verdicts] == list(PROBED)
+    assert verdicts[0].detail == "a Task was made, then read", "it says on what it was tried"
     assert not [verdict for verdict in verdicts if not verdict.holds]
     assert {verdict.line for verdict in told} == set(PROBED)
     assert not standing(hospital)

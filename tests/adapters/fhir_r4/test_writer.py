@@ -1,6 +1,8 @@
 """Writing: each answer's exact meaning, and what never leaves the house."""
 
+import base64
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -59,6 +61,7 @@ def without(*lines: str) -> dict[str, tuple[bool, str]]:
         (410, WriteRefused),
         (412, VersionConflict),
         (422, WriteRefused),
+        (423, VersionConflict),
         (501, WriteRefused),
     ],
 )
@@ -165,6 +168,32 @@ async def test_failing_test_is_a_conflict_only_if_the_version_moved(
     version = "1"
     with pytest.raises(WriteRefused):
         await ehr.commit(write(PATCH))
+
+
+@pytest.mark.parametrize("status", [400, 422])
+async def test_patches_in_a_transaction_bear_both_guards_and_a_failing_one_is_a_conflict(
+    status: int, open_ehr: Opener, serve: Server
+) -> None:
+    """A system may mind either, and say it as it likes."""
+    version = "2"
+
+    async def handler(request: web.Request) -> web.Response:
+        if request.method == "GET":
+            here = {**RESOURCE, "id": request.path[-1], "meta": {"versionId": version}}
+            return web.json_response(here)
+        for entry in orjson.loads(await request.read())["entry"]:
+            assert entry["request"]["ifMatch"] == 'W/"1"'
+            operations = orjson.loads(base64.b64decode(entry["resource"]["data"]))
+            assert operations[0] == {"op": "test", "path": "/meta/versionId", "value": "1"}
+        return web.json_response({}, status=status)
+
+    ehr = await open_ehr(await serve(handler))
+    both = write(PATCH, replace(PATCH, reference="Task/2"))
+    with pytest.raises(VersionConflict):
+        await ehr.commit(both)
+    version = "1"
+    with pytest.raises(WriteRefused):
+        await ehr.commit(both)
 
 
 @pytest.mark.parametrize(

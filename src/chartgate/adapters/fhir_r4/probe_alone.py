@@ -57,7 +57,7 @@ async def try_lag(bench: Bench, say: Say) -> None:
     if lags[0] is not None:
         lags.append(await _lag_s(lambda: _is_found(bench, mark, made)))
     copy = await bench.seen(made, at_once=True)
-    say("create", holds=copy is not None, detail="made, then read")
+    say("create", holds=copy is not None, detail=f"a {bench.sample.kind} was made, then read")
     if copy is not None:
         changed = await bench.put(copy, copy.version, "lag")
         if changed.status in (200, 201):

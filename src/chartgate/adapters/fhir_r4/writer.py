@@ -239,8 +239,9 @@ class Writer:
 
     async def _guard_failed(self, write: Write, habits: Habits) -> bool:
         """Whether a refusal comes from a failing test of the version, told by reading."""
+        tested = habits.patch_guard == "test" or len(write.changes) > 1
         for change in write.changes:
-            if change.interaction == "patch" and habits.patch_guard == "test":
+            if change.interaction == "patch" and tested:
                 assert change.reference is not None
                 try:
                     current = await self._reader.current(change.reference)
