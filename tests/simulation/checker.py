@@ -172,10 +172,12 @@ class Checker:
                 self.note("I4", f"{effect.reference} is not what was approved", proposal.id)
 
     def _only_ours_undone(self, commits: list[Effect], rollbacks: list[Effect]) -> None:
-        """A rollback stands directly on what we wrote: it overwrites nobody's edit."""
-        ours = {effect.reference: effect.version for effect in commits}
+        """A rollback finds what we wrote, and so overwrites nobody's edit. Others of our writes
+        may have come on top, if they were taken back before."""
+        ours = {effect.reference: self._versions(effect)[1] for effect in commits}
         for effect in rollbacks:
-            if effect.version != ours.get(effect.reference, -1) + 1:
+            found, _ = self._versions(effect)
+            if _plain(found) != _plain(ours.get(effect.reference, {})):
                 self.note("I4", f"a rollback overwrote an edit of {effect.reference}")
 
     def _versions(self, effect: Effect) -> tuple[Mapping[str, Any], Mapping[str, Any]]:

@@ -9,6 +9,7 @@ from unittest.mock import patch
 from chartgate.errors import NotFound
 from chartgate.flows import commits, rollbacks
 from chartgate.flows.sending import send
+from chartgate.flows.undo_ground import Ground
 from chartgate.gate import Gate
 from chartgate.model.proposal import Proposal
 from chartgate.model.write import Receipt, Write
@@ -38,7 +39,10 @@ def no_resolving() -> Iterator[None]:
 
 @contextmanager
 def blind_rollback() -> Iterator[None]:
-    """What is taken back stands on whatever is there now, not on what we wrote."""
+    """What is taken back is written over whatever is there now, without a look at it."""
+
+    async def anything_goes(gate: Gate, proposal: Proposal) -> Ground:
+        return Ground(write=proposal.compensation)
 
     async def over_anything(gate: Gate, proposal: Proposal, write: Write) -> Receipt:
         source, changes = gate.source(proposal.connection), []
@@ -51,7 +55,10 @@ def blind_rollback() -> Iterator[None]:
                 changes.append(replace(change, if_match=now.version))
         return await send(gate, proposal, replace(write, changes=tuple(changes)))
 
-    with patch.object(rollbacks, "send", over_anything):
+    with (
+        patch.object(rollbacks, "look", anything_goes),
+        patch.object(rollbacks, "send", over_anything),
+    ):
         yield
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass, field
@@ -22,6 +22,7 @@ from chartgate.flows import (
     rollbacks,
 )
 from chartgate.flows.proposals import Submission
+from chartgate.model.principal import Person
 from chartgate.model.proposal import Proposal, Status
 from chartgate.model.write import change_json
 from chartgate.store.handoffs import HandoffStore
@@ -70,7 +71,10 @@ class Outcome:
 class Play:
     """The dice, and everything that may happen."""
 
-    def __init__(self, world: World, *, steps: int = STEPS) -> None:
+    def __init__(
+        self, world: World, *, steps: int = STEPS, favour: Mapping[str, int] | None = None
+    ) -> None:
+        """`favour` gives operations another weight, by name."""
         self.world = world
         self.steps = steps
         self.dice = random.Random(world.seed)
@@ -99,6 +103,8 @@ class Play:
             self.last_moment: 2,
             self.staff: 2,
         }
+        for verb in self.operations:
+            self.operations[verb] = (favour or {}).get(verb.__name__, self.operations[verb])
         self.inner = (self.time_passes, self.work, self.decide, self.foreign_edit,
                       self.halt_or_resume, self.late_arrival, self.edit, self.roll_back)  # fmt: skip
 
@@ -162,9 +168,18 @@ class Play:
 
     async def submit(self) -> str:
         """A booking, a note or an update of a task; some with low confidence, some twice."""
-        make = self.dice.choices((self._booking, self._note, self._task), (4, 2, 3))[0]
+        make = self.dice.choices((self.booking, self.note, self.task), (4, 2, 3))[0]
         key = f"key-{self.dice.randrange(40)}" if self.dice.random() < 0.2 else None
-        client, action, references, changes = make()
+        proposal = await self.submitted(
+            make(), confidence=self.dice.choice([0.3, 0.9, 0.9, 0.9, 0.9]), key=key
+        )
+        return proposal.status.value
+
+    async def submitted(
+        self, made: Any, *, confidence: float = 0.9, key: str | None = None
+    ) -> Proposal:
+        """What a client proposes after it read what it is about."""
+        client, action, references, changes = made
         interaction: str | None = None
         for reference in references:
             kind, _, id_ = reference.partition("/")
@@ -177,7 +192,7 @@ class Play:
             site=SITE,
             action=action,
             changes=changes,
-            confidence=self.dice.choice([0.3, 0.9, 0.9, 0.9, 0.9]),
+            confidence=confidence,
             rationale="because",
             interaction=interaction,
             idempotency_key=key,
@@ -185,9 +200,10 @@ class Play:
         proposal = await proposals.submit(self.gate, client, submission)
         if proposal.id not in self.ids:
             self.ids.append(proposal.id)
-        return proposal.status.value
+        return proposal
 
-    def _booking(self) -> Any:
+    def booking(self) -> Any:
+        """Books a slot: one transaction, of a create and a patch."""
         story = self.world.scenario
         slot = self.dice.choice(story.free_slots[:SLOTS])
         changes = booking_changes(
@@ -195,7 +211,8 @@ class Play:
         )
         return PICKER, "book", (story.booking_patient, slot, story.schedule), changes
 
-    def _note(self) -> Any:
+    def note(self) -> Any:
+        """Files a note: a create alone."""
         story = self.world.scenario
         note = {
             "resourceType": "DocumentReference",
@@ -208,7 +225,8 @@ class Play:
         changes = [{"interaction": "create", "resource": note}]
         return SCRIBE, "file-note", (story.visit,), changes
 
-    def _task(self) -> Any:
+    def task(self) -> Any:
+        """Moves a task on: a patch alone, which bears no mark."""
         story = self.world.scenario
         status = self.dice.choice(["accepted", "in-progress", "on-hold", "completed"])
         patch = [{"op": "replace", "path": "/status", "value": status}]
@@ -219,10 +237,10 @@ class Play:
         """Somebody approves, mostly; sometimes refuses, or hands back."""
         chosen = await self.one(Status.PENDING_REVIEW)
         verdict = self.dice.choices(("approve", "refuse", "hand-back"), (12, 1, 1))[0]
-        done = await self._review(chosen, verdict)
+        done = await self.reviewed(chosen, verdict)
         return done.status.value
 
-    async def _review(self, chosen: Proposal, verdict: Any) -> Proposal:
+    async def reviewed(self, chosen: Proposal, verdict: Any) -> Proposal:
         return await reviews.review(
             self.gate,
             REVIEWERS[chosen.charter],
@@ -231,6 +249,10 @@ class Play:
             digest=chosen.content.digest,
             reason="so",
         )
+
+    def reviewer(self, proposal: Proposal) -> Person:
+        """Who decides on it."""
+        return REVIEWERS[proposal.charter]
 
     async def edit(self) -> None:
         """A reviewer changes what is proposed."""
@@ -356,12 +378,14 @@ class Play:
         act = self.dice.choice((self.work, self.work, self.work, self.decide, self.roll_back))
         place = self.dice.choice(PLACES)
 
+        weights = [self.operations[verb] for verb in self.inner]
+
         async def meanwhile() -> None:
             if self.dice.random() < 0.7:
                 later(self.world.clock, 31)
             for _ in range(self.dice.randint(1, 5)):
                 with suppress(ChartgateError):
-                    await self.dice.choice(self.inner)()
+                    await self.dice.choices(self.inner, weights)[0]()
 
         was_held = await self._stopped(place, act(), meanwhile)
         return f"{place} {act.__name__} {'held' if was_held else 'passed'}"
@@ -382,9 +406,9 @@ class Play:
                 elif rival == "withdraw":
                     await proposals.withdraw(self.gate, AUTHORS[chosen.charter], chosen.id)
                 else:
-                    await self._review(chosen, rival)
+                    await self.reviewed(chosen, rival)
 
-        was_held = await self._stopped("change", self._review(chosen, "approve"), meanwhile)
+        was_held = await self._stopped("change", self.reviewed(chosen, "approve"), meanwhile)
         return f"{rival} {'held' if was_held else 'passed'}"
 
     async def _stopped(
@@ -478,7 +502,16 @@ class Play:
         return settled, len(self.world.app.journal.effects)
 
 
-async def play(pool: SimPool, seed: int, folder: Path, *, steps: int = STEPS) -> Outcome:
-    """Plays one seed."""
+async def play(
+    pool: SimPool,
+    seed: int,
+    folder: Path,
+    *,
+    steps: int = STEPS,
+    tenant: str = "",
+    favour: Mapping[str, int] | None = None,
+) -> Outcome:
+    """Plays one seed, in a tenant of its own."""
     with seeded_ids(seed):
-        return await Play(World(pool, seed, folder), steps=steps).run()
+        world = World(pool, seed, folder, tenant=tenant)
+        return await Play(world, steps=steps, favour=favour).run()

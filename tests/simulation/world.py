@@ -56,11 +56,11 @@ def die() -> None:
 class World:
     """What stays when a process dies (store, hospital, time), and what does not (`gate`)."""
 
-    def __init__(self, pool: SimPool, seed: int, folder: Path) -> None:
+    def __init__(self, pool: SimPool, seed: int, folder: Path, *, tenant: str = "") -> None:
         self.seed = seed
         self.folder = folder
         self.pool = pool
-        self.tenant = f"seed-{seed}"
+        self.tenant = f"{tenant or 'seed'}-{seed}"
         self.clock = FakeClock()
         self.trouble = Trouble()
         self.lags = seed % 5 == 0  # every fifth hospital shows its writes late

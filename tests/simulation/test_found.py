@@ -1,0 +1,103 @@
+"""What the simulator found, each as a scene: see seeds.py for how it was found."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chartgate.errors import ChartgateError
+from chartgate.flows import commits, rollbacks
+from chartgate.model.proposal import Proposal, Status
+from chartgate.store.proposals import ProposalStore
+from tests.simulation.play import Play
+from tests.simulation.store import open_pool
+from tests.simulation.world import World, later, seeded_ids
+
+PROMPT, LATE = 1, 5  # worlds whose hospital shows its writes at once, or late
+Scene = Callable[[int], Awaitable[Play]]
+
+
+@pytest.fixture
+async def scene(database_url: str, tmp_path: Path) -> AsyncIterator[Scene]:
+    pool = await open_pool(database_url)
+    opened: list[World] = []
+
+    async def open_scene(seed: int) -> Play:
+        world = World(pool, seed, tmp_path)
+        assert world.lags == (seed == LATE)
+        await world.open()
+        opened.append(world)
+        if world.lags:
+            later(world.clock, 5)  # what was there before is seen
+            world.app.faults.switch("stale_reads", {"seconds": 4})
+        return Play(world, steps=0)
+
+    with seeded_ids(0):
+        yield open_scene
+    for world in opened:
+        await world.close()
+    await pool.end()
+
+
+async def sent_twice(play: Play, made: Any) -> Proposal:
+    """Approved, and its write is sent again by somebody on the way: the first is applied."""
+    proposal = await play.submitted(made)
+    await play.reviewed(proposal, "approve")
+    weather = play.world.session.weather
+    weather.writes, weather.kinds = 1.0, ("twice",)
+    with suppress(ChartgateError):
+        await commits.commit_next(play.gate, "w1")
+    return proposal
+
+
+async def rested(play: Play, proposal: Proposal) -> Proposal:
+    """Calm, until nothing is left to do, and the invariants."""
+    await play.calm()
+    await play.checker.at_rest()
+    assert play.checker.broken == []
+    return await ProposalStore(play.gate.database).get(proposal.id)
+
+
+async def test_a_patch_sent_twice_is_not_called_unwritten(scene: Scene) -> None:
+    play = await scene(PROMPT)
+    proposal = await rested(play, await sent_twice(play, play.task()))
+    assert proposal.status is Status.HANDED_OFF, "a person looks whose change it is"
+    assert "could not be found out" in (proposal.reason or "")
+
+
+async def test_a_rollback_sent_twice_is_not_called_undone_by_nobody(scene: Scene) -> None:
+    play = await scene(PROMPT)
+    proposal = await play.submitted(play.task())
+    await play.reviewed(proposal, "approve")
+    assert await commits.commit_next(play.gate, "w1")
+    await rollbacks.request_rollback(play.gate, play.reviewer(proposal), proposal.id, reason="x")
+    weather = play.world.session.weather
+    weather.writes, weather.kinds = 1.0, ("twice",)
+    assert await rollbacks.rollback_next(play.gate, "w1")
+    assert (await rested(play, proposal)).status is Status.HANDED_OFF
+
+
+@pytest.mark.parametrize("what", ["booking", "note"])
+async def test_what_bears_a_mark_is_found_although_it_was_sent_twice(
+    what: str, scene: Scene
+) -> None:
+    play = await scene(PROMPT)
+    proposal = await rested(play, await sent_twice(play, getattr(play, what)()))
+    assert proposal.status is Status.VERIFIED
+
+
+@pytest.mark.parametrize("what", ["booking", "note", "task"])
+async def test_what_is_seen_late_is_not_called_missing(what: str, scene: Scene) -> None:
+    play = await scene(LATE)
+    await rested(play, await sent_twice(play, getattr(play, what)()))
+
+
+@pytest.mark.parametrize("what", ["booking", "note", "task"])
+async def test_what_is_seen_late_is_no_mismatch(what: str, scene: Scene) -> None:
+    play = await scene(LATE)
+    proposal = await play.submitted(getattr(play, what)())
+    await play.reviewed(proposal, "approve")
+    assert await commits.commit_next(play.gate, "w1")
+    assert (await rested(play, proposal)).status is Status.VERIFIED
