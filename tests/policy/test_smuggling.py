@@ -265,3 +265,56 @@ def test_address_that_the_charter_lets_stand_carries_nothing_along(text: str, pa
         return
     with pytest.raises(Unprocessable, match="link or markup"):
         check_smuggling([difference], None, {}, links=OURS)
+
+
+PORTAL = ("https://portal.example.org/",)
+
+
+@pytest.mark.parametrize(
+    ("text", "passes"),
+    [
+        ("see https://portal.example.org/visits/7", True),
+        ("see https://portal.example.org/.", True),
+        ("https://portal.example.org/a, https://portal.example.org/b", True),
+        ("https://portal.example.org/?q=PHI", False),
+        ("https://portal.example.org/a#x", False),
+        ("https://portal.example.org.evil.example/a", False),
+        ("https://portal.example.org@evil.example/", False),
+        ("xhttps://portal.example.org/a", False),
+        ("[x](https://portal.example.org/a)", False),
+        ("http://portal.example.org/a", False),
+        ("https://portal.example.org/a https://evil.example/", False),
+    ],
+)
+def test_link_passes_only_where_the_charter_has_its_beginning(text: str, passes: bool) -> None:
+    difference = Difference(reference="Task/1", path="note[0].text", before=None, after=text)
+    with pytest.raises(Unprocessable, match="link or markup"):
+        check_smuggling([difference], None, {})
+    if passes:
+        check_smuggling([difference], None, {}, links=PORTAL)
+        return
+    with pytest.raises(Unprocessable, match="link or markup"):
+        check_smuggling([difference], None, {}, links=PORTAL)
+
+
+def test_reference_leads_to_nothing_of_another_patient() -> None:
+    bodies = {
+        **BODIES,
+        "Encounter/a": {"resourceType": "Encounter", "subject": {"reference": "Patient/a"}},
+        "Encounter/b": {"resourceType": "Encounter", "subject": {"reference": "Patient/b"}},
+        "Slot/1": {"resourceType": "Slot"},
+    }
+
+    def refer(to: str, about: str | None = "Patient/b") -> None:
+        path = "context.encounter[0].reference"
+        check_smuggling(
+            [Difference(reference="X (new)", path=path, before=None, after=to)], about, bodies
+        )
+
+    for fine in ("Encounter/b", "Slot/1", "Patient/b", "Practitioner/9"):
+        refer(fine)
+    refer("Encounter/a", None)
+    with pytest.raises(Unprocessable, match="belongs to another patient"):
+        refer("Encounter/a")
+    with pytest.raises(Unprocessable, match="another patient than the one"):
+        refer("Patient/a")

@@ -251,3 +251,35 @@ async def test_flagged_messages_are_counted_until_they_are_queued_again(
     assert await flagged() == (2, 1)
     await requeue(database, *ids)
     assert await flagged() == (1, 1)
+
+
+async def test_feed_that_never_spoke_was_not_heard(
+    counts: FeedCountStore, database: Database
+) -> None:
+    await taken(database, "a")
+    assert await counts.last_heard("another") is None
+
+
+async def test_feed_was_last_heard_when_its_last_message_came(
+    counts: FeedCountStore, database: Database
+) -> None:
+    await taken(database, "a", "b")
+    connection = (await database.fetch("SELECT connection FROM inbox WHERE tenant = $1"))[0][0]
+    last = await database.fetch_value("SELECT max(received_at) FROM inbox WHERE tenant = $1")
+    assert await counts.last_heard(connection) == last
+
+
+async def test_feed_behind_many_messages_of_others_is_known_to_the_minute(
+    counts: FeedCountStore, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Never later than it was: what guards a write errs to silence."""
+    await taken(database, "a")
+    connection = (await database.fetch("SELECT connection FROM inbox WHERE tenant = $1"))[0][0]
+    monkeypatch.setattr(feed_counts, "HEARD_AMONG", 0)
+    assert await counts.last_heard(connection) is None  # not folded yet
+    await counts.fold()
+    heard = await counts.last_heard(connection)
+    assert heard is not None
+    assert heard.second == heard.microsecond == 0
+    now = await database.fetch_value("SELECT now() WHERE $1 <> ''")
+    assert heard <= now
