@@ -46,6 +46,18 @@ async def test_submit_puts_one_now_and_then(clinic: Clinic) -> None:
     assert {p.patient for p in waiting} == {proposal.patient}
 
 
+async def test_it_is_a_while_older_than_what_it_was_made_from(clinic: Clinic) -> None:
+    """At most half the time to decide, so that it does not lapse before anybody saw it."""
+    ask_for(clinic, review_seeds=0.2)
+    real = await clinic.booked()
+    draws = iter([0.0, 0.0, 0.999])
+    seed = await put_seed(clinic.gate, real, chance=lambda: next(draws))
+    assert seed is not None
+    time_to_decide = real.due_at - real.created_at
+    assert seed.due_at - seed.created_at == time_to_decide
+    assert real.due_at - time_to_decide / 2 < seed.due_at < real.due_at
+
+
 async def test_what_is_decided_by_rule_or_handed_off_has_none_beside_it(clinic: Clinic) -> None:
     ask_for(clinic, review_seeds=1.0)
     handed = await clinic.booked(confidence=0.1)
@@ -75,6 +87,7 @@ async def test_reviewer_sees_it_as_any_other(clinic: Clinic) -> None:
             v,
             proposal=replace(v.proposal, id="", content=real.content, seed=None),
             contents=(),
+            three_way=(),
             review=replace(v.review, floor_s=0.0) if v.review else None,
         )
         for v in views

@@ -84,14 +84,21 @@ def _drawn(proposal: Proposal, grounds: Grounds, chance: Chance) -> Proposal | N
         with suppress(Invalid):
             content = _content(seed.changes, grounds)
             if content.differences and content.digest != proposal.content.digest:
-                return replace(proposal, id=str(uuid4()), content=content, seed=seed.name)
+                # A while older, so that the two do not stand together in a list.
+                back = (proposal.due_at - proposal.created_at) * (chance() / 2)
+                return replace(
+                    proposal,
+                    id=str(uuid4()),
+                    content=content,
+                    created_at=proposal.created_at - back,
+                    due_at=proposal.due_at - back,
+                    seed=seed.name,
+                )
     return None
 
 
 async def _put(gate: Gate, seed: Proposal) -> None:
-    event = event_of(
-        gate, seed, "proposal.seed", RULE_SEEDS, at=seed.created_at, patient=seed.patient
-    )
+    event = event_of(gate, seed, "proposal.seed", RULE_SEEDS, at=gate.clock(), patient=seed.patient)
     async with gate.database.change(event) as transaction:
         await ProposalStore(gate.database).insert(transaction, seed, idempotency_key=None)
 

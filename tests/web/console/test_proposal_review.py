@@ -121,6 +121,8 @@ async def test_known_bad_one_looks_like_any_other_until_it_is_decided(
     page = Page(await desk.ask("GET", answer.headers["Location"], headers=sofia.headers))
     assert "to test the review. Nothing was written." in page.text
     assert said in page.text
+    assert "Known-bad, to test the review" in page.text
+    assert "Withdrawn by its author" not in page.text
 
 
 def order(*paths: tuple[str, Any, Any]) -> list[Difference]:

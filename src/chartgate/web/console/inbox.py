@@ -10,7 +10,7 @@ from chartgate.flows import handoffs, proposals
 from chartgate.flows.review_care import approvals_so_far
 from chartgate.model.proposal import Proposal, Status
 from chartgate.web.console.pages import page, refresh_after
-from chartgate.web.console.wording import STATES
+from chartgate.web.console.wording import state_text
 from chartgate.web.routes import Call
 
 WAITING_MAX = 500
@@ -82,7 +82,7 @@ def _items(
             author=p.author.removeprefix("client:"),
             confidence=round(100 * p.confidence),
             status=p.status.value,
-            state=STATES[p.status],
+            state=state_text(p),
             due=due_in(p.due_at, now),
             overdue=p.due_at < now,
             created_at=p.created_at,

@@ -36,7 +36,7 @@ from chartgate.web.console.present import (
 )
 from chartgate.web.console.seen import About, SeenPart, about, bodies_of, seen_part
 from chartgate.web.console.three_way import ThreeGroup, three_groups
-from chartgate.web.console.wording import STATES, names_of, visible
+from chartgate.web.console.wording import names_of, state_text, visible
 from chartgate.web.routes import Call
 
 VERDICTS = {"approve": "approved", "refuse": "refused", "hand-back": "handed-back"}
@@ -173,7 +173,7 @@ def _page(call: Call, view: ProposalView) -> ProposalPage:
     return ProposalPage(
         proposal=proposal,
         action=action_words(proposal.action),
-        state=STATES[proposal.status],
+        state=state_text(proposal),
         author=proposal.author.removeprefix("client:"),
         rationale=visible(proposal.rationale),
         confidence=round(100 * proposal.confidence),

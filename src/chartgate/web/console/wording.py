@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from chartgate.model.proposal import Status
+from chartgate.model.proposal import Proposal, Status
 from chartgate.model.resource import Resource
 
 Names = Mapping[str, str]  # what people call a resource, by reference
@@ -32,6 +32,7 @@ STATES: Mapping[Status, str] = {
     Status.ROLLED_BACK: "Taken back",
     Status.CLOSED: "Finished by staff",
 }
+KNOWN_BAD = "Known-bad, to test the review"  # once it has ended; until then it looks like any other
 SYSTEMS: Mapping[str, str] = {
     "http://loinc.org": "LOINC",
     "http://snomed.info/sct": "SNOMED CT",
@@ -60,6 +61,12 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\
 UNSEEN = frozenset({"Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp"})
 MASKED = "not shown by the charter"
 OLD_NAME_USES = ("old", "maiden", "temp")
+
+
+def state_text(proposal: Proposal) -> str:
+    """Where it stands, in words."""
+    ended = proposal.seed is not None and proposal.status is not Status.PENDING_REVIEW
+    return KNOWN_BAD if ended else STATES[proposal.status]
 
 
 def visible(text: str) -> str:
