@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from chartgate.errors import OutcomeUnknown, SourceUnreachable
+from chartgate.errors import OutcomeUnknown, SourceUnreachable, Unprocessable
 from chartgate.flows import halts, handoff_tasks, handoffs
+from chartgate.flows.proposals import Submission, submit
 from chartgate.model.handoff import Handoff, HandoffItem, HandoffStatus, ItemState
 from chartgate.model.principal import Person
 from chartgate.model.proposal import Status
@@ -17,6 +18,7 @@ from chartgate.store.database import Database
 from chartgate.store.handoffs import HandoffStore
 from chartgate.testing.clock import FakeClock
 from tests.flows.clinics import (
+    CLERK,
     EHR,
     OPERATOR,
     SITE,
@@ -36,7 +38,10 @@ POLL_S = 30
 @pytest.fixture
 async def clinic(database: Database, clock: FakeClock, tmp_path: Path) -> AsyncIterator[Clinic]:
     """As everywhere, with a charter that wants Tasks."""
-    charters = [sample_charter("clinic-booking", change=[(OTHERWISE, AS_TASK)])]
+    charters = [
+        sample_charter("clinic-booking", change=[(OTHERWISE, AS_TASK)]),
+        sample_charter("prior-authorisation"),
+    ]
     async with open_clinic(database, clock, tmp_path, charters=charters) as opened:
         yield opened
 
@@ -337,3 +342,27 @@ async def test_worker_that_lost_its_lease_sends_nothing(clinic: Clinic) -> None:
     assert len(tasks_of(clinic, handoff)) == 1
     assert len(await clinic.audited("handoff.tell")) == 1
     assert (await item_of(clinic, handoff)).state is ItemState.STANDING
+
+
+async def test_ai_may_not_touch_the_task_that_took_its_work_away(clinic: Clinic) -> None:
+    _, reference = await put(clinic)
+    for task, refused in ((reference, True), (clinic.hospital.scenario.authorisation, False)):
+        submission = Submission(
+            site=SITE,
+            action="update-status",
+            changes=[
+                {
+                    "interaction": "patch",
+                    "reference": task,
+                    "patch": [{"op": "replace", "path": "/status", "value": "in-progress"}],
+                }
+            ],
+            confidence=0.99,
+            rationale="Done.",
+            interaction=await clinic.see(CLERK, task),
+        )
+        if refused:
+            with pytest.raises(Unprocessable, match="by staff alone"):
+                await submit(clinic.gate, CLERK, submission)
+        else:
+            assert (await submit(clinic.gate, CLERK, submission)).content.changes

@@ -6,7 +6,7 @@ is refused as ever. What broke a rule is not kept and shown to nobody, only that
 
 from dataclasses import dataclass
 
-from chartgate.errors import Throttled
+from chartgate.errors import Throttled, Unprocessable
 from chartgate.flows.grounds import Grounds
 from chartgate.formats.compartment import PREFIX, patient_of
 from chartgate.gate import Gate
@@ -40,7 +40,7 @@ INVALID = Stop(cause=Cause.INVALID, sentence=SAY_INVALID)
 OVER_BUDGET = Stop(cause=Cause.OVER_BUDGET, sentence=SAY_OVER_BUDGET)
 
 
-def stop_at_once(
+def stop_for(
     gate: Gate, proposal: Proposal, charter: Charter, action: ActionRule
 ) -> Stop | None:
     """Why staff get this well-made proposal at once; None: it may go on."""
@@ -72,6 +72,14 @@ def only_patient(grounds: Grounds) -> str | None:
     met = {patient for body in grounds.bodies.values() if (patient := patient_of(body))}
     met |= {reference for reference in grounds.bodies if reference.startswith(PREFIX)}
     return met.pop() if len(met) == 1 else None
+
+
+async def check_not_staffs(gate: Gate, connection: str, content: Content) -> None:
+    """Raises Unprocessable for a change of an item that hands work to staff: an AI, or a rule in
+    its favour, must not close what was taken from it."""
+    changed = [change.reference for change in content.changes if change.reference]
+    if await HandoffStore(gate.database).are_items(connection, changed):
+        raise Unprocessable("what hands work to staff is changed by staff alone")
 
 
 async def check_room(

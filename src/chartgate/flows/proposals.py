@@ -14,17 +14,7 @@ from uuid import UUID, uuid4
 
 from chartgate.errors import ChartgateError, Denied, Invalid, NotFound, Throttled, VersionConflict
 from chartgate.failpoints import failpoint
-from chartgate.flows.at_once import (
-    BEYOND,
-    INVALID,
-    NOTHING,
-    OVER_BUDGET,
-    Stop,
-    check_room,
-    only_patient,
-    stop_at_once,
-    takes,
-)
+from chartgate.flows import at_once
 from chartgate.flows.conflicts import replaced_by, replaced_event, withdraw_replaced
 from chartgate.flows.consented import why_not_consented
 from chartgate.flows.contexts import in_context, is_bound, proposal_for
@@ -248,15 +238,16 @@ async def _submit(
     interaction = await _own_interaction(gate, client, submission)
     grounds = await grounds_of(gate, connection, interaction.id)
     stage = await StageStore(gate.database).current(charter)
-    stop: Stop | None = None
+    stop: at_once.Stop | None = None
     try:
         stand_ins = stand_ins_of(gate, connection)
         content = draft(action, submission.changes, grounds, stand_ins=stand_ins)
         check_tellable(gate, action, submission.site, content.changes, grounds.bodies)
+        await at_once.check_not_staffs(gate, connection, content)
     except Invalid:
-        if not takes(action, Cause.INVALID, stage=stage):
+        if not at_once.takes(action, Cause.INVALID, stage=stage):
             raise
-        content, stop = NOTHING, INVALID
+        content, stop = at_once.NOTHING, at_once.INVALID
     proposal = Proposal(
         id=str(uuid4()),
         charter=charter.name,
@@ -273,7 +264,7 @@ async def _submit(
         rationale=submission.rationale,
         created_at=gate.clock(),
         due_at=gate.clock() + timedelta(seconds=action.review_within_s),
-        patient=only_patient(grounds) if stop else patient_in(content, grounds.bodies),
+        patient=at_once.only_patient(grounds) if stop else patient_in(content, grounds.bodies),
         replaces=submission.replaces,
     )
     if earlier := await _submitted_before(gate, submission, proposal):
@@ -281,13 +272,13 @@ async def _submit(
     if hindrance := await why_not_consented(gate, proposal, grounds.bodies):
         raise Denied(hindrance)
     failpoint("c03")
-    stop = stop or stop_at_once(gate, proposal, charter, action)
+    stop = stop or at_once.stop_for(gate, proposal, charter, action)
     try:
         return await _store(gate, proposal, submission, charter, decision, stop)
     except Throttled:
-        if stop or not takes(action, Cause.OVER_BUDGET, stage=stage):
+        if stop or not at_once.takes(action, Cause.OVER_BUDGET, stage=stage):
             raise
-    return await _store(gate, proposal, submission, charter, decision, OVER_BUDGET)
+    return await _store(gate, proposal, submission, charter, decision, at_once.OVER_BUDGET)
 
 
 async def _store(
@@ -296,7 +287,7 @@ async def _store(
     submission: Submission,
     charter: Charter,
     decision: Decision,
-    stop: Stop | None,
+    stop: at_once.Stop | None,
 ) -> Proposal:
     """Stores it where the stage, the charter's rule, or what stopped it, put it."""
     action = charter.proposes[proposal.action]
@@ -314,10 +305,10 @@ async def _store(
         async with gate.database.change(*events) as transaction:
             if replaced is not None:
                 await withdraw_replaced(gate, transaction, replaced, proposal)
-            if stop is None or stop.cause not in BEYOND:
+            if stop is None or stop.cause not in at_once.BEYOND:
                 await _check_budget(store, transaction, proposal, charter)
             if stop is not None:
-                await check_room(gate, transaction, proposal, charter)
+                await at_once.check_room(gate, transaction, proposal, charter)
             await store.insert(transaction, proposal, idempotency_key=submission.idempotency_key)
             if handoff:
                 await HandoffStore(gate.database).insert(transaction, handoff, item)
@@ -332,7 +323,7 @@ async def _store(
     return proposal
 
 
-def _first_status(proposal: Proposal, action: ActionRule, stop: Stop | None) -> Proposal:
+def _first_status(proposal: Proposal, action: ActionRule, stop: at_once.Stop | None) -> Proposal:
     if stop is not None:
         return moved(proposal, Status.HANDED_OFF, reason=stop.sentence)
     if proposal.stage == SHADOW:

@@ -176,6 +176,15 @@ class HandoffStore:
         )
         return {item.handoff: item for item in map(_item, rows)}
 
+    async def are_items(self, connection: str, references: Sequence[str]) -> bool:
+        """Whether any of these resources is an item of a list outside."""
+        if not references:
+            return False
+        found = await self._database.fetch_value(
+            QUERIES["select_are_items"], connection, references
+        )
+        return bool(found)
+
     async def claim_items(
         self, *, now: datetime, lease_until: datetime, count_max: int
     ) -> tuple[HandoffItem, ...]:

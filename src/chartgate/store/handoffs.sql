@@ -65,6 +65,10 @@ RETURNING *;
 -- name: select_item
 SELECT * FROM handoff_item WHERE tenant = $1 AND handoff = $2;
 
+-- name: select_are_items
+SELECT EXISTS (SELECT FROM handoff_item
+               WHERE tenant = $1 AND connection = $2 AND reference = ANY ($3));
+
 -- name: select_items
 SELECT * FROM handoff_item WHERE tenant = $1 AND handoff = ANY ($2);
 

@@ -627,6 +627,7 @@ CREATE TABLE handoff_item (
   FOREIGN KEY (tenant, handoff) REFERENCES handoff ON DELETE CASCADE,
   CHECK (state <> 'standing' OR reference IS NOT NULL)
 );
+CREATE INDEX handoff_item_reference ON handoff_item (tenant, connection, reference);
 CREATE INDEX handoff_item_due ON handoff_item (tenant, next_look_at)
   WHERE state IN ('waiting', 'standing');
 
