@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
+import hl7
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -272,6 +273,16 @@ def test_texts_in_every_field_make_no_new_segment(text: str) -> None:
     assert [s.name for s in found.segments()].count("MSH") == 1
     assert found.value("SCH", 7, 2) == text
     assert found.value("NTE", 3) == text
+
+
+@pytest.mark.parametrize("made", [appointment(), order(), note(), observation()])
+def test_other_readers_of_hl7_see_the_same_fields(made: dict[str, Any]) -> None:
+    raw = wire(create(made)).raw
+    ours, theirs = parse(raw), hl7.parse(raw.decode())
+    assert [str(segment[0]) for segment in theirs] == [s.name for s in ours.segments()]
+    for segment, ours_too in zip(theirs[1:], ours.segments()[1:], strict=True):
+        for number in range(1, len(segment)):
+            assert str(segment[number]) == ours_too.raw(number)
 
 
 def test_lines_of_a_note_are_repetitions() -> None:
