@@ -1,5 +1,6 @@
 """The change goes out as a message, while reads and guards stay with the FHIR connection."""
 
+import base64
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -17,11 +18,22 @@ from chartgate.flows import bulk_rollbacks, commits, halts, rollbacks, undo_view
 from chartgate.flows.proposals import Submission, submit
 from chartgate.flows.undo_lists import Selection
 from chartgate.formats.hl7v2 import parse
+from chartgate.model.principal import Person
 from chartgate.model.proposal import Proposal, Status
 from chartgate.store.database import Database
 from chartgate.store.proposals import ProposalStore
 from chartgate.testing.clock import FakeClock
-from tests.flows.clinics import OPERATOR, PICKER, SITE, SOFIA, Clinic, open_clinic, sample_charter
+from tests.flows.clinics import (
+    OPERATOR,
+    OSEI,
+    PICKER,
+    SCRIBE,
+    SITE,
+    SOFIA,
+    Clinic,
+    open_clinic,
+    sample_charter,
+)
 from tests.flows.undoing import undo_all
 
 ENGINE = "north-engine"
@@ -61,9 +73,9 @@ class House:
         assert await commits.commit_next(self.clinic.gate, "w1")
         return await self.clinic.get(approved)
 
-    async def undone(self, proposal: Proposal) -> Proposal:
+    async def undone(self, proposal: Proposal, who: Person = SOFIA) -> Proposal:
         gate = self.clinic.gate
-        await rollbacks.request_rollback(gate, SOFIA, proposal.id, reason="wrong day")
+        await rollbacks.request_rollback(gate, who, proposal.id, reason="wrong day")
         for _ in range(10):
             await rollbacks.rollback_next(gate, "w1")
             found = await self.clinic.get(proposal)
@@ -79,13 +91,14 @@ async def open_house(
     clock: FakeClock,
     folder: Path,
     *,
+    charter: str = "clinic-booking",
     change: Sequence[tuple[str, str]] = THROUGH,
     recognises: bool = True,
     **options: Any,
 ) -> AsyncIterator[House]:
-    charter = sample_charter("clinic-booking", change=change)
+    running = sample_charter(charter, change=change)
     async with (
-        open_clinic(database, clock, folder, charters=[charter]) as clinic,
+        open_clinic(database, clock, folder, charters=[running]) as clinic,
         running_receiver(MessageReceiver(clock=clock, recognises=recognises)) as receiver,
     ):
         connection = ConnectionConfig(
@@ -389,6 +402,61 @@ async def test_all_that_was_told_is_taken_back_in_one_go(house: House) -> None:
     await bulk_rollbacks.roll_back(gate, SOFIA, selection, shown=plan.digest, reason="wrong")
     assert await undo_all(house.clinic, verified) == [Status.ROLLED_BACK]
     assert house.kinds == ["SIU^S12", "SIU^S15"]
+
+
+NOTE = "Seen today.\nPain | less ~ than before."
+FILED = (
+    (
+        "writes: [create DocumentReference]",
+        f"through: {{north-clinic: {ENGINE}}}\n    writes: [create DocumentReference]",
+    ),
+)
+
+
+async def test_note_is_filed_by_mdm_and_withdrawn(
+    database: Database, clock: FakeClock, tmp_path: Path
+) -> None:
+    async with open_house(
+        database, clock, tmp_path, charter="visit-note", change=FILED, writes="MDM"
+    ) as house:
+        clinic = house.clinic
+        visit = clinic.hospital.scenario.visit
+        submission = Submission(
+            site=SITE,
+            action="file-note",
+            changes=[{"interaction": "create", "resource": _note(clinic, NOTE)}],
+            confidence=0.9,
+            rationale="Drafted from the visit.",
+            interaction=await clinic.see(SCRIBE, visit),
+        )
+        proposal = await submit(clinic.gate, SCRIBE, submission)
+        await clinic.approve(proposal, OSEI)
+        assert await commits.commit_next(clinic.gate, "w1")
+        verified = await clinic.get(proposal)
+        assert verified.status is Status.VERIFIED
+        [message] = [parse(raw) for raw in house.receiver.received]
+        assert message.value("TXA", 12) == proposal.id
+        assert message.value("PV1", 19) is None, "no number of the visit is known to it"
+        segment = message.segment("OBX")
+        assert segment is not None
+        assert "\n".join(one.value() or "" for one in segment.repetitions(5)) == NOTE
+        assert (await house.undone(verified, OSEI)).status is Status.ROLLED_BACK
+        assert house.kinds == ["MDM^T02", "MDM^T11"]
+
+
+def _note(clinic: Clinic, text: str) -> dict[str, Any]:
+    scenario = clinic.hospital.scenario
+    data = base64.b64encode(text.encode()).decode()
+    return {
+        "resourceType": "DocumentReference",
+        "status": "current",
+        "docStatus": "preliminary",
+        "type": {"coding": [{"system": "http://loinc.org", "code": "11506-3"}]},
+        "subject": {"reference": scenario.visit_patient},
+        "date": "2026-03-02T09:00:00Z",
+        "content": [{"attachment": {"contentType": "text/plain", "data": data}}],
+        "context": {"encounter": [{"reference": scenario.visit}]},
+    }
 
 
 async def test_undo_that_is_refused_leaves_what_stands(house: House) -> None:
