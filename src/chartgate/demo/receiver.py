@@ -2,15 +2,19 @@
 
 It books, orders, files and reports by the placer's number, answers in original or enhanced mode,
 knows a control id again if it is told to, and can fail on demand. A sink is judged by its journal.
+
+    python -m chartgate.demo.receiver --port 2576 --fault say_nothing
 """
 
+import argparse
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-from chartgate.clock import Clock
+from chartgate.clock import Clock, utc_now
 from chartgate.formats.hl7v2 import MalformedMessage, Message, parse, read_header
 from chartgate.formats.hl7v2_ack import (
     REQUIRED_MISSING,
@@ -72,6 +76,7 @@ class MessageReceiver:
     accepted: list[str] = field(
         default_factory=list
     )  # control ids of our own that came to be known
+    on_applied: Callable[[Applied], None] | None = None
     standing: dict[str, str] = field(default_factory=dict)  # by number, the last message about it
     _answers: dict[bytes, bytes] = field(default_factory=dict)
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
@@ -183,9 +188,10 @@ class MessageReceiver:
             return "AE", Complaint(code=REQUIRED_MISSING, sentence="it names nothing")
         called_off = kind in CALLS_OFF or _calls_off(message)
         control_id = message.value("MSH", 10) or ""
-        self.journal.append(
-            Applied(kind=kind, number=number, control_id=control_id, called_off=called_off)
-        )
+        done = Applied(kind=kind, number=number, control_id=control_id, called_off=called_off)
+        self.journal.append(done)
+        if self.on_applied is not None:
+            self.on_applied(done)
         self.standing[number] = kind if called_off else ""
         return "AA", None
 
@@ -200,6 +206,38 @@ async def running_receiver(receiver: MessageReceiver) -> AsyncIterator[MessageRe
     finally:
         server.close()
         await receiver.hang_up()
+
+
+def main() -> int:
+    """Takes messages until Ctrl-C, and says what each did."""
+    parser = argparse.ArgumentParser(prog="python -m chartgate.demo.receiver")
+    parser.add_argument("--port", type=int, default=2576, help="on this machine; default: 2576")
+    parser.add_argument("--forget", action="store_true", help="apply a control id each time again")
+    parser.add_argument(
+        "--fault", action="append", choices=FAULTS, default=[], help="one a message"
+    )
+    arguments = parser.parse_args()
+    receiver = MessageReceiver(
+        clock=utc_now,
+        port=arguments.port,
+        recognises=not arguments.forget,
+        faults=arguments.fault,
+        on_applied=lambda done: print(f"{done.kind} {done.control_id}: applied", flush=True),
+    )
+    try:
+        asyncio.run(_take_until_stopped(receiver))
+    except OSError as error:
+        print(f"port {arguments.port} cannot be had: {error.strerror}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        pass
+    return 0
+
+
+async def _take_until_stopped(receiver: MessageReceiver) -> None:
+    async with running_receiver(receiver):
+        print(f"takes HL7 v2 on port {receiver.port}", flush=True)
+        await asyncio.Event().wait()
 
 
 def _header(raw: bytes, number: int) -> bytes:
@@ -217,3 +255,7 @@ def _calls_off(message: Message) -> bool:
     results = [segment.value(11) for segment in message.segments("OBX")]
     withdrawn = message.message_type.startswith("ORU") and results and set(results) <= {"D", "W"}
     return message.value("ORC", 1) == "CA" or bool(withdrawn)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
