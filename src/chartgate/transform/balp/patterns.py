@@ -79,6 +79,7 @@ PATTERNS: Mapping[str, Pattern] = {
     "handoff": _own("110110", "U"),
     "handoff.list": _own("110110", "R"),
     "handoff.open": _own("110110", "C"),
+    "handoff.show": _own("110110", "R"),
     "hold": _own("110110", "U"),
     "interaction": _own("110110", "R"),
     "ledger": _own("110113", "E"),
