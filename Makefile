@@ -4,7 +4,7 @@ BIN := .venv/bin
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test bench docs chaos mutation proof lock clean
+.PHONY: help setup demo check test bench docs chaos simulate mutation proof lock clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -38,9 +38,16 @@ test: .venv/dev check ## everything that CI runs
 bench: .venv/dev ## measure; writes benchmarks/results/*.json
 	$(BIN)/python -m benchmarks.run
 
-chaos: .venv/dev ## kill -9 of every process at random, and count what was lost
+chaos: .venv/dev ## crash at each point, restarts, kill -9 at random: count what was lost
+	$(BIN)/python -m benchmarks.crash_points
+	$(BIN)/python -m benchmarks.restarts
 	$(BIN)/python -m benchmarks.chaos
 	$(BIN)/python -m benchmarks.feed_chaos --messages 30000
+
+simulate: .venv/dev ## ten thousand seeds of the simulator, and three planted faults
+	$(BIN)/python -m benchmarks.simulate
+	for fault in no-last-look no-resolving blind-rollback; do \
+		$(BIN)/python -m benchmarks.simulate --seeds 2000 --planted $$fault || exit 1; done
 
 .venv/mutation: .venv/dev requirements/mutation.txt
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/mutation.txt

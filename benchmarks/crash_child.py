@@ -144,7 +144,7 @@ async def _walk(job: Job) -> None:
         try:
             if job.migrates:
                 await migrate(job.url)
-            async with _gate(job) as gate:
+            async with open_drill_gate(job) as gate:
                 await events.forget_workers(gate, f"drill/{os.getpid()}")
                 await halts.set_stage(gate, OPERATOR, CHARTER, "suggest")
                 await _until_rest(job, gate)
@@ -222,7 +222,8 @@ def _booking(job: Job, interaction: str) -> Submission:
 
 
 @asynccontextmanager
-async def _gate(job: Job) -> AsyncIterator[Gate]:
+async def open_drill_gate(job: Job) -> AsyncIterator[Gate]:
+    """A gate on the real store and, over sockets, the sample hospital; short leases."""
     options = {"url": job.hospital, "dialect": "sample-hospital", "retries": 0,
                "timeout_s": TIMEOUT_S, "breaker_failures": 1000}  # fmt: skip
     worker = WorkerConfig(lease_s=LEASE_S, backoff_base_s=0.05, backoff_cap_s=0.5, attempts_max=20)

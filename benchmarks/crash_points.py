@@ -99,7 +99,7 @@ class Drill:
 
     server: EmbeddedServer
     folder: Path
-    processes: Any = field(default_factory=lambda: _forkserver())
+    processes: Any = field(default_factory=lambda: forkserver("benchmarks.crash_child"))
     databases: int = 0
 
     async def keep_postgres(self) -> None:
@@ -111,9 +111,10 @@ class Drill:
             await asyncio.sleep(LOOK_EVERY_S)
 
 
-def _forkserver() -> Any:
+def forkserver(module: str) -> Any:
+    """Processes that begin with `module` imported, and with nothing of ours open."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["benchmarks.crash_child"])
+    context.set_forkserver_preload([module])
     return context
 
 
