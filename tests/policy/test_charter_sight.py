@@ -1,7 +1,10 @@
 """Checks of how a charter shows what it lists, each with its sentence."""
 
+from typing import Any
+
 import pytest
 
+from chartgate.policy.charter_sight import sight_findings, view_findings
 from tests.policy.test_charters import BOOKING, complaint, parsed
 
 PATIENT = "elements: [name, birthDate, telecom, communication]"
@@ -118,3 +121,103 @@ def test_writes_when_they_are_about_what_is_de_identified_then_it_is_refused() -
     assert "  Slot:\n" in BOOKING
     text = BOOKING.replace("  Slot:\n", "  Slot:\n    view: safe-harbor\n", 1)
     assert "what nobody can tell apart cannot be changed" in complaint(text)
+
+
+def seen(rule: dict[str, Any], type_: str = "Patient") -> list[str]:
+    return list(sight_findings(type_, {"elements": ["name"], **rule}))
+
+
+HIDDEN = "what may not be read may not be searched"
+
+
+@pytest.mark.parametrize(
+    ("type_", "rule", "hidden"),
+    [
+        # By name: the kind of parameter, the types that it looks at, and how they are shown.
+        ("Patient", {"search": ["family", "birthdate", "identifier", "gender", "phone"]}, {}),
+        ("Patient", {"search": ["family", "birthdate", "identifier", "gender", "phone"],
+                     "view": "limited"},
+         {"family": "the view limited does not show as it is stored",
+          "identifier": "the view limited does not show",
+          "phone": "the view limited does not show"}),
+        ("Patient", {"search": ["family", "birthdate", "identifier", "gender", "phone"],
+                     "view": "safe-harbor"},
+         {"family": "the view safe-harbor does not show as it is stored",
+          "birthdate": "the view safe-harbor does not show as it is stored",
+          "identifier": "the view safe-harbor does not show",
+          "phone": "the view safe-harbor does not show"}),
+        ("Patient", {"search": ["identifier", "phone"], "identifiers": []},
+         {"identifier": "only the identifiers of some systems are shown of"}),
+        ("Location", {"search": ["name", "identifier", "status"], "text": "cut"},
+         {"name": "the rule for text cuts"}),
+        ("Location", {"search": ["name", "status"], "text": "structured-only"},
+         {"name": "the rule for text cuts"}),
+        ("Location", {"search": ["name"], "text": "keep"}, {}),
+        ("Patient", {"search": ["family", "gender"], "text": "cut"}, {}),  # a name is no free text
+        ("Patient", {"search": ["_id", "_lastUpdated", "nonsense"], "view": "safe-harbor"}, {}),
+        ("Observation", {"search": ["code", "value-string"], "text": "structured-only"},
+         {"value-string": "the rule for text cuts"}),
+    ],
+)  # fmt: skip
+def test_what_is_not_shown_as_it_is_may_not_be_searched(
+    type_: str, rule: dict[str, Any], hidden: dict[str, str]
+) -> None:
+    where = f"reads.{type_}.search"
+    found = seen(rule, type_)
+    assert found == [
+        f"{where}: {name} looks at what {why}; {HIDDEN}" for name, why in hidden.items()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        ({"sensitive": ["PSY", "R", "V"]}, []),
+        ({"sensitive": ["PSY", "N", "XX"]},
+         ["reads.Patient.sensitive: there is no label N", "reads.Patient.sensitive: there is no label XX"]),
+        ({"elements": ["extension"]},
+         ["reads.Patient.elements: extension can hold anything; name the URLs that are meant"]),
+        ({"elements": ["modifierExtension", "name"]},
+         ["reads.Patient.elements: modifierExtension can hold anything; name the URLs"]),
+        ({"elements": ["extension", "modifierExtension"]},
+         ["reads.Patient.elements: extension can hold anything"]),
+        ({"elements": ["extension"], "extensions": []}, []),
+        ({"elements": "all"}, []),
+        ({"extensions": ["race", "http://x/race", "urn:x"]},
+         ["reads.Patient.extensions: race must be a whole URL; its parts are shown with it"]),
+    ],
+)  # fmt: skip
+def test_what_a_rule_lists_is_there_and_is_meant(rule: dict[str, Any], told: list[str]) -> None:
+    found = seen(rule)
+    assert len(found) == len(told)
+    assert all(f.startswith(t) for f, t in zip(found, told, strict=True))
+
+
+NEEDS = (
+    "reads.A.view: a limited data set needs a data use agreement (45 CFR 164.514(e)(4)); name it "
+    "under the key data_use_agreement"
+)
+TOLD_APART = "which is shown de-identified; what nobody can tell apart cannot be changed"
+
+
+@pytest.mark.parametrize(
+    ("charter_", "told"),
+    [
+        ({"reads": {"A": {}, "B": {"view": "identified"}}}, []),
+        ({"reads": {"B": {"view": "limited"}, "A": {"view": "limited"}}}, [NEEDS]),
+        ({"reads": {"A": {"view": "limited"}}, "data_use_agreement": ""}, [NEEDS]),
+        ({"reads": {"A": {"view": "limited"}}, "data_use_agreement": "D"}, []),
+        ({"reads": {"A": {"view": "safe-harbor"}}}, []),
+        ({"reads": {"A": {"view": "safe-harbor"}},
+          "proposes": {"x": {"writes": ["patch A.status", "create B", "create A"]},
+                       "y": {"writes": ["update A"]}}},
+         [f"proposes.x.writes: patch A.status is about a A, {TOLD_APART}",
+          f"proposes.x.writes: create A is about a A, {TOLD_APART}",
+          f"proposes.y.writes: update A is about a A, {TOLD_APART}"]),
+        ({"reads": {"A": {}}, "proposes": {"x": {"writes": ["patch A.status"]}}}, []),
+    ],
+)  # fmt: skip
+def test_view_asks_for_an_agreement_and_changes_nothing(
+    charter_: dict[str, Any], told: list[str]
+) -> None:
+    assert list(view_findings(charter_)) == told
