@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from chartgate.adapters.loader import Connections
+from chartgate.errors import OutcomeUnknown
 from chartgate.flows import commits, deadlines, escalations, handoffs, reviews
 from chartgate.flows.at_once import SAY_BREAKER_OPEN
 from chartgate.model.handoff import Cause, Handoff, HandoffStatus
@@ -244,11 +245,17 @@ async def test_without_the_option_the_approved_proposal_waits_for_the_ehr(clinic
     assert (await clinic.get(proposal)).status is Status.APPROVED
 
 
+async def nobody_knows() -> None:
+    raise OutcomeUnknown("reading cannot tell")
+
+
 CASES: Sequence[tuple[Cause, str]] = [
     (Cause.DEADLINE, "deadline"),
     (Cause.HANDED_BACK, "hand-back"),
     (Cause.CONFLICT, "conflict"),
     (Cause.REFUSED, "no charter"),
+    (Cause.MISMATCH, "mismatch"),
+    (Cause.AMBIGUOUS, "cannot tell"),
 ]
 
 
@@ -269,6 +276,15 @@ async def test_handoff_names_its_cause(clinic: Clinic, cause: Cause, how: str) -
         slot = clinic.hospital.resource(clinic.hospital.scenario.free_slots[0])
         clinic.hospital.edit({**slot, "status": "busy"})
         await clinic.commit_until_done(proposal)
+    elif how == "mismatch":
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(clinic.sink, "differences", lambda *_: ["Slot/1 status"])
+            await clinic.commit_until_done(proposal)
+    elif how == "cannot tell":
+        for _ in range(4):
+            clinic.sink.after["commit"] = clinic.sink.before["resolve"] = nobody_knows
+            await commits.commit_next(clinic.gate, "w1")
+            clinic.clock.advance(61)
     else:
         clinic.gate.running.charters = compile_book([])
         await clinic.commit_until_done(proposal)

@@ -97,3 +97,11 @@ async def test_link_out_of_the_ehr_leads_there_by_way_of_signing_in(
     handoff = await desk.clinic.database.fetch_value("SELECT id FROM handoff WHERE tenant = $1")
     answer = await desk.ask("GET", f"/worklist/{handoff}")
     assert answer.headers["Location"] == f"/login?then=/worklist/{handoff}"
+
+
+async def test_metrics_tell_how_the_worklists_stand(desk: FrontDesk) -> None:
+    await desk.clinic.booked(confidence=0.41)
+    text = (await desk.ask("GET", "/metrics")).text
+    by = '{cause="low-confidence",worklist="front-desk"}'
+    assert f"chartgate_handoffs_open{by} 1.0" in text
+    assert f"chartgate_handoffs_overdue{by} 0.0" in text
