@@ -142,6 +142,10 @@ async def test_ai_proposes_a_person_approves_the_engine_books_and_the_undo_calls
     assert house.kinds == ["SIU^S12", "SIU^S15"]
     assert not house.receiver.stands(verified.id)
     assert len(clinic.hospital.journal.requests) == writes, "the EHR itself was not written"
+    [event] = await clinic.audited("proposal.commit")
+    assert (event["details"]["acknowledged"], event["details"]["writes"]) == ("AA", "create")
+    [event] = await clinic.audited("proposal.rolled-back")
+    assert (event["details"]["acknowledged"], event["details"]["writes"]) == ("AA", "delete")
     assert [e["details"]["status"] for e in await clinic.audited("proposal.verify")] == ["verified"]
 
 

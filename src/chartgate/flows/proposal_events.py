@@ -62,7 +62,9 @@ def written(receipt: Receipt, changes: Sequence[Change] = ()) -> Details:
             verbs.append("delete")
         else:
             verbs.append("create" if effect.version_before is None else interaction or "update")
+    said = (("acknowledged", receipt.said),) if receipt.said else ()
     return (
         ("writes", " ".join(verbs)),
         ("versions", " ".join(f"{e.reference}/{e.version_after}" for e in receipt.effects)),
+        *said,
     )
