@@ -15,6 +15,7 @@ from chartgate.adapters.fhir_r4.adapter import FhirR4, open_adapter
 from chartgate.adapters.fhir_r4.dialect import PROBED
 from chartgate.config import Config, ConnectionConfig, ReviewConfig
 from chartgate.demo.hospital import Hospital, running_hospital, sample_patients
+from chartgate.errors import Moved
 from chartgate.flows import commits, halts, reads, reviews
 from chartgate.flows.proposals import Submission, submit
 from chartgate.gate import Gate, Running
@@ -153,19 +154,22 @@ class Clinic:
         """The client reads these in one interaction; its id."""
         interaction: str | None = None
         for reference in references:
-            resource_type, _, id_ = reference.partition("/")
-            answer = await reads.read(
-                self.gate,
-                client,
-                SITE,
-                resource_type,
-                id_,
-                interaction=interaction,
-                if_none_match=None,
-            )
+            answer = await self._read(client, reference, interaction)
             interaction = answer.interaction
         assert interaction is not None
         return interaction
+
+    async def _read(self, client: Client, reference: str, interaction: str | None) -> reads.Answer:
+        """Begun anew where a right was taken away meanwhile, as by the web."""
+        kind, _, id_ = reference.partition("/")
+        try:
+            return await reads.read(
+                self.gate, client, SITE, kind, id_, interaction=interaction, if_none_match=None
+            )
+        except Moved:
+            return await reads.read(
+                self.gate, client, SITE, kind, id_, interaction=interaction, if_none_match=None
+            )
 
     async def booking(self, slot: str | None = None, **changes: Any) -> Submission:
         """A submission of slot-picker: the first free slot for the booking patient."""

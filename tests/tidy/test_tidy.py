@@ -58,6 +58,7 @@ def test_every_test_file_mirrors_a_module() -> None:
         "walks",
         "tools",
         "benchmarks",
+        "simulation",
     }  # tests of the project itself, and of whole walks
     for test in TESTS.rglob("test_*.py"):
         folder = test.parent.relative_to(TESTS)
