@@ -9,6 +9,7 @@ from chartgate.model.consent import Code
 from chartgate.policy.consent_codes import (
     ACT_CODE,
     ACT_REASON,
+    CONFIDENTIALITY,
     CONSENT_CATEGORY,
     CONSENT_SCOPE,
     LOINC,
@@ -164,7 +165,8 @@ WITHIN: Json = provision(
     class_=[{"system": "c", "code": "Observation"}],
     code=[coded(("l", "1"), ("l", "2")), {"text": "glucose"}],
     dataPeriod={"start": "2025-01-01"},
-    data=[{"meaning": "related", "reference": {"display": "that one"}}],
+    data=[{"meaning": "related", "reference": {"display": "that one"}},
+          {"meaning": "instance", "reference": {"reference": "Encounter/1"}}],
 )  # fmt: skip
 WHOLE = consent(
     provision(
@@ -206,7 +208,10 @@ def test_all_that_a_consent_says_is_read_and_holds_on_within() -> None:
         "classes": (("c", "Observation"),),
         "codes": ((("l", "1"), ("l", "2")), ()),
         "data_period": period("2025-01-01"),
-        "data": (Datum(meaning="related", reference=""),),
+        "data": (
+            Datum(meaning="related", reference=""),
+            Datum(meaning="instance", reference="Encounter/1"),
+        ),
     }
     both = (around, until)
     innermost = Provision(path="0.0.0", permit=True, periods=(*both, period("2026-05-01")), **inner)
@@ -225,6 +230,32 @@ def test_all_that_a_consent_says_is_read_and_holds_on_within() -> None:
         root=Provision(path="0", permit=True, periods=(around,), inner=(denial,), **outer),
         discloser=True,
         signed=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("labels", "limit"),
+    [
+        ([(CONFIDENTIALITY, "R"), (CONFIDENTIALITY, "V")], (("R", "V"), set(), False)),
+        ([(ACT_CODE, "PSY"), (ACT_CODE, "ETH")], ((), {"PSY", "ETH"}, False)),
+        ([(CONFIDENTIALITY, "N"), (ACT_CODE, "PSY")], (("N",), {"PSY"}, False)),
+        ([(CONFIDENTIALITY, "PSY")], ((), set(), True)),
+        ([(ACT_CODE, "R")], ((), set(), True)),
+        ([("urn:own", "R")], ((), set(), True)),
+        ([("urn:own", "PSY")], ((), set(), True)),
+        ([(ACT_CODE, "PSY"), ("urn:own", "PSY")], ((), {"PSY"}, True)),
+        ([(ACT_CODE, "NONSENSE"), (CONFIDENTIALITY, "R")], (("R",), set(), True)),
+    ],
+)
+def test_labels_are_known_by_their_systems(
+    labels: list[Code], limit: tuple[tuple[str, ...], set[str], bool]
+) -> None:
+    held = [{"system": system, "code": code} for system, code in labels]
+    root = parsed(consent(provision(securityLabel=held))).root
+    assert root is not None
+    levels, sensitivities, strange = limit
+    assert root.labels == LabelLimit(
+        confidentiality=levels, sensitivities=frozenset(sensitivities), strange=strange
     )
 
 
