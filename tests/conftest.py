@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
+from hypothesis import HealthCheck, settings
 
 from chartgate.store import origin
 from chartgate.store.database import Database, open_database
@@ -35,6 +36,10 @@ def at_database(url: str, database: str) -> str:
 
 
 EMITTED = Emitted()
+
+# A busy machine is no fault of what is tested: speed is measured by benchmarks, not by tests.
+settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("house")
 
 
 @pytest.fixture(autouse=True)
