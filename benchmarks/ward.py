@@ -26,7 +26,7 @@ from chartgate.adapters.egress import address_rules
 from chartgate.adapters.fhir_r4.adapter import open_adapter
 from chartgate.adapters.fhir_r4.dialect import PROBED
 from chartgate.clock import Clock
-from chartgate.config import Config, ConnectionConfig, ReviewConfig
+from chartgate.config import Config, ConnectionConfig, ReviewConfig, WorkerConfig
 from chartgate.demo.hospital import Hospital, running_hospital, sample_patients
 from chartgate.flows import commits, halts, reads, reviews, rollbacks
 from chartgate.flows.proposals import Submission, submit
@@ -164,10 +164,11 @@ class Ward:
         ]
         return await self._submit(PICKER, "book", changes, interaction)
 
-    async def move_task(self, task: str, status: str) -> Proposal:
-        """auth-clerk proposes to change one resource."""
+    async def move_task(self, task: str, status: str, *, day: int = 0) -> Proposal:
+        """auth-clerk proposes to change one resource; `day` tells one such change from another."""
         interaction = await self._see(CLERK, task)
-        period = PERIOD | {"end": f"2026-04-{1 + len(status):02d}T09:00:00Z"}
+        end = datetime(2026, 4, 1, 9, tzinfo=UTC) + timedelta(days=day)
+        period = PERIOD | {"end": _instant(end)}
         patch = _patch(task, ("replace", "/status", status), ("add", "/executionPeriod", period))
         return await self._submit(CLERK, "update-status", [patch], interaction)
 
@@ -261,7 +262,9 @@ async def own_store(folder: Path) -> AsyncIterator[Database]:
 
 
 @asynccontextmanager
-async def open_ward(database: Database, *, folder: Path, clock: Clock) -> AsyncIterator[Ward]:
+async def open_ward(
+    database: Database, *, folder: Path, clock: Clock, worker: WorkerConfig | None = None
+) -> AsyncIterator[Ward]:
     """A hospital, its front, and a gate on that, every charter at stage suggest."""
     fill = sample_patients(today=clock().date())
     async with AsyncExitStack() as stack:
@@ -274,7 +277,7 @@ async def open_ward(database: Database, *, folder: Path, clock: Clock) -> AsyncI
             "timeout_s": 5.0,
             "breaker_failures": 1_000_000,
         }
-        config = Config(folder=folder, review=AT_ONCE)
+        config = Config(folder=folder, review=AT_ONCE, worker=worker or WorkerConfig())
         adapter = await stack.enter_async_context(
             open_adapter(
                 ConnectionConfig(name=EHR, adapter="fhir_r4", options=options),
