@@ -31,6 +31,8 @@ from tests.flows.clinics import (
     SITE,
     SOFIA,
     Clinic,
+    Killed,
+    kill_around,
     open_clinic,
     sample_charter,
 )
@@ -193,6 +195,23 @@ async def test_lost_answer_is_settled_by_the_same_bytes_again(house: House, faul
     assert len(set(house.receiver.received)) == 1, "not the same bytes"
     assert verified.receipt is not None
     assert verified.receipt.resolved
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+@pytest.mark.parametrize("number", [1, 2, 3])
+async def test_worker_killed_around_a_transaction_leaves_one_effect(
+    house: House, monkeypatch: pytest.MonkeyPatch, number: int, place: str
+) -> None:
+    """Intent, receipt, verdict: whatever was stored, the next worker finds out and goes on."""
+    approved = await house.approved()
+    with monkeypatch.context() as patch:
+        kill_around(patch, number, place)
+        with pytest.raises(Killed):
+            await commits.commit_next(house.clinic.gate, "w1")
+    done = await house.clinic.commit_until_done(approved)
+    assert done.status is Status.VERIFIED
+    assert house.kinds == ["SIU^S12"]
+    assert len(await house.clinic.audited("proposal.commit")) == 1
 
 
 async def test_lost_answer_of_a_system_that_forgets_goes_to_a_person(
