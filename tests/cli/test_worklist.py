@@ -135,3 +135,13 @@ def test_list_shows_what_waits_the_most_urgent_first_and_nothing_of_a_chart(
     assert "Patient/7" not in done.out
     assert [r["id"] for r in at_feed("worklist", "list", "--overdue", "--json").json] == [late.id]
     assert at_feed("worklist", "list", "--worklist", "elsewhere").code == 0
+
+
+def test_check_says_where_tasks_could_be_put_nowhere(at_site: Cli, folder: Path) -> None:
+    charter = folder / "charters" / "clinic-booking.yaml"
+    text = charter.read_text(encoding="utf-8").replace("below: 0.60,", "below: 0.60, as: task,")
+    charter.write_text(text, encoding="utf-8")
+    assert "nothing that Tasks stand in" not in at_site("policy", "check").out
+    charter.write_text(text.replace("north-ehr}", "north-adt}"), encoding="utf-8")
+    done = at_site("policy", "check")
+    assert "clinic-booking/book: north-adt is nothing that Tasks stand in" in done.out

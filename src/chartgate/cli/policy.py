@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from chartgate.adapters.loader import manifests
 from chartgate.cli.session import add_json_flag, show, with_store
 from chartgate.config import Config, load_config
 from chartgate.errors import ConfigError, Invalid
@@ -129,7 +130,7 @@ def run_check(arguments: argparse.Namespace) -> int:
     book = load(config, folder=arguments.charters).book
     forbids = [f for f in book.rulebook.forbids.values() if not f.id.startswith("chartgate/")]
     notes = [note for forbid in forbids for note in unknown_names(forbid, book, config)]
-    notes += roster_notes(book.roster, book.charters)
+    notes += [*roster_notes(book.roster, book.charters), *_list_notes(book, config)]
     value = {
         "digest": book.digest,
         "charters": sorted(book.charters),
@@ -149,6 +150,17 @@ def run_check(arguments: argparse.Namespace) -> int:
         f"{book.labels.version} are right",
     )
     return 0
+
+
+def _list_notes(book: CharterBook, config: Config) -> Iterator[str]:
+    """Tasks that could be put nowhere: the console has that work alone."""
+    known = manifests()
+    for charter in book.charters.values():
+        for name, action in charter.proposes.items():
+            for connection in charter.sites.values() if action.handoff_as == "task" else ():
+                adapter = known.get(config.connections[connection].adapter)
+                if adapter is None or not {"source", "sink"}.issubset(adapter.ports):
+                    yield f"{charter.name}/{name}: {connection} is nothing that Tasks stand in"
 
 
 def run_explain(arguments: argparse.Namespace) -> int:

@@ -40,9 +40,7 @@ INVALID = Stop(cause=Cause.INVALID, sentence=SAY_INVALID)
 OVER_BUDGET = Stop(cause=Cause.OVER_BUDGET, sentence=SAY_OVER_BUDGET)
 
 
-def stop_for(
-    gate: Gate, proposal: Proposal, charter: Charter, action: ActionRule
-) -> Stop | None:
+def stop_for(gate: Gate, proposal: Proposal, charter: Charter, action: ActionRule) -> Stop | None:
     """Why staff get this well-made proposal at once; None: it may go on."""
     if proposal.stage == STAGES[0]:
         return None
