@@ -57,6 +57,7 @@ class Campaign:
     dice: random.Random
     restarts: Counter[str] = field(default_factory=Counter)
     ready_s: list[float] = field(default_factory=list)
+    over: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 def main() -> None:
@@ -94,7 +95,8 @@ async def campaign(
             started = time.monotonic()
             restarting = asyncio.create_task(_restart_again_and_again(shared))
             await _walked(server, hospital, folder, proposals, walkers, restarting)
-            restarting.cancel()
+            shared.over.set()
+            await restarting
             seconds = time.monotonic() - started
             await _calm(shared)
             return {
@@ -172,7 +174,11 @@ async def _walked(
 
 async def _restart_again_and_again(shared: Campaign) -> None:
     while True:
-        await asyncio.sleep(shared.dice.uniform(*shared.every_s))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(shared.dice.uniform(*shared.every_s)):
+                await shared.over.wait()
+        if shared.over.is_set():
+            return
         way = WAYS[sum(shared.restarts.values()) % len(WAYS)]
         began = time.monotonic()
         await asyncio.to_thread(_stop, shared.server, way)

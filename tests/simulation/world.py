@@ -112,7 +112,7 @@ class World:
             audit=self._audit,
             running=Running(charters=book()),
             sources={EHR: adapter},
-            sinks={EHR: SimSink(adapter)},  # type: ignore[dict-item]
+            sinks={EHR: SimSink(adapter)},
         )
 
     async def restart(self) -> None:
@@ -127,7 +127,7 @@ class World:
         disarm()
         self.trouble.stop, self.trouble.lose_store = None, ""
         mine = {t for t in asyncio.all_tasks() - self._others if t.get_name() != "audit-writer"}
-        mine.discard(asyncio.current_task())  # type: ignore[arg-type]
+        mine.discard(asyncio.current_task())
         if mine:
             await asyncio.wait(mine)
         if self._audit is not None:
