@@ -82,15 +82,14 @@ async def review(
         raise Invalid("say why it is refused: its author and the scorecard learn from it")
     walk = _Walk(gate=gate, before=before, person=person, decision=decision, words=words)
     try:
+        kept = []
         if verdict == "approve":
-            if kept := kept_changes(running_action(gate, before), before.content, each):
-                return await edit(gate, principal, id_, changes_raw=kept, digest=digest)
-            return await _approve(walk, acknowledged)
-        if verdict == "refuse" or before.seed:
-            return await _refuse(walk, verdict)
-        return await _hand_back(walk)
+            kept = kept_changes(running_action(gate, before), before.content, each)
+        if not kept:
+            return await _decide(walk, verdict, acknowledged)
     except (Throttled, VersionConflict, InvalidTransition, Unprocessable) as error:
         await _fail(walk, verdict, error)
+    return await edit(gate, principal, id_, changes_raw=kept, digest=digest)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +127,14 @@ class _Walk:
             decision=self.decision,
             details=(("verdict", verdict), *more, *known_bad),
         )
+
+
+async def _decide(walk: _Walk, verdict: Verdict, acknowledged: Collection[str]) -> Proposal:
+    if verdict == "approve":
+        return await _approve(walk, acknowledged)
+    if verdict == "refuse" or walk.before.seed:
+        return await _refuse(walk, verdict)
+    return await _hand_back(walk)
 
 
 async def _approve(walk: _Walk, acknowledged: Collection[str]) -> Proposal:
