@@ -139,6 +139,32 @@ def test_value_that_is_gone_is_removed_and_others_stay() -> None:
     assert found.value("PID", 7) == "19700203"
 
 
+@pytest.mark.parametrize(
+    ("concept", "parts"),
+    [
+        ({"text": "fever"}, [None, "fever"]),
+        ({"coding": [{"code": "a", "display": "A"}], "text": "A"}, ["a", "A"]),
+        ({"coding": [{"code": "a"}], "text": "A"}, ["a", "A"]),
+        (
+            {
+                "coding": [{"code": "a", "display": "A", "system": "urn:oid:1.2"}],
+                "text": "own words",
+            },
+            ["a", "A", "1.2", None, None, None, None, None, "own words"],
+        ),
+        (
+            {"coding": [{"code": "a"}, {"code": "b", "system": "http://snomed.info/sct"}]},
+            ["a", None, None, "b", None, "SCT"],
+        ),
+    ],
+)
+def test_code_keeps_its_name_its_system_and_the_words_of_its_author(
+    concept: dict[str, Any], parts: list[str | None]
+) -> None:
+    found = told(create(order(code=concept)))
+    assert [found.value("OBR", 4, n) for n in range(1, 10)] == [*parts, *[None] * (9 - len(parts))]
+
+
 def test_settings_choose_the_message_of_orders_and_patients() -> None:
     assert told(create(order()), order_message="ORM^O01").message_type == "ORM^O01"
     found = told(change(PATIENT, gender="male"), patient_message="ADT^A31")
@@ -212,6 +238,12 @@ def test_our_own_feed_reads_orders_and_results() -> None:
         ([create(note(content=[{"attachment": {"contentType": "text/plain", "url": "https://evil"}}]))], "url"),
         ([create({**note(), "meta": {"security": [{"code": "R"}]}})], "labels"),
         ([create(order(subject={"reference": "Patient/8"}))], "PID"),
+        ([change(PATIENT, name=[{"family": "X", "use": "old"}])], "name of that use"),
+        ([change(PATIENT, address=[{"city": "X", "use": "billing"}])], "address of that use"),
+        ([change(PATIENT, telecom=[{"system": "phone", "value": "1", "use": "old"}])], "contact of"),
+        ([change(PATIENT, telecom=[{"system": "url", "value": "x"}])], "neither phone"),
+        ([create(note(content=[{"attachment": {"contentType": "text/plain", "data": "eA==", "title": "t"}}]))], "title"),
+        ([create(order(code={"coding": [{"code": "a"}, {"code": "b"}, {"code": "c"}]}))], "two codings"),
         ([], "nothing to tell"),
     ],
 )  # fmt: skip
@@ -228,6 +260,8 @@ def test_what_has_no_place_is_refused_and_never_left_out(changes: Any, sentence:
         {"actor": {"reference": "Device/1"}, "status": "accepted"},
         {"actor": {"reference": "Practitioner/d1"}, "status": "accepted", "period": {"start": "2026"}},
         {"actor": {"reference": "Practitioner/unknown"}, "status": "accepted"},
+        {"actor": {"reference": "Practitioner/d1"}, "status": "declined"},
+        {"actor": {"reference": "Practitioner/d1"}, "status": "accepted", "required": "optional"},
     ],
 )  # fmt: skip
 def test_participant_that_no_segment_can_name_is_refused(participant: dict[str, Any]) -> None:

@@ -256,6 +256,9 @@ def _check_participants(main: Told) -> None:
             raise Unsayable("SIU has no place for a participant that is no person and no place")
         if participant.keys() - {"actor", "status", "type", "required", "id"}:
             raise Unsayable("SIU has no place for the period of a participant")
+        told = participant.get("status") in ("accepted", "needs-action")
+        if not told or participant.get("required", "required") != "required":
+            raise Unsayable("SIU books whom it names: a participant who declined is none")
 
 
 class _Body:

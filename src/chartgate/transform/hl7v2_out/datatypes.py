@@ -17,6 +17,7 @@ from typing import Any
 from chartgate.errors import Invalid
 from chartgate.formats.hl7v2_write import Component, Repetition
 
+OID = "urn:oid:"
 TERMINOLOGY = "http://terminology.hl7.org/CodeSystem/"
 # HL7 table 0396, the part of it whose URIs FHIR has.
 SYSTEMS = {
@@ -117,14 +118,16 @@ def _coded(value: Any, telling: Telling) -> Repetition:
         raise telling.no_place("more than two codings")
     if not codings:
         return (None, value.get("text"))
-    first = _coding(codings[0], value.get("text", ""), telling)
-    if len(codings) == 1:
-        return first
-    return (*(first + (None,) * (3 - len(first))), *_coding(codings[1], "", telling))
+    text = value.get("text", "")
+    other = _coding(codings[1], "", telling) if len(codings) == 2 else (None, None, None)
+    both = (*_coding(codings[0], text, telling), *other)
+    shown = {coding.get("display") for coding in codings}
+    # CWE.9 is what the author wrote; where a code's name says it already, one is enough.
+    return both if not text or text in shown or both[1] == text else (*both, None, None, text)
 
 
 def _coding(coding: Mapping[str, Any], text: str, telling: Telling) -> tuple[Component, ...]:
-    telling.only(coding, "system", "code", "display", "userSelected")
+    telling.only(coding, "system", "code", "display")
     return (coding.get("code"), coding.get("display") or text, _system(coding.get("system")))
 
 
@@ -134,7 +137,7 @@ def _system(uri: str | None) -> str | None:
         return None
     if uri.startswith(f"{TERMINOLOGY}v2-"):
         return f"HL7{uri.removeprefix(f'{TERMINOLOGY}v2-')}"
-    return SYSTEMS.get(uri, "L")
+    return SYSTEMS.get(uri) or (uri.removeprefix(OID) if uri.startswith(OID) else "L")
 
 
 def _document_type(value: Any, telling: Telling) -> Repetition:
@@ -161,8 +164,8 @@ def _entity(value: Any, telling: Telling) -> Repetition:
 def _person_name(value: Any, telling: Telling) -> Repetition:
     """XPN."""
     telling.only(value, "use", "family", "given", "prefix", "suffix", "text")
-    if value.get("use") == "old" and telling.strict:
-        raise telling.no_place("a former name")
+    if value.get("use", "official") not in NAME_TYPES and telling.strict:
+        raise telling.no_place("a name of that use")
     return (*_name_parts(value), None, NAME_TYPES.get(value.get("use", ""), "L"))
 
 
@@ -182,7 +185,8 @@ def _address(value: Any, telling: Telling) -> Repetition:
     """XAD."""
     telling.only(value, "use", "type", "line", "city", "state", "postalCode", "country", "district", "text")  # fmt: skip
     lines = value.get("line", [])
-    if value.get("use") in ("old", "billing") and telling.strict:
+    unknown = value.get("use", "home") not in ADDRESS_TYPES or value.get("type") == "postal"
+    if unknown and telling.strict:
         raise telling.no_place("an address of that use")
     return (
         lines[0] if lines else value.get("text"),
@@ -199,7 +203,9 @@ def _address(value: Any, telling: Telling) -> Repetition:
 
 def _telecom(value: Any, telling: Telling) -> Repetition:
     """XTN: a number in its first part, where all receivers look, and in its twelfth."""
-    telling.only(value, "system", "value", "use", "rank")
+    telling.only(value, "system", "value", "use")
+    if value.get("use", "home") not in TELECOM_USES and telling.strict:
+        raise telling.no_place("a contact of that use")
     system, use = value.get("system"), TELECOM_USES.get(value.get("use", ""))
     if system == "email":
         return (None, "NET", "Internet", value.get("value"))
@@ -246,7 +252,7 @@ def _own_id(reference: Mapping[str, Any], telling: Telling) -> str | None:
 
 def _attachment(value: Any, telling: Telling) -> Repetition:
     """The text of an attachment: the only content that is sent."""
-    telling.only(value, "contentType", "data", "title", "creation", "language", "size", "hash")
+    telling.only(value, "contentType", "data", "size", "hash")
     kind = value.get("contentType", "").partition(";")[0].strip()
     if kind != "text/plain" or "data" not in value:
         raise telling.no_place("a content that is no plain text of its own")
