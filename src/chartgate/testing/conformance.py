@@ -1,4 +1,5 @@
-"""The conformance kit: what any adapter must do that is Source and Sink.
+"""The conformance kit: what any adapter must do that is Source and Sink, beyond what every sink
+must (conformance_sinks.py).
 
 Run each of `CHECKS` against a `Target`; a failed promise is an AssertionError. The checks write
 synthetic resources to the target's system, and undo what they wrote. A fake that passes may
