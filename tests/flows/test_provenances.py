@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from chartgate.adapters.fhir_r4.dialect import PROBED
 from chartgate.flows import commits, halts, provenances, rollbacks
 from chartgate.model.proposal import Proposal, Status
+from chartgate.policy.charters import compile_book
 from chartgate.store.database import Database
 from chartgate.store.provenance import ProvenanceStore
 from chartgate.testing.clock import FakeClock
@@ -74,6 +76,20 @@ async def test_verified_write_leaves_one_that_names_versions_client_approver_and
     assert (stands.status, stands.reference) == ("written", f"Provenance/{found['id']}")
     (event,) = await telling.audited("proposal.provenance")
     assert (event["outcome"], event["details"]["provenance"]) == ("success", stands.reference)
+
+
+async def test_all_who_approved_are_named(telling: Clinic) -> None:
+    (charter,) = telling.gate.charters.charters.values()
+    book = replace(charter.proposes["book"], review_people=2)
+    telling.gate.running.charters = compile_book([replace(charter, proposes={"book": book})])
+    proposal = await telling.booked()
+    for person in (replace(SOFIA, id="mara"), SOFIA):
+        await telling.approve(proposal, person)
+    assert await commits.commit_next(telling.gate, "w1")
+    assert await provenances.write_next(telling.gate, "w1")
+    (found,) = written(telling, proposal)
+    named = [a["who"]["identifier"]["value"] for a in found["agent"]]
+    assert named == ["slot-picker", "mara", "sofia"]
 
 
 async def test_charter_that_does_not_ask_gets_none(clinic: Clinic) -> None:

@@ -52,3 +52,14 @@ def test_who_edited_it_is_an_author() -> None:
         for a in write_provenance(edited, None)["agent"]
     ]
     assert codes == [("assembler", "slot-picker"), ("author", "ada"), ("verifier", "sofia")]
+
+
+def test_everybody_who_approved_it_is_a_verifier_once() -> None:
+    several = ("person:mara", "person:sofia")
+    found = write_provenance(written(CREATED), None, approvers=several)
+    verifiers = [
+        a["who"]["identifier"]["value"]
+        for a in found["agent"]
+        if a["type"]["coding"][0]["code"] == "verifier"
+    ]
+    assert verifiers == ["mara", "sofia"]

@@ -21,6 +21,7 @@ from chartgate.errors import (
 )
 from chartgate.flows.grounds import patient_of_proposal
 from chartgate.flows.proposal_events import event_of
+from chartgate.flows.review_care import approvers_of
 from chartgate.flows.sending import NOTHING_SENT, Held, retry_at
 from chartgate.gate import Gate
 from chartgate.model.audit import AuditEvent, Outcome
@@ -82,7 +83,7 @@ async def _write(gate: Gate, proposal: Proposal, due: Due) -> Receipt:
     change = Change(
         interaction="create",
         resource_type="Provenance",
-        resource=write_provenance(proposal, charter),
+        resource=write_provenance(proposal, charter, approvers=await approvers_of(gate, proposal)),
     )
     write = Write(marker=f"{proposal.id}.provenance", changes=(change,))
     sink = gate.sink(proposal.connection)

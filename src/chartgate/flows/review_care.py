@@ -170,6 +170,13 @@ async def why_not_reviewed(gate: Gate, proposal: Proposal, action: ActionRule) -
     return None if missing(action, held).none else SAY_NOT_ENOUGH
 
 
+async def approvers_of(gate: Gate, proposal: Proposal) -> tuple[str, ...]:
+    """Who approved the content that it has, in their order."""
+    async with gate.database.connection() as connection:
+        approvals = await ReviewStore(gate.database).approvals(connection, proposal)
+    return tuple(a.person for a in approvals)
+
+
 def roles_in(action: ActionRule | None, person: Person) -> tuple[str, ...]:
     """The roles of this person that review."""
     return tuple(r for r in person.roles if action and r in action.reviewers)

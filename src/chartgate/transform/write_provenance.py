@@ -1,10 +1,11 @@
 """The Provenance of one write of ours: what was written, by which AI client, and who let it.
 
-It follows from the proposal alone, so that it can be made again byte for byte. It has no signature:
+It follows from the proposal and its approvals alone, so that it can be made again byte for byte. It has no signature:
 who needs proof asks the ledger.
 Source: https://hl7.org/fhir/R4/provenance.html
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from chartgate.model.charter import Charter
@@ -17,8 +18,11 @@ TERMINOLOGY = "http://terminology.hl7.org/CodeSystem"
 PERSON_PREFIX = "person:"
 
 
-def write_provenance(proposal: Proposal, charter: Charter | None) -> Resource:
-    """Of a proposal that has a receipt. `charter` is the running one, for the model's name."""
+def write_provenance(
+    proposal: Proposal, charter: Charter | None, *, approvers: Sequence[str] = ()
+) -> Resource:
+    """Of a proposal that has a receipt. `charter` is the running one, for the model's name;
+    `approvers` are all who approved, where there were several."""
     assert proposal.receipt is not None, "only what was written has a provenance"
     effects = proposal.receipt.effects
     replaced = [e for e in effects if e.version_before is not None]
@@ -29,7 +33,7 @@ def write_provenance(proposal: Proposal, charter: Charter | None) -> Resource:
         "recorded": proposal.receipt.at.isoformat(timespec="milliseconds"),
         "policy": [f"urn:chartgate:charter:{proposal.charter}:{proposal.charter_digest}"],
         "activity": {"coding": [{"system": f"{TERMINOLOGY}/v3-DataOperation", "code": made}]},
-        "agent": _agents(proposal, charter),
+        "agent": _agents(proposal, charter, approvers),
     }
     if replaced:
         found["entity"] = [
@@ -39,15 +43,19 @@ def write_provenance(proposal: Proposal, charter: Charter | None) -> Resource:
     return found
 
 
-def _agents(proposal: Proposal, charter: Charter | None) -> list[dict[str, Any]]:
+def _agents(
+    proposal: Proposal, charter: Charter | None, approvers: Sequence[str]
+) -> list[dict[str, Any]]:
     """The AI client put it together; who edited it is an author, who approved it verified it."""
     model = f"{charter.model_name} {charter.model_version}".strip() if charter else ""
     client = _named("Device", "client", proposal.author.removeprefix(CLIENT_PREFIX), model)
     agents = [_agent("assembler", client)]
     if editor := _person(proposal.content.edited_by):
         agents.append(_agent("author", editor))
-    if approver := _person(proposal.decided_by):
-        agents.append(_agent("verifier", approver))
+    by = approvers if proposal.decided_by in approvers else (proposal.decided_by,)
+    for agent in dict.fromkeys(by):
+        if approver := _person(agent):
+            agents.append(_agent("verifier", approver))
     return agents
 
 
