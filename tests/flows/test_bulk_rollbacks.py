@@ -235,6 +235,13 @@ async def test_system_that_does_not_answer_is_listed_as_not_known(clinic: Clinic
     assert "did not answer" in plan.items[0].why
 
 
+async def test_connection_that_is_not_configured_any_more_hinders_no_other(clinic: Clinic) -> None:
+    await clinic.verified()
+    elsewhere = replace(clinic.gate, sources={})
+    plan = await bulk_rollbacks.plan(elsewhere, OPERATOR, PICKERS)
+    assert [item.verdict for item in plan.items] == ["cannot"]
+
+
 @pytest.mark.parametrize("who", [NORA, OPERATOR], ids=["another role", "process"])
 async def test_who_may_not_review_may_not_roll_back_many(clinic: Clinic, who: Principal) -> None:
     verified = await clinic.verified()

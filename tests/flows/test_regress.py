@@ -170,3 +170,37 @@ async def test_rollback_of_what_somebody_removed_or_changed_is_no_regress(
     stays = await until_at_rest(clinic, verified)
     assert (stays.status, stays.reason) == (Status.VERIFIED, rollbacks.SAY_MOVED_ON)
     assert not await clinic.audited("connection.regress")
+
+
+async def undoing_restored(clinic: Clinic, *, tries: int) -> tuple[Proposal, dict[str, Any]]:
+    """A rollback that was applied, and that a restore took away before it was read back."""
+    verified = await task_written(clinic, "in-progress")
+    task = clinic.hospital.scenario.authorisation
+    await rollbacks.request_rollback(clinic.gate, NORA, verified.id, reason="wrong")
+    clinic.hospital.faults.switch("down", "503")
+    for _ in range(tries):
+        await rollbacks.rollback_next(clinic.gate, "w1")
+        clinic.clock.advance(31)
+    clinic.hospital.faults.clear()
+
+    async def restored() -> None:
+        restore(clinic, task, versions=1)
+
+    clinic.sink.after["commit"] = restored
+    done = await until_at_rest(clinic, verified)
+    return done, clinic.hospital.resource(task)
+
+
+async def test_undoing_that_a_restore_took_away_is_made_again(clinic: Clinic) -> None:
+    """Its intent is durable and what it stood on stands again."""
+    done, task = await undoing_restored(clinic, tries=0)
+    assert done.status is Status.ROLLED_BACK
+    assert task["status"] == "requested"
+
+
+async def test_undoing_that_is_gone_after_several_looks_raises_an_alarm(clinic: Clinic) -> None:
+    done, task = await undoing_restored(clinic, tries=3)
+    assert done.status is Status.HANDED_OFF
+    assert WENT_BACK in (done.reason or "")
+    (event,) = await clinic.audited("connection.regress")
+    assert event["details"]["resources"] == f"Task/{task['id']}"

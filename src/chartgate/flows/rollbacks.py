@@ -36,6 +36,7 @@ from chartgate.flows.proposal_events import event_of, written
 from chartgate.flows.regress import LOOKS, SAY_WENT_BACK, alarm
 from chartgate.flows.sending import (
     NOTHING_SENT,
+    WENT_BACK,
     Held,
     claim,
     doubtful,
@@ -268,12 +269,14 @@ async def _landed(
     paths = await read_back_differences(gate, proposal, prepared, receipt)
     if paths:
         after = moved(proposal, Status.HANDED_OFF, reason=(SAY_DIFFERS + ", ".join(paths)))
+        older = tuple(path.partition(" ")[0] for path in paths if path.endswith(WENT_BACK))
         await hand_off(
             gate,
             proposal,
             after,
             running_action(gate, proposal),
             agent=agent,
+            events=[await alarm(gate, proposal, older, agent)] if older else [],
             direction="rollback",
             verdict="applied",
         )

@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from chartgate.errors import Denied, Invalid, SourceRefused, SourceUnreachable, Throttled
+from chartgate.errors import (
+    ConfigError,
+    Denied,
+    Invalid,
+    SourceRefused,
+    SourceUnreachable,
+    Throttled,
+)
 from chartgate.flows.contexts import in_context
 from chartgate.flows.decided import note
 from chartgate.flows.permits import SAY_PERSON, relationship_on, request_on
@@ -31,6 +38,8 @@ from chartgate.store.written import Written, WrittenStore
 BULK_MAX = 1_000  # writes taken back in one go; the same again takes the next ones
 LOOKS_AT_ONCE = 8  # reads of one list that are under way together
 CLIENT = re.compile(r"[A-Za-z0-9._\-]{1,64}")
+# What keeps a chart from being looked at now; a connection may be configured no more.
+NOT_SEEN = (SourceUnreachable, SourceRefused, Throttled, ConfigError)
 EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 SAY_UNDO = "stands as it was written"
@@ -197,7 +206,7 @@ async def _read_all(
         async with slots:
             try:
                 live[connection, reference] = await read_live(gate.source(connection), reference)
-            except (SourceUnreachable, SourceRefused, Throttled):
+            except NOT_SEEN:
                 return
 
     async with asyncio.TaskGroup() as group:
@@ -220,7 +229,7 @@ async def _ground(
     mine = {r: v for r, v in assumed.items() if r in copies}
     try:
         return await ground_on(gate, proposal, copies, assumed=mine)
-    except (SourceUnreachable, SourceRefused, Throttled):
+    except NOT_SEEN:
         return None
 
 
