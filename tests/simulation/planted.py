@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 from unittest.mock import patch
 
@@ -13,16 +14,17 @@ from chartgate.flows.undo_ground import Ground
 from chartgate.gate import Gate
 from chartgate.model.proposal import Proposal
 from chartgate.model.write import Receipt, Write
+from chartgate.store.proposals import ProposalStore
 
 
 @contextmanager
 def no_last_look() -> Iterator[None]:
     """A write goes out without a look whether a halt came, or the lease went, meanwhile."""
 
-    async def blindly(gate: Gate, proposal: Proposal, write: Write) -> Receipt:
-        return await gate.sink(proposal.connection).commit(write)
+    async def fine(_: ProposalStore, __: Proposal, *, now: datetime) -> tuple[None, datetime]:
+        return None, now + timedelta(hours=1)
 
-    with patch.object(commits, "send", blindly), patch.object(rollbacks, "send", blindly):
+    with patch.object(ProposalStore, "last_look", fine):
         yield
 
 
@@ -44,7 +46,9 @@ def blind_rollback() -> Iterator[None]:
     async def anything_goes(gate: Gate, proposal: Proposal) -> Ground:
         return Ground(write=proposal.compensation)
 
-    async def over_anything(gate: Gate, proposal: Proposal, write: Write) -> Receipt:
+    async def over_anything(
+        gate: Gate, proposal: Proposal, write: Write, **options: Any
+    ) -> Receipt:
         source, changes = gate.source(proposal.connection), []
         for change in write.changes:
             try:
@@ -53,7 +57,7 @@ def blind_rollback() -> Iterator[None]:
                 changes.append(change)
             else:
                 changes.append(replace(change, if_match=now.version))
-        return await send(gate, proposal, replace(write, changes=tuple(changes)))
+        return await send(gate, proposal, replace(write, changes=tuple(changes)), **options)
 
     with (
         patch.object(rollbacks, "look", anything_goes),
