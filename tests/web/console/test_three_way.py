@@ -69,7 +69,10 @@ async def test_verdict_is_asked_for_each_change_and_what_is_left_out_is_not_writ
     ask_for(desk, EACH)
     proposal, sofia = await desk.clinic.booked(), await desk.sign_in()
     page = await opened(desk, proposal, sofia)
-    assert "Decide on each change 1. Appointment (new) Keep Leave out 2. Slot/" in page.text
+    assert (
+        "Decide on each change 1. Appointment (new) Keep Appointment (new) Leave out Appointment (new) 2. Slot/"
+        in page.text
+    )
     none = await press(desk, proposal, sofia, "review", verdict="approve")
     assert "asks for a decision on each change" in Page(none).text
     kept = {"each-0": "approve", "each-1": "refuse"}
