@@ -39,7 +39,7 @@ def add_parser(commands: Any) -> None:
         "input. Where a second factor is required, do it on the pages instead.",
         epilog="everything that slot-picker wrote since two o'clock:\n"
         "  chartgate halt --charter clinic-booking --reason 'wrong slots'\n"
-        "  chartgate rollback --client slot-picker --since 14:00 --dry-run\n"
+        "  chartgate rollback --client slot-picker --since 14:00 --dry-run --as sofia\n"
         "  chartgate rollback --client slot-picker --since 14:00 --list 3f09… \\\n"
         "      --reason 'wrong slots' --as sofia\n"
         "  chartgate stage clinic-booking shadow\n"
@@ -215,7 +215,8 @@ def _plan_lines(made: Plan, *, dry_run: bool) -> list[str]:
     if not made.complete:
         lines.append("note: there are more than one go takes; do it again for the older ones")
     if dry_run and undo:
-        lines.append(f"to do it: the same with --list {made.digest} --reason WHY --as NAME")
+        lines.append(f"to do it: the same with --list {made.digest} --reason WHY --as NAME,")
+        lines.append("  who must see all of it: a dry run with --as NAME lists what they see")
     return lines
 
 
