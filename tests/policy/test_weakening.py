@@ -150,6 +150,36 @@ def test_charter_when_it_gives_less_or_checks_more_then_nothing_is_weakened(
     assert found(SAMPLE, after) == ()
 
 
+STRICT_REVIEW: dict[str, Any] = {
+    "review_people": 2,
+    "review_roles": ("scheduler", "nurse"),
+    "review_acknowledge": ("start", "end"),
+    "review_dwell_s": 10.0,
+    "review_seeds": 0.02,
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"review_people": 1}, "review_people was lowered from 2 to 1"),
+        ({"review_roles": ()}, "review_roles was changed"),
+        ({"review_roles": ("scheduler", "nurse", "anybody")}, "review_roles was changed"),
+        ({"review_acknowledge": ("start",)}, "review_acknowledge has fewer: end"),
+        ({"review_dwell_s": 3.0}, "review_dwell_s was lowered from 10 to 3"),
+        ({"review_seeds": 0.0}, "review_seeds was lowered"),
+        ({"review_people": 3, "review_dwell_s": 20.0}, None),
+        ({"review_acknowledge": ("start", "end", "slot"), "review_seeds": 0.1}, None),
+    ],
+)
+def test_review_when_it_asks_for_less_then_a_sentence_says_so(
+    changes: dict[str, Any], sentence: str | None
+) -> None:
+    before, after = with_action(**STRICT_REVIEW), with_action(**{**STRICT_REVIEW, **changes})
+    told = found(before, after)
+    assert (told == ()) if sentence is None else (sentence in " ".join(told)), told
+
+
 def test_charter_when_it_is_new_then_it_gives_rights_and_when_it_goes_it_does_not() -> None:
     both, one = compile_book([SAMPLE, CHARTERS[1]]), compile_book([SAMPLE])
     assert weakenings(both, one) == ()
