@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import policy_differential
 from benchmarks.policy_differential import compare
 from chartgate.model.decision import Request
 from chartgate.policy import decide as decide_module
@@ -15,6 +16,12 @@ from chartgate.policy.questions import Verdict
 from tests.policy import reference
 
 N = 6_000
+
+
+@pytest.fixture(autouse=True)
+def many_worlds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small draw of questions is spread over more books than a million needs."""
+    monkeypatch.setattr(policy_differential, "QUESTIONS_OF_WORLD", 100)
 
 
 def test_engine_when_compared_with_the_oracle_then_nothing_differs() -> None:

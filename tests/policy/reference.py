@@ -23,7 +23,8 @@ def may(charters: Any, q: Any) -> bool:  # noqa: C901  as long as its rules are
         return True
     if not charter:
         return False
-    reviewers = {r for rule in charter.proposes.values() for r in _reviewing(rule)}
+    reviewing = {name: {r.review_by, *r.review_roles} for name, r in charter.proposes.items()}
+    reviewers = {role for named in reviewing.values() for role in named}
     desks = {rule.handoff_to for rule in charter.proposes.values()}
     read, rule = charter.reads.get(q.resource_type), charter.proposes.get(q.proposes)
     if isinstance(who, Client):
@@ -42,12 +43,8 @@ def may(charters: Any, q: Any) -> bool:  # noqa: C901  as long as its rules are
     if not rule or not roles or q.site not in charter.sites or q.site not in who.sites:
         return False
     close = not rule.review_relationship or related & {*rule.review_relationship}
-    reviews = bool(_reviewing(rule) & roles) and kind in REVIEWING and (close or kind in DESK)
+    reviews = roles & reviewing[q.proposes] and kind in REVIEWING and (close or kind in DESK)
     return bool(reviews or (rule.handoff_to in roles and kind in DESK))
-
-
-def _reviewing(rule: Any) -> set[str]:
-    return {rule.review_by} | {*rule.review_roles}
 
 
 def forbids(rule: Any, q: Any, facts: Any, can_be_unknown: Any) -> bool:
