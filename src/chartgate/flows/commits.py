@@ -79,7 +79,9 @@ from chartgate.store.stages import StageStore
 REASON_MAX = 1_000  # characters
 SAY_NO_CHARTER = "the running charter does not propose this any more"
 SAY_SHADOW = "the charter's stage is shadow now, in which nothing is written"
-SAY_NEVER_ARRIVES = "it was sent several times and did not arrive"
+SAY_NEVER_ARRIVES = (
+    "it was sent several times and did not arrive; it may still come late: look at the record"
+)
 SAY_KEEPS_CHANGING = "the record kept changing while it was written"
 SAY_NOT_ITSELF = "the stage or the charter asks for a person now, and a rule alone had approved it"
 EARLIER_VERSION = "all of it: an earlier version of the proposal arrived after it was changed"
@@ -323,7 +325,7 @@ async def _resume(gate: Gate, committing: Proposal, agent: str) -> None:
     elif len(attempts) >= gate.config.worker.attempts_max:
         after = moved(committing, Status.HANDED_OFF, reason=SAY_NEVER_ARRIVES)
         await hand_off(
-            gate, committing, after, action, agent=agent, direction="commit", verdict="not-applied"
+            gate, committing, after, action, agent=agent, direction="commit", verdict="cannot-tell"
         )
     else:
         # The attempt stays without a verdict: its request may still arrive, and then it has

@@ -62,7 +62,10 @@ REASON_MAX = 2_000  # characters
 SAY_MOVED_ON = "not rolled back: the chart moved on, somebody changed it after the commit"
 SAY_REFUSED = "not rolled back: "
 SAY_CANNOT_TELL = "whether the rollback was applied could not be found out; look at the record"
-SAY_NEVER_ARRIVES = "not rolled back: it was sent several times and did not arrive"
+SAY_NEVER_ARRIVES = (
+    "not rolled back: it was sent several times and did not arrive; it may still come late: look"
+    " at the record"
+)
 SAY_DIFFERS = "rolled back, but the record is not what it was before, in: "
 
 
@@ -197,7 +200,7 @@ async def _resume(gate: Gate, proposal: Proposal, attempts: Sequence[Attempt], a
         attempt, receipt = found
         await _landed(gate, proposal, attempt.number, attempt.prepared, receipt, agent)
     elif len(attempts) >= gate.config.worker.attempts_max:
-        await _stays(gate, proposal, SAY_NEVER_ARRIVES, agent)
+        await _cannot_tell(gate, proposal, agent, SAY_NEVER_ARRIVES)
     else:
         await _roll_back(gate, proposal, agent)
 
@@ -228,9 +231,11 @@ async def _refused(
     await _stays(gate, proposal, SAY_MOVED_ON if moved_on else f"{SAY_REFUSED}{error}", agent)
 
 
-async def _cannot_tell(gate: Gate, proposal: Proposal, agent: str) -> None:
+async def _cannot_tell(
+    gate: Gate, proposal: Proposal, agent: str, reason: str = SAY_CANNOT_TELL
+) -> None:
     """A person has to look whether it was undone."""
-    after = moved(proposal, Status.HANDED_OFF, reason=SAY_CANNOT_TELL)
+    after = moved(proposal, Status.HANDED_OFF, reason=reason)
     await hand_off(
         gate,
         proposal,
