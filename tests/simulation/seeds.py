@@ -1,5 +1,8 @@
 """Seeds on which the simulator found something, and what it was. All of it is mended.
 
+Found by a scene alone (test_found.py): a commit or a rollback of which each request was held up was
+called not-applied, and was applied when the first of them arrived after staff had been told.
+
 A seed plays out differently once flows or the play change; test_found.py holds each fault as a
 scene of its own besides.
 """

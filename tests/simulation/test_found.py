@@ -101,3 +101,45 @@ async def test_what_is_seen_late_is_no_mismatch(what: str, scene: Scene) -> None
     await play.reviewed(proposal, "approve")
     assert await commits.commit_next(play.gate, "w1")
     assert (await rested(play, proposal)).status is Status.VERIFIED
+
+
+@pytest.mark.parametrize("what", ["booking", "note", "task"])
+async def test_what_never_arrived_may_still_come_and_nobody_is_told_that_it_cannot(
+    what: str, scene: Scene
+) -> None:
+    """Each request is held up on its way until Chartgate gives up; then the first one arrives."""
+    play = await scene(PROMPT)
+    proposal = await play.submitted(getattr(play, what)())
+    await play.reviewed(proposal, "approve")
+    await gives_up(play, commits.commit_next, proposal)
+    assert len(play.world.session.held) == play.gate.config.worker.attempts_max
+    proposal = await rested(play, proposal)  # which lets all of them arrive
+    assert proposal.status is Status.HANDED_OFF
+    assert "may still come late" in (proposal.reason or "")
+    assert sum(bool(s.effects) for s in play.world.session.sent) == 1
+
+
+async def test_a_rollback_that_never_arrived_may_still_come(scene: Scene) -> None:
+    play = await scene(PROMPT)
+    proposal = await play.submitted(play.task())
+    await play.reviewed(proposal, "approve")
+    assert await commits.commit_next(play.gate, "w1")
+    await rollbacks.request_rollback(play.gate, play.reviewer(proposal), proposal.id, reason="x")
+    await gives_up(play, rollbacks.rollback_next, proposal)
+    proposal = await rested(play, proposal)
+    assert proposal.status is Status.HANDED_OFF
+    assert "may still come late" in (proposal.reason or "")
+
+
+async def gives_up(play: Play, turn: Callable[..., Awaitable[bool]], proposal: Proposal) -> None:
+    """Everything that is sent is held up, until there is nothing more to send."""
+    weather = play.world.session.weather
+    weather.writes, weather.kinds = 1.0, ("held",)
+    for _ in range(60):
+        with suppress(ChartgateError):
+            await turn(play.gate, "w1")
+        later(play.world.clock, 20)
+        found = await ProposalStore(play.gate.database).get(proposal.id)
+        if found.status in (Status.HANDED_OFF, Status.VERIFIED):
+            return
+    raise AssertionError("it never gave up")
