@@ -151,6 +151,14 @@ async def test_successor_that_may_not_take_the_place_is_refused_in_one_sentence(
     assert (await clinic.get(earlier)).status is before
 
 
+async def test_successor_that_goes_to_staff_at_once_takes_no_place(clinic: Clinic) -> None:
+    says(clinic, "re-propose")
+    earlier = await clinic.booked()
+    unsure = await submit(clinic.gate, PICKER, await successor(clinic, earlier, confidence=0.1))
+    assert unsure.status is Status.HANDED_OFF
+    assert (await clinic.get(earlier)).status is Status.PENDING_REVIEW
+
+
 async def test_successor_for_another_patient_takes_no_place(clinic: Clinic) -> None:
     says(clinic, "re-propose")
     earlier = await clinic.booked()

@@ -155,6 +155,17 @@ def test_mistake_is_told_where_it_stands(more: str, sentence: str) -> None:
         action(more)
 
 
+def test_rule_that_decides_alone_decides_on_no_single_change() -> None:
+    change = "each: true, auto: {min_confidence: 0.9, from_stage: shadow}, within: 15m"
+    text = CHARTER.replace("within: 15m", change.replace("{", "{{").replace("}", "}}"), 1)
+    with pytest.raises(ConfigError, match="leave auto or each out"):
+        parse_charter(
+            text.format(more="rules: []", writes=WRITES).encode(),
+            file="c.yaml",
+            read_model=read_model,
+        )
+
+
 @pytest.mark.parametrize(
     ("writes", "sentence"),
     [

@@ -298,7 +298,8 @@ async def _store(
         handoff, item = opened(gate, proposal, action, cause=stop.cause, reason=said, at=at)
     events = _events(gate, proposal, proposal.patient, decision, handoff)
     store = ProposalStore(gate.database)
-    replaced = await replaced_by(gate, action, proposal)
+    # What staff get at once takes nobody's place: what it would replace still waits for a decision.
+    replaced = await replaced_by(gate, action, proposal) if stop is None else None
     if replaced is not None:
         events.append(await replaced_event(gate, replaced, proposal))
     try:

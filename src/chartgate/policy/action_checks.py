@@ -37,6 +37,8 @@ def element_findings(where: str, action: Mapping[str, Any]) -> Findings:
     """What is wrong with the keys fixed, never and values."""
     types = _written(action["writes"])
     why = "it is about what is written"
+    if action["review"].get("each") and "auto" in action["review"]:
+        yield f"{where}.review: auto decides on a proposal as a whole; leave auto or each out"
     for path in action.get("fixed", {}):
         yield from _path_findings(f"{where}.fixed", path, types, why)
         element = _element(path)
