@@ -281,12 +281,12 @@ def test_many_small_things_take_time_in_proportion(line: bytes, count: int) -> N
         raw = header().encode() + b"\rNTE|1||" + line * times
         best = 9.9
         for _ in range(2):
-            started = time.perf_counter()
+            started = time.process_time()
             read = parse(raw)
             last = read.segments()[-1]
             last.value(3)
             last.value(3, 2, 2)
-            best = min(best, time.perf_counter() - started)
+            best = min(best, time.process_time() - started)
         return best
 
     assert seconds(count) < 40 * max(seconds(count // 10), 0.002)
