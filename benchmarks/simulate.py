@@ -96,9 +96,16 @@ def played(seeds: Sequence[int], options: argparse.Namespace) -> Iterator[dict[s
         shares = [seeds[n :: options.processes] for n in range(options.processes)]
     context = multiprocessing.get_context("spawn")
     queue: Any = context.Manager().Queue()
-    with context.Pool(options.processes) as pool:
+    parent = MEMORY if MEMORY.is_dir() else None
+    with (
+        tempfile.TemporaryDirectory(
+            prefix="cg-simulate-", dir=parent, ignore_cleanup_errors=True
+        ) as root,
+        context.Pool(options.processes) as pool,
+    ):
+        Path(root).chmod(0o711)
         tasks = [
-            pool.apply_async(_play_all, (share, options.steps, options.planted, queue))
+            pool.apply_async(_play_all, (root, share, options.steps, options.planted, queue))
             for share in shares
         ]
         for _ in seeds:
@@ -110,15 +117,14 @@ def played(seeds: Sequence[int], options: argparse.Namespace) -> Iterator[dict[s
         pool.terminate()
 
 
-def _play_all(seeds: Sequence[int], steps: int, planted: str | None, queue: Any) -> None:
-    uvloop.run(_play_on_a_store(seeds, steps, planted, queue))
+def _play_all(root: str, seeds: Sequence[int], steps: int, planted: str | None, queue: Any) -> None:
+    uvloop.run(_play_on_a_store(root, seeds, steps, planted, queue))
 
 
 async def _play_on_a_store(
-    seeds: Sequence[int], steps: int, planted: str | None, queue: Any
+    root: str, seeds: Sequence[int], steps: int, planted: str | None, queue: Any
 ) -> None:
-    parent = MEMORY if MEMORY.is_dir() else None
-    folder = Path(tempfile.mkdtemp(prefix="cg-simulate-", dir=parent))
+    folder = Path(tempfile.mkdtemp(prefix="store-", dir=root))
     folder.chmod(0o711)
     server = start_embedded(folder / "data")
     try:
