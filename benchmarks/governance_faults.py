@@ -205,7 +205,7 @@ def trapped(rig: Rig) -> Iterator[None]:
         async with fetch(database) as held:
             yield held
 
-    async def inserting(writer: AuditWriter, held: Any, batch: Any) -> int:
+    async def inserting(writer: AuditWriter, held: Any, batch: Any) -> Any:
         await rig.step(audit=True)
         return await insert(writer, held, batch)
 
