@@ -148,7 +148,7 @@ def test_export_and_feeds_and_rotation(audited: Path, cli: Cli, tmp_path: Path) 
 
 def test_accounting_that_was_given_is_shown_again_as_it_was(audited: Path, cli: Cli) -> None:
     given = json.loads(cli("--config", audited, "audit", "accounting", "Patient/7", "--json").out)
-    id_ = given["facts"]["id"]
+    id_ = given["id"]
     again = cli("--config", audited, "audit", "accounting", "--kept", id_)
     assert (again.code, json.loads(again.out)) == (0, given)
     for words in ((), ("Patient/7", "--kept", id_), ("--kept", "no-id")):

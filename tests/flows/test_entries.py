@@ -12,7 +12,10 @@ from chartgate.model.proposal import Proposal, Status
 from chartgate.policy.charters import compile_book
 from tests.flows.clinics import CLERK, NORA, SOFIA, Clinic, sample_charter
 
-EACH = ("      within: 15m\n", "      within: 15m\n      each: true\n")
+EACH = (
+    "      within: 15m\n      auto: {min_confidence: 0.97, from_stage: full}\n",
+    "      within: 15m\n      each: true\n",
+)
 CANCEL = ("      - patch Task.status\n", "      - patch Task.status\n      - cancel Task\n")
 
 

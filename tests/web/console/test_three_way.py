@@ -14,7 +14,10 @@ from tests.web.console.pages_of import Page
 from tests.web.console.test_proposal import opened, press
 from tests.web.front_desk import FrontDesk
 
-EACH = ("      within: 15m\n", "      within: 15m\n      each: true\n")
+EACH = (
+    "      within: 15m\n      auto: {min_confidence: 0.97, from_stage: full}\n",
+    "      within: 15m\n      each: true\n",
+)
 AGAIN = (
     "    otherwise: {handoff: front",
     "    on_conflict: re-propose\n    otherwise: {handoff: front",
