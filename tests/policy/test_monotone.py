@@ -173,7 +173,7 @@ def never_gives_more(node: Node, kind: str) -> bool:
 
 
 @pytest.mark.parametrize("kind", ["when", "unless"])
-@pytest.mark.parametrize("atom", ATOMS, ids=str)
+@pytest.mark.parametrize("atom", ATOMS, ids=range(len(ATOMS)))
 def test_condition_is_taken_exactly_where_it_never_gives_more(atom: Node, kind: str) -> None:
     for node in (atom, {"!": {"arg": atom}}):
         condition = {"kind": kind, "body": node}
