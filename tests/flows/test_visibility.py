@@ -9,9 +9,9 @@ import orjson
 import pytest
 
 from chartgate.config import SiteConfig
-from chartgate.errors import NotFound, SourceUnreachable
+from chartgate.errors import Moved, NotFound, SourceUnreachable
 from chartgate.flows import reads, searches
-from chartgate.flows.consent_records import revoke
+from chartgate.flows.consent_records import bring_in, revoke
 from chartgate.flows.reads import Answer
 from chartgate.gate import Gate
 from chartgate.model.principal import Client, Process
@@ -206,6 +206,18 @@ async def test_revocation_works_at_once(opened: TestGate, database: Database) ->
     assert await _settled(gate, "Condition/1")
     await revoke(gate, Process(id="cli"), SITE, "Patient/7", reason="asked at the desk")
     assert not await _settled(gate, "Condition/1")
+
+
+async def test_consent_that_was_given_elsewhere_a_moment_ago_is_not_missed(
+    opened: TestGate,
+) -> None:
+    gate = at_site(opened, "opt-in")
+    for _ in range(3):  # the copy is remembered, and that nothing was consented to
+        assert not await _settled(gate, "Condition/1")
+    await bring_in(gate, Process(id="cli"), SITE, [consent("c", "permit")])
+    with pytest.raises(Moved):  # not "there is no such resource"
+        await read(gate, "Condition/1")
+    assert await _settled(gate, "Condition/1")
 
 
 async def test_consents_out_of_reach_permit_nothing(

@@ -20,6 +20,7 @@ from chartgate.errors import (
 )
 from chartgate.flows.patient_budgets import spend
 from chartgate.flows.read_walk import (
+    SAY_MOVED,
     SAY_NOT_FOUND,
     Walk,
     check_still,
@@ -75,7 +76,7 @@ async def read(
     if_none_match: str | None,
 ) -> Answer:
     """FHIR `read`. Raises Invalid, NotFound (also for what is denied), SourceUnreachable,
-    Throttled, Unavailable, and Moved where a right was taken away meanwhile."""
+    Throttled, Unavailable, and Moved where it has to begin anew."""
     check_names(resource_type, id_)
     walk = await enter(gate, client, site, "read", resource_type, interaction)
     reference = f"{resource_type}/{id_}"
@@ -93,6 +94,11 @@ async def read(
     else:
         held, as_of, stale = await _read_live(walk, reference, current)
     (visible,) = await look(walk, [(reference, held)], epoch=epoch)
+    if (
+        visible.hidden and is_remembered
+    ):  # a right given elsewhere a moment ago may not be known here
+        gate.lookups.forget(*key)
+        raise Moved(SAY_MOVED)
     if visible.hidden:
         raise await record_denied(
             walk, reference, reason=visible.hidden, consent=consent_digest([visible])
