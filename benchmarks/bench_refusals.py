@@ -28,7 +28,6 @@ import aiohttp
 import orjson
 
 from benchmarks.bench_reads import SITE, Bench, consent, patient, running, wait_for
-from chartgate.store.witness import create_signing_key
 
 TRIES = 1_000
 HIDDEN = 50  # patients whose consent says no
@@ -66,7 +65,6 @@ class RefusalBench(Bench):
         await self._fill(2)
         await self._hide()
         self._write_files()
-        create_signing_key(self.folder / "ledger.pem")
         for verb in ("work", "serve"):  # without a signed head nothing is answered for long
             self.stack.enter_context(running(self._gateway_command(verb), self._log))
         await wait_for(f"http://127.0.0.1:{self.port}/health/ready")

@@ -244,11 +244,14 @@ def tried_again(
     modules = {each.rpartition(".")[0] for each in rest}
     tests = {each: nearest(folder, each, GROUPS[name].tests) for each in modules}
     with ThreadPoolExecutor(jobs) as pool:
-        noticed = list(
-            pool.map(
-                lambda each: is_noticed_alone(folder, each, tests[each.rpartition(".")[0]]), rest
-            )
+        trying = pool.map(
+            lambda each: is_noticed_alone(folder, each, tests[each.rpartition(".")[0]]), rest
         )
+        noticed = []
+        for number, yes in enumerate(trying, 1):
+            noticed.append(yes)
+            if number % 20 == 0:
+                print(f"  {number} of {len(rest)} tried, {sum(noticed)} noticed", flush=True)
     return [each for each, yes in zip(rest, noticed, strict=True) if not yes]
 
 
@@ -261,6 +264,7 @@ def measure(name: str, *, jobs: int, sample: int | None) -> dict[str, Any]:
         ended = mutate(GROUPS[name], folder, jobs=jobs, sample=sample)
         unclear = (SURVIVED, NO_TESTS, *TIMED_OUT)
         survivors = sorted(n for n, code in ended.items() if code in unclear)
+        print(f"  {len(survivors)} of {len(ended)} seem to survive", flush=True)
         shown = diffs(folder, survivors)
         words = [n for n in survivors if is_only_words(shown[n])]
         survivors = sorted({*words, *tried_again(folder, survivors, words, name, jobs=jobs)})
