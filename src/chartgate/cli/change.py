@@ -13,7 +13,7 @@ from chartgate.flows import changes, people
 from chartgate.flows.charters import load, pending_change, settle
 from chartgate.gate import Gate
 from chartgate.model.principal import Person
-from chartgate.store.changes import Change, ChangeStore
+from chartgate.store.changes import Change, ChangeStore, rule_change_json
 
 SAY_NOTHING = "nothing here is weaker than what runs, or two people are not asked for"
 
@@ -70,7 +70,11 @@ def run_list(arguments: argparse.Namespace) -> int:
 
     found = with_store(load_config(arguments.config), act)
     lines = [f"{c.digest}  {c.status:<8} {c.kind} {c.subject}".rstrip() for c in found]
-    show(arguments.json, [_row(c) for c in found], *(lines or ["nothing was ever asked for"]))
+    show(
+        arguments.json,
+        [rule_change_json(c) for c in found],
+        *(lines or ["nothing was ever asked for"]),
+    )
     return 0
 
 
@@ -95,7 +99,7 @@ def run_ask(arguments: argparse.Namespace) -> int:
 
     found = with_store(config, act, book=loaded.book)
     lines = [line for change in found for line in _lines(change)]
-    show(arguments.json, [_row(change) for change in found], *(lines or [SAY_NOTHING]))
+    show(arguments.json, [rule_change_json(change) for change in found], *(lines or [SAY_NOTHING]))
     return 0
 
 
@@ -148,7 +152,7 @@ async def _settle(gate: Gate) -> None:
 
 
 def _shown(arguments: argparse.Namespace, change: Change) -> int:
-    show(arguments.json, _row(change), *_lines(change))
+    show(arguments.json, rule_change_json(change), *_lines(change))
     return 0
 
 
@@ -161,17 +165,3 @@ def _lines(change: Change) -> list[str]:
         f"  approved by {by}",
         *(f"  weaker: {sentence}" for sentence in change.sentences),
     ]
-
-
-def _row(change: Change) -> dict[str, Any]:
-    return {
-        "digest": change.digest,
-        "kind": change.kind,
-        "subject": change.subject,
-        "weaker": list(change.sentences),
-        "status": change.status,
-        "asked_by": change.asked_by,
-        "asked_at": change.asked_at.isoformat(timespec="seconds"),
-        "expires_at": change.expires_at.isoformat(timespec="seconds"),
-        "approved_by": list(change.approved_by),
-    }

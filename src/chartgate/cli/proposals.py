@@ -7,7 +7,7 @@ from chartgate.cli.session import add_json_flag, show, whole_number, with_store
 from chartgate.config import load_config
 from chartgate.errors import NotFound
 from chartgate.gate import Gate
-from chartgate.model.proposal import Proposal, Status
+from chartgate.model.proposal import Proposal, Status, proposal_json
 from chartgate.store.proposals import ProposalStore
 
 LIMIT_MAX = 10_000
@@ -70,23 +70,9 @@ def run_show(arguments: argparse.Namespace) -> int:
             raise NotFound(f"{error}; `chartgate proposals list` shows them") from None
 
     row = _row(with_store(load_config(arguments.config), act))
-    show(arguments.json, row, *(f"{key:<14} {value}" for key, value in row.items()))
+    show(arguments.json, row, *(f"{key:<14} {row[key]}" for key in row if key != "content"))
     return 0
 
 
 def _row(proposal: Proposal) -> dict[str, Any]:
-    return {
-        "id": proposal.id,
-        "status": proposal.status.value,
-        "charter": proposal.charter,
-        "action": proposal.action,
-        "site": proposal.site,
-        "author": proposal.author,
-        "stage": proposal.stage,
-        "confidence": proposal.confidence,
-        "created_at": proposal.created_at.isoformat(timespec="seconds"),
-        "due_at": proposal.due_at.isoformat(timespec="seconds"),
-        "decided_by": proposal.decided_by,
-        "reason": proposal.reason,
-        "attempts": proposal.attempts,
-    }
+    return proposal_json(proposal) | {"attempts": proposal.attempts}

@@ -13,8 +13,8 @@ from chartgate.config import load_config
 from chartgate.errors import Invalid
 from chartgate.flows import bulk_rollbacks, people, rollbacks, undo_views
 from chartgate.flows.audit_search import parse_time
-from chartgate.flows.undo_lists import Item, Plan, Selection
-from chartgate.flows.undo_views import Compared
+from chartgate.flows.undo_lists import Plan, Selection, plan_json
+from chartgate.flows.undo_views import Compared, compared_json
 from chartgate.gate import Gate
 from chartgate.model.charter import STAGES
 from chartgate.model.principal import Person, Principal
@@ -101,7 +101,7 @@ def _many(arguments: argparse.Namespace) -> int:
         )
 
     made = _with_who(arguments, act)
-    value = _plan_json(made) | {"dry_run": arguments.dry_run}
+    value = plan_json(made) | {"dry_run": arguments.dry_run}
     show(arguments.json, value, *_plan_lines(made, dry_run=arguments.dry_run))
     return 0
 
@@ -122,7 +122,7 @@ def _one(arguments: argparse.Namespace) -> int:
 
     if arguments.dry_run:
         found = _with_who(arguments, compare)
-        show(arguments.json, [_compared_json(c) for c in found], *_compared_lines(found))
+        show(arguments.json, [compared_json(c) for c in found], *_compared_lines(found))
         return 0
     status = _with_who(arguments, ask)
     value = {"id": arguments.proposal, "status": status}
@@ -170,30 +170,6 @@ def _time(text: str, now: datetime) -> datetime:
     return then if then <= here else then - timedelta(days=1)
 
 
-def _plan_json(made: Plan) -> dict[str, Any]:
-    return {
-        "list": made.digest,
-        "undo": made.count("undo"),
-        "cannot": made.count("cannot"),
-        "under_way": made.under_way,
-        "complete": made.complete,
-        "items": [_item_json(item) for item in made.items],
-    }
-
-
-def _item_json(item: Item) -> dict[str, Any]:
-    return {
-        "id": item.proposal.id,
-        "charter": item.proposal.charter,
-        "action": item.proposal.action,
-        "author": item.proposal.author,
-        "stage": item.proposal.stage,
-        "written_at": item.written_at.isoformat(timespec="seconds"),
-        "verdict": item.verdict,
-        "why": item.why,
-    }
-
-
 def _plan_lines(made: Plan, *, dry_run: bool) -> list[str]:
     lines = []
     for item in made.items:
@@ -218,20 +194,6 @@ def _plan_lines(made: Plan, *, dry_run: bool) -> list[str]:
         lines.append(f"to do it: the same with --list {made.digest} --reason WHY --as NAME,")
         lines.append("  who must see all of it: a dry run with --as NAME lists what they see")
     return lines
-
-
-def _compared_json(found: Compared) -> dict[str, Any]:
-    return {
-        "reference": found.reference,
-        "version_written": found.version_written,
-        "version_now": found.version_now,
-        "moved_on": found.moved_on,
-        "shown": found.shown,
-        "elements": [
-            {"path": e.path, "before": e.before, "written": e.written, "now": e.now}
-            for e in found.lines
-        ],
-    }
 
 
 def _compared_lines(compared: tuple[Compared, ...]) -> list[str]:

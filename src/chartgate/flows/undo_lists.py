@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from chartgate.errors import (
     ConfigError,
@@ -29,7 +29,7 @@ from chartgate.gate import Gate
 from chartgate.model.charter import STAGES
 from chartgate.model.decision import Decision
 from chartgate.model.principal import CLIENT_PREFIX, Person, Principal, Process
-from chartgate.model.proposal import Proposal, Status
+from chartgate.model.proposal import Proposal, Status, proposal_json
 from chartgate.model.resource import Copy
 from chartgate.policy.decide import decide
 from chartgate.policy.undo_order import Landed, newest_first
@@ -84,6 +84,26 @@ class Plan:
     def count(self, verdict: Verdict) -> int:
         """How many."""
         return sum(item.verdict == verdict for item in self.items)
+
+
+def plan_json(made: Plan) -> dict[str, Any]:
+    """RollbackList of openapi.yaml."""
+    return {
+        "list": made.digest,
+        "undo": made.count("undo"),
+        "cannot": made.count("cannot"),
+        "under_way": made.under_way,
+        "complete": made.complete,
+        "items": [
+            {
+                "proposal": proposal_json(item.proposal),
+                "written_at": item.written_at.isoformat(),
+                "verdict": item.verdict,
+                "why": item.why,
+            }
+            for item in made.items
+        ],
+    }
 
 
 async def list_writes(

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import orjson
 
@@ -38,6 +39,18 @@ class Compared:
     moved_on: bool
     shown: bool  # False: the charter shows nothing of this type
     lines: tuple[ThreeWay, ...]
+
+
+def compared_json(found: Compared) -> dict[str, Any]:
+    """ThreeWay of openapi.yaml."""
+    return {
+        "reference": found.reference,
+        "version_written": found.version_written,
+        "version_now": found.version_now,
+        "moved_on": found.moved_on,
+        "shown": found.shown,
+        "elements": [asdict(line) for line in found.lines],
+    }
 
 
 async def compare(gate: Gate, principal: Principal, id_: str) -> tuple[Compared, ...]:

@@ -131,6 +131,28 @@ def moved(proposal: Proposal, to: Status, **changes: Any) -> Proposal:
     return replace(proposal, status=to, **changes)
 
 
+def proposal_json(proposal: Proposal) -> dict[str, Any]:
+    """Where it stands, and nothing of the chart: ProposalSummary of openapi.yaml."""
+    return {
+        "id": proposal.id,
+        "status": proposal.status.value,
+        "charter": proposal.charter,
+        "action": proposal.action,
+        "site": proposal.site,
+        "author": proposal.author,
+        "stage": proposal.stage,
+        "interaction": proposal.interaction,
+        "confidence": proposal.confidence,
+        "created_at": proposal.created_at.isoformat(),
+        "due_at": proposal.due_at.isoformat(),
+        "decided_by": proposal.decided_by,
+        "decided_at": proposal.decided_at.isoformat() if proposal.decided_at else None,
+        "reason": proposal.reason,
+        "replaces": proposal.replaces,
+        "content": {"version": proposal.content.version, "digest": proposal.content.digest},
+    }
+
+
 def content_bytes(
     changes: Sequence[Change], differences: Sequence[Difference], base: Sequence[Seen] = ()
 ) -> bytes:

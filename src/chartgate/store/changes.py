@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from chartgate.errors import NotFound, VersionConflict
 from chartgate.store.database import Connection, Database, Row
@@ -37,6 +37,21 @@ class Change:
     expires_at: datetime
     status: Literal["waiting", "approved", "refused", "adopted"] = "waiting"
     approved_by: tuple[str, ...] = ()
+
+
+def rule_change_json(change: Change) -> dict[str, Any]:
+    """RuleChange of openapi.yaml."""
+    return {
+        "digest": change.digest,
+        "kind": change.kind,
+        "subject": change.subject,
+        "weaker": list(change.sentences),
+        "status": change.status,
+        "asked_by": change.asked_by,
+        "asked_at": change.asked_at.isoformat(),
+        "expires_at": change.expires_at.isoformat(),
+        "approved_by": list(change.approved_by),
+    }
 
 
 class ChangeStore:

@@ -7,11 +7,11 @@ from starlette.responses import Response
 from chartgate.errors import Invalid
 from chartgate.flows import proposals, reviews, rollbacks
 from chartgate.flows.reviews import Verdict
-from chartgate.model.proposal import Status
+from chartgate.model.proposal import Status, proposal_json
 from chartgate.policy.content import CHANGES_MAX
 from chartgate.policy.reviewing import ACKNOWLEDGE_MAX
 from chartgate.web.api.bodies import Body, asked
-from chartgate.web.api.views import answer, summary, whole
+from chartgate.web.api.views import answer, whole
 from chartgate.web.routes import Call
 
 LIMIT_DEFAULT = 50
@@ -41,7 +41,7 @@ async def submit(call: Call) -> Response:
     )
     proposal = await proposals.submit(call.gate, call.client, submission)
     headers = {"location": f"/v1/proposals/{proposal.id}"}
-    return answer(summary(proposal), status=201, headers=headers)
+    return answer(proposal_json(proposal), status=201, headers=headers)
 
 
 async def listed(call: Call) -> Response:
@@ -51,7 +51,7 @@ async def listed(call: Call) -> Response:
     found = await proposals.listed(
         call.gate, call.principal, status=_status(query.get("status")), limit=_limit(query)
     )
-    return answer({"proposals": [summary(proposal) for proposal in found]})
+    return answer({"proposals": [proposal_json(proposal) for proposal in found]})
 
 
 async def show(call: Call) -> Response:
@@ -62,7 +62,9 @@ async def show(call: Call) -> Response:
 
 async def withdraw(call: Call) -> Response:
     """POST /v1/proposals/{id}/withdraw"""
-    return answer(summary(await proposals.withdraw(call.gate, call.client, call.parameters["id"])))
+    return answer(
+        proposal_json(await proposals.withdraw(call.gate, call.client, call.parameters["id"]))
+    )
 
 
 async def review(call: Call) -> Response:
@@ -79,7 +81,7 @@ async def review(call: Call) -> Response:
         acknowledged=body.texts("acknowledged", count_max=ACKNOWLEDGE_MAX),
         each=body.texts("each", count_max=CHANGES_MAX),
     )
-    return answer(summary(proposal))
+    return answer(proposal_json(proposal))
 
 
 async def edit(call: Call) -> Response:
@@ -92,7 +94,7 @@ async def edit(call: Call) -> Response:
         changes_raw=body.raw("changes"),
         digest=body.text("digest"),
     )
-    return answer(summary(proposal))
+    return answer(proposal_json(proposal))
 
 
 async def roll_back(call: Call) -> Response:
@@ -101,7 +103,7 @@ async def roll_back(call: Call) -> Response:
     proposal = await rollbacks.request_rollback(
         call.gate, call.person, call.parameters["id"], reason=body.text("reason")
     )
-    return answer(summary(proposal), status=202)
+    return answer(proposal_json(proposal), status=202)
 
 
 def _status(value: str | None) -> Status | None:

@@ -10,7 +10,7 @@ from chartgate.flows.proposals import ProposalView
 from chartgate.flows.review_care import ReviewStanding
 from chartgate.flows.seen_views import SeenResource
 from chartgate.model.handoff import Handoff
-from chartgate.model.proposal import Content, Proposal
+from chartgate.model.proposal import Content, proposal_json
 from chartgate.model.write import Receipt, change_json
 
 JSON = "application/json"
@@ -22,32 +22,10 @@ def answer(value: Any, *, status: int = 200, headers: dict[str, str] | None = No
     return Response(body, status_code=status, media_type=JSON, headers=headers)
 
 
-def summary(proposal: Proposal) -> dict[str, Any]:
-    """schema ProposalSummary: nothing of the chart."""
-    return {
-        "id": proposal.id,
-        "status": proposal.status.value,
-        "charter": proposal.charter,
-        "action": proposal.action,
-        "site": proposal.site,
-        "author": proposal.author,
-        "stage": proposal.stage,
-        "interaction": proposal.interaction,
-        "confidence": proposal.confidence,
-        "created_at": proposal.created_at.isoformat(),
-        "due_at": proposal.due_at.isoformat(),
-        "decided_by": proposal.decided_by,
-        "decided_at": proposal.decided_at.isoformat() if proposal.decided_at else None,
-        "reason": proposal.reason,
-        "replaces": proposal.replaces,
-        "content": {"version": proposal.content.version, "digest": proposal.content.digest},
-    }
-
-
 def whole(view: ProposalView) -> dict[str, Any]:
     """schema ProposalView: what it takes to decide."""
     proposal = view.proposal
-    return summary(proposal) | {
+    return proposal_json(proposal) | {
         "rationale": proposal.rationale,
         "content": content(proposal.content),
         "read_set": [_seen(seen) for seen in view.read_set],
