@@ -10,10 +10,9 @@ from datetime import datetime, timedelta
 
 from chartgate.errors import Erased, VersionConflict
 from chartgate.flows.at_once import SAY_BREAKER_OPEN, is_away
-from chartgate.flows.grounds import patient_of_proposal
-from chartgate.flows.handoffs import details_of, hand_off
+from chartgate.flows.handoffs import details_of, event_on, hand_off
 from chartgate.flows.permits import running_action
-from chartgate.flows.proposal_events import Details, event_of
+from chartgate.flows.proposal_events import Details
 from chartgate.gate import Gate
 from chartgate.model.audit import AuditEvent, Outcome
 from chartgate.model.charter import ActionRule
@@ -119,31 +118,21 @@ async def _event(
     at: datetime,
     details: Details,
 ) -> AuditEvent:
-    details = (*details_of(handoff), *details)
     try:
         proposal = await ProposalStore(gate.database).get(handoff.proposal)
     except Erased:
-        entities = (f"Proposal/{handoff.proposal}",)
         return AuditEvent(
             recorded=at,
             action=action,
             agent=agent,
             outcome=Outcome.FAILED,
-            entities=entities,
+            entities=(f"Proposal/{handoff.proposal}",),
             site=handoff.site,
             reason=reason,
-            details=details,
+            details=(*details_of(handoff), *details),
         )
-    return event_of(
-        gate,
-        proposal,
-        action,
-        agent,
-        at=at,
-        patient=await patient_of_proposal(gate, proposal) or proposal.patient,
-        outcome=Outcome.FAILED,
-        reason=reason,
-        details=details,
+    return await event_on(
+        gate, handoff, proposal, action, agent, at=at, reason=reason, details=details
     )
 
 

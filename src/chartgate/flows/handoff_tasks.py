@@ -7,7 +7,7 @@ console has it meanwhile.
 """
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -24,13 +24,13 @@ from chartgate.errors import (
 )
 from chartgate.flows.escalations import released
 from chartgate.flows.grounds import patient_of_proposal
-from chartgate.flows.handoffs import closing, details_of, taking
+from chartgate.flows.handoffs import closing, event_on, taking
 from chartgate.flows.permits import running_action
-from chartgate.flows.proposal_events import Details, event_of
+from chartgate.flows.proposal_events import Details
 from chartgate.flows.sending import NOTHING_SENT, Held, retry_at
 from chartgate.flows.task_worklist import TaskWorklist
 from chartgate.gate import Gate
-from chartgate.model.audit import AuditEvent, Outcome
+from chartgate.model.audit import AuditEvent
 from chartgate.model.handoff import (
     Handoff,
     HandoffItem,
@@ -41,6 +41,7 @@ from chartgate.model.handoff import (
 )
 from chartgate.model.ports import LastLook, Worklist
 from chartgate.model.proposal import Proposal
+from chartgate.store.database import Connection
 from chartgate.store.handoffs import HandoffStore
 from chartgate.store.proposals import ProposalStore
 
@@ -54,6 +55,16 @@ SAY_REFUSED = "it was refused on the list outside"
 OUTCOME_UNSAID = "closed on the list outside, without a word"
 ERROR_MAX = 300  # characters
 PAGE = "/worklist/"
+
+
+@dataclass(frozen=True)
+class InHand:
+    """An item that a worker holds, and what stands on it."""
+
+    item: HandoffItem
+    handoff: Handoff
+    proposal: Proposal
+    agent: str  # the worker
 
 
 async def keep_next(gate: Gate, worker: str) -> int:
@@ -85,7 +96,9 @@ async def _keep(gate: Gate, item: HandoffItem, agent: str) -> None:
     store = HandoffStore(gate.database)
     try:
         async with asyncio.timeout(gate.config.worker.lease_s):
-            await _in_line(gate, item, agent)
+            handoff = await store.get(item.handoff)
+            proposal = await ProposalStore(gate.database).get(handoff.proposal)
+            await _in_line(gate, InHand(item, handoff, proposal, agent))
     except Erased:
         gone = replace(item, state=ItemState.GONE, last_error=SAY_ERASED)
         await _settle(gate, gone)
@@ -98,164 +111,104 @@ async def _keep(gate: Gate, item: HandoffItem, agent: str) -> None:
         await store.put_off(item, until=retry_at(gate, item.attempts), error=_said(error))
 
 
-async def _in_line(gate: Gate, item: HandoffItem, agent: str) -> None:
-    handoff = await HandoffStore(gate.database).get(item.handoff)
-    proposal = await ProposalStore(gate.database).get(handoff.proposal)
+async def _in_line(gate: Gate, in_hand: InHand) -> None:
+    item, handoff = in_hand.item, in_hand.handoff
     worklist = worklist_of(gate, item)
     if item.reference is None:
-        await _put(gate, worklist, item, handoff, proposal, agent)
+        await _put(gate, in_hand, worklist)
         return
     told = item.shown == handoff.revision
     try:
         listed = await worklist.look(item.reference, version=item.version if told else None)
     except NotFound:
-        await _lost(gate, item, handoff, proposal, SAY_GONE, agent)
+        await _lost(gate, in_hand, SAY_GONE)
         return
     if listed is None:
         await _settle(gate, item)
     elif listed.refused:
-        await _lost(gate, item, handoff, proposal, SAY_REFUSED, agent)
+        await _lost(gate, in_hand, SAY_REFUSED)
     elif listed.status is HandoffStatus.CLOSED and handoff.status is not HandoffStatus.CLOSED:
-        await _closed_there(gate, item, handoff, proposal, listed, agent)
+        await _closed_there(gate, in_hand, listed)
     elif listed.status is HandoffStatus.TAKEN and handoff.status is HandoffStatus.OPEN:
-        await _taken_there(gate, item, handoff, proposal, listed, agent)
+        await _taken_there(gate, in_hand, listed)
     else:
-        await _show(gate, worklist, item, handoff, proposal, listed, agent)
+        await _show(gate, in_hand, listed, worklist)
 
 
-async def _put(
-    gate: Gate,
-    worklist: Worklist,
-    item: HandoffItem,
-    handoff: Handoff,
-    proposal: Proposal,
-    agent: str,
-) -> None:
+async def _put(gate: Gate, in_hand: InHand, worklist: Worklist) -> None:
     """First there. One that was closed here before anything went out is not put there at all;
     where something may have gone out, it is put there closed, so that a late request finds it."""
-    tried = item.sent_at is not None
-    if handoff.status is HandoffStatus.CLOSED and not tried:
-        await _settle(gate, replace(item, state=ItemState.ENDED, shown=handoff.revision))
+    tried = in_hand.item.sent_at is not None
+    if in_hand.handoff.status is HandoffStatus.CLOSED and not tried:
+        ended = replace(in_hand.item, state=ItemState.ENDED, shown=in_hand.handoff.revision)
+        await _settle(gate, ended)
         return
-    shown = await _shown(gate, item, handoff, proposal)
-    last_look = _last_look(gate, item, handoff, proposal, agent)
-    listed = await worklist.put(shown, tried=tried, last_look=last_look)
+    shown = await _shown(gate, in_hand)
+    listed = await worklist.put(shown, tried=tried, last_look=_last_look(gate, in_hand))
     # What an earlier try put there may show how it stood then: compared at the next look.
-    await _told(gate, item, handoff, proposal, listed, agent, in_line=not tried)
+    await _told(gate, in_hand, listed, in_line=not tried)
 
 
-async def _show(
-    gate: Gate,
-    worklist: Worklist,
-    item: HandoffItem,
-    handoff: Handoff,
-    proposal: Proposal,
-    listed: Listed,
-    agent: str,
-) -> None:
+async def _show(gate: Gate, in_hand: InHand, listed: Listed, worklist: Worklist) -> None:
     """They stand alike, or this side is further."""
-    shown = await _shown(gate, item, handoff, proposal)
-    last_look = _last_look(gate, item, handoff, proposal, agent)
-    after = await worklist.show(listed, shown, last_look=last_look)
+    shown = await _shown(gate, in_hand)
+    after = await worklist.show(listed, shown, last_look=_last_look(gate, in_hand))
     if after is not None:
-        await _told(gate, item, handoff, proposal, after, agent)
+        await _told(gate, in_hand, after)
         return
-    await _settle(gate, _standing(item, listed, handoff))
+    await _settle(gate, _standing(in_hand.item, listed, in_hand.handoff))
 
 
-async def _told(
-    gate: Gate,
-    item: HandoffItem,
-    handoff: Handoff,
-    proposal: Proposal,
-    listed: Listed,
-    agent: str,
-    *,
-    in_line: bool = True,
-) -> None:
+async def _told(gate: Gate, in_hand: InHand, listed: Listed, *, in_line: bool = True) -> None:
     """What was sent stands there, and was read back."""
-    at = gate.clock()
     error = (SAY_DIFFERS + ", ".join(listed.differs))[:ERROR_MAX] if listed.differs else None
-    event = await _event(
-        gate,
-        "handoff.tell",
-        item,
-        handoff,
-        proposal,
-        agent,
-        reason=error,
-        details=(("task", listed.reference), ("version", listed.version)),
-    )
-    after = replace(_standing(item, listed, handoff), last_error=error)
+    sent = (("task", listed.reference), ("version", listed.version))
+    event = await _event(gate, in_hand, "handoff.tell", reason=error, details=sent)
+    after = replace(_standing(in_hand.item, listed, in_hand.handoff), last_error=error)
     if not in_line:
         after = replace(after, state=ItemState.STANDING, shown=0)
     async with gate.database.change(event) as transaction:
-        await HandoffStore(gate.database).settle_in(
-            transaction, after, at=at, next_look_at=_next_look(gate, at)
-        )
+        await _settle_in(gate, transaction, after)
 
 
-async def _taken_there(
-    gate: Gate,
-    item: HandoffItem,
-    handoff: Handoff,
-    proposal: Proposal,
-    listed: Listed,
-    agent: str,
-) -> None:
-    by = _who(gate, item, listed)
-    details = _there(item, listed)
-    async with taking(gate, handoff, proposal, by=by, agent=agent, details=details) as (
-        transaction,
-        after,
-    ):
-        at = gate.clock()
-        await HandoffStore(gate.database).settle_in(
-            transaction,
-            _standing(item, listed, after),
-            at=at,
-            next_look_at=_next_look(gate, at),
-        )
-
-
-async def _closed_there(
-    gate: Gate,
-    item: HandoffItem,
-    handoff: Handoff,
-    proposal: Proposal,
-    listed: Listed,
-    agent: str,
-) -> None:
-    outcome = listed.outcome or OUTCOME_UNSAID
-    by, details = _who(gate, item, listed), _there(item, listed)
-    async with closing(
-        gate, handoff, proposal, outcome=outcome, by=by, agent=agent, details=details
+async def _taken_there(gate: Gate, in_hand: InHand, listed: Listed) -> None:
+    async with taking(
+        gate,
+        in_hand.handoff,
+        in_hand.proposal,
+        by=_who(gate, in_hand.item, listed),
+        agent=in_hand.agent,
+        details=_there(in_hand.item, listed),
     ) as (transaction, after):
-        at = gate.clock()
-        await HandoffStore(gate.database).settle_in(
-            transaction,
-            replace(_standing(item, listed, after), state=ItemState.ENDED),
-            at=at,
-            next_look_at=at,
-        )
+        await _settle_in(gate, transaction, _standing(in_hand.item, listed, after))
 
 
-async def _lost(
-    gate: Gate, item: HandoffItem, handoff: Handoff, proposal: Proposal, said: str, agent: str
-) -> None:
+async def _closed_there(gate: Gate, in_hand: InHand, listed: Listed) -> None:
+    async with closing(
+        gate,
+        in_hand.handoff,
+        in_hand.proposal,
+        outcome=listed.outcome or OUTCOME_UNSAID,
+        by=_who(gate, in_hand.item, listed),
+        agent=in_hand.agent,
+        details=_there(in_hand.item, listed),
+    ) as (transaction, after):
+        await _settle_in(gate, transaction, _standing(in_hand.item, listed, after))
+
+
+async def _lost(gate: Gate, in_hand: InHand, said: str) -> None:
     """They will not do it, or took it off their list: it waits here again, and goes on at once."""
-    at = gate.clock()
-    gone = replace(item, state=ItemState.GONE, last_error=said)
+    handoff = in_hand.handoff
     if handoff.status is HandoffStatus.CLOSED:
-        await _settle(gate, replace(gone, state=ItemState.ENDED, last_error=None))
+        await _settle(gate, replace(in_hand.item, state=ItemState.ENDED, last_error=None))
         return
-    action = running_action(gate, proposal)
-    after = released(gate, handoff, action, at=at)
-    event = await _event(gate, "handoff.release", item, handoff, proposal, agent, reason=said)
-    store = HandoffStore(gate.database)
+    at = gate.clock()
+    after = released(gate, handoff, running_action(gate, in_hand.proposal), at=at)
+    event = await _event(gate, in_hand, "handoff.release", reason=said)
     async with gate.database.change(event) as transaction:
-        await store.move(transaction, handoff, after, at=at)
-        await store.settle_in(transaction, gone, at=at, next_look_at=at)
+        await HandoffStore(gate.database).move(transaction, handoff, after, at=at)
+        gone = replace(in_hand.item, state=ItemState.GONE, last_error=said)
+        await _settle_in(gate, transaction, gone)
 
 
 def _standing(item: HandoffItem, listed: Listed, handoff: Handoff) -> HandoffItem:
@@ -274,11 +227,19 @@ async def _settle(gate: Gate, item: HandoffItem) -> None:
     await HandoffStore(gate.database).settle(item, at=at, next_look_at=_next_look(gate, at))
 
 
+async def _settle_in(gate: Gate, transaction: Connection, item: HandoffItem) -> None:
+    at = gate.clock()
+    await HandoffStore(gate.database).settle_in(
+        transaction, item, at=at, next_look_at=_next_look(gate, at)
+    )
+
+
 def _next_look(gate: Gate, at: datetime) -> datetime:
     return at + timedelta(seconds=gate.config.worker.worklist_every_s)
 
 
-async def _shown(gate: Gate, item: HandoffItem, handoff: Handoff, proposal: Proposal) -> Shown:
+async def _shown(gate: Gate, in_hand: InHand) -> Shown:
+    handoff, proposal = in_hand.handoff, in_hand.proposal
     action = running_action(gate, proposal)
     who = (handoff.taken_by or handoff.assigned_to or "").removeprefix("person:")
     words = proposal.action.replace("-", " ").capitalize()
@@ -292,7 +253,7 @@ async def _shown(gate: Gate, item: HandoffItem, handoff: Handoff, proposal: Prop
         code=action.handoff_code if action else "",
         priority=action.handoff_priority if action else "routine",
         patient=await patient_of_proposal(gate, proposal) or proposal.patient,
-        owner=_reference_of(gate, item.connection, who),
+        owner=_reference_of(gate, in_hand.item.connection, who),
         opened_at=handoff.opened_at,
         due_at=handoff.due_at,
         link=f"{gate.config.web.url}{PAGE}{handoff.id}",
@@ -310,17 +271,15 @@ def _reference_of(gate: Gate, connection: str, name: str) -> str | None:
     return next((each for each in given.split() if each.startswith("Practitioner")), None)
 
 
-def _last_look(
-    gate: Gate, item: HandoffItem, handoff: Handoff, proposal: Proposal, agent: str
-) -> LastLook:
+def _last_look(gate: Gate, in_hand: InHand) -> LastLook:
     """Still ours, and no halt; then the intent is durable before anything is sent."""
 
     async def last_look() -> None:
-        event = await _event(gate, "handoff.send", item, handoff, proposal, agent)
+        event = await _event(gate, in_hand, "handoff.send")
         store = HandoffStore(gate.database)
         async with gate.database.change(event) as transaction:
-            at = gate.clock()
-            if await store.intend_in(transaction, item, proposal.charter, at=at):
+            charter, at = in_hand.proposal.charter, gate.clock()
+            if await store.intend_in(transaction, in_hand.item, charter, at=at):
                 raise Held(SAY_HALTED)
 
     return last_look
@@ -344,25 +303,21 @@ def _there(item: HandoffItem, listed: Listed) -> Details:
 
 async def _event(
     gate: Gate,
+    in_hand: InHand,
     action: str,
-    item: HandoffItem,
-    handoff: Handoff,
-    proposal: Proposal,
-    agent: str,
     *,
     reason: str | None = None,
     details: Details = (),
 ) -> AuditEvent:
-    return event_of(
+    return await event_on(
         gate,
-        proposal,
+        in_hand.handoff,
+        in_hand.proposal,
         action,
-        agent,
+        in_hand.agent,
         at=gate.clock(),
-        patient=await patient_of_proposal(gate, proposal) or proposal.patient,
-        outcome=Outcome.FAILED if reason else Outcome.SUCCESS,
         reason=reason,
-        details=(*details_of(handoff), ("connection", item.connection), *details),
+        details=(("connection", in_hand.item.connection), *details),
     )
 
 

@@ -16,7 +16,7 @@ from chartgate.flows.grounds import patient_of_proposal
 from chartgate.flows.permits import check_person, request_on
 from chartgate.flows.proposal_events import Details, event_of
 from chartgate.gate import Gate
-from chartgate.model.audit import AuditEvent
+from chartgate.model.audit import AuditEvent, Outcome
 from chartgate.model.charter import ActionRule
 from chartgate.model.decision import Decision
 from chartgate.model.handoff import (
@@ -153,6 +153,31 @@ def opened(
     )
 
 
+async def event_on(
+    gate: Gate,
+    handoff: Handoff,
+    proposal: Proposal,
+    action: str,
+    agent: str,
+    *,
+    at: datetime,
+    reason: str | None = None,
+    details: Details = (),
+) -> AuditEvent:
+    """The event of one step of a handoff; a `reason` says why what it tells of failed."""
+    return event_of(
+        gate,
+        proposal,
+        action,
+        agent,
+        at=at,
+        patient=await patient_of_proposal(gate, proposal) or proposal.patient,
+        outcome=Outcome.FAILED if reason else Outcome.SUCCESS,
+        reason=reason,
+        details=(*details_of(handoff), *details),
+    )
+
+
 def details_of(handoff: Handoff) -> Details:
     """What each audit event of a handoff says beside its proposal."""
     return (
@@ -221,7 +246,7 @@ async def show(gate: Gate, principal: Principal, id_: str) -> Waiting:
     }
     at = gate.clock()
     await gate.audit.record(
-        await _event(gate, handoff, proposal, "handoff.show", person.agent, at=at)
+        await event_on(gate, handoff, proposal, "handoff.show", person.agent, at=at)
     )
     return Waiting(
         handoff=handoff,
@@ -270,7 +295,7 @@ async def taking(
         escalate_at=None,
         revision=handoff.revision + 1,
     )
-    event = await _event(gate, handoff, proposal, "handoff.take", agent, at=at, details=details)
+    event = await event_on(gate, handoff, proposal, "handoff.take", agent, at=at, details=details)
     async with gate.database.change(event) as transaction:
         await HandoffStore(gate.database).move(transaction, handoff, after, at=at)
         yield transaction, after
@@ -303,7 +328,7 @@ async def closing(
         revision=handoff.revision + 1,
     )
     closed = moved(proposal, Status.CLOSED)
-    event = await _event(gate, handoff, closed, "handoff.close", agent, at=at, details=details)
+    event = await event_on(gate, handoff, closed, "handoff.close", agent, at=at, details=details)
     async with gate.database.change(event) as transaction:
         await HandoffStore(gate.database).move(transaction, handoff, after, at=at)
         await ProposalStore(gate.database).move(transaction, proposal, closed, at=at)
@@ -316,27 +341,6 @@ async def figures(gate: Gate) -> tuple[tuple[HandoffFigures, ...], dict[str, int
     now = gate.clock()
     store = HandoffStore(gate.database)
     return await store.figures(now=now, since=now - ACKNOWLEDGED_WITHIN), await store.items_behind()
-
-
-async def _event(
-    gate: Gate,
-    handoff: Handoff,
-    proposal: Proposal,
-    action: str,
-    agent: str,
-    *,
-    at: datetime,
-    details: Details = (),
-) -> AuditEvent:
-    return event_of(
-        gate,
-        proposal,
-        action,
-        agent,
-        at=at,
-        patient=await patient_of_proposal(gate, proposal) or proposal.patient,
-        details=(*details_of(handoff), *details),
-    )
 
 
 async def _for(
