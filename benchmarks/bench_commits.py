@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import base64
 import json
+import re
 import statistics
 import sys
 import tempfile
@@ -39,6 +40,7 @@ from chartgate.policy.charters import CharterBook, compile_book, parse_charter
 from chartgate.store.embedded import start_embedded
 from chartgate.store.migrate import migrate
 from chartgate.store.proposals import ProposalStore
+from chartgate.store.vault_keys import create_master_key
 
 LATENCY_S = 0.02
 SIZES = (100, 3_000)  # proposals in the store, 30 times apart
@@ -87,6 +89,7 @@ async def measure(folder: Path, *, commits_each: int) -> dict[str, Any]:
         await wait_for(f"{base}/fhir/metadata")
         await migrate(server.url)
         config = _config(folder, f"{base}/fhir")
+        create_master_key(config.path(config.vault.master_key_file))
         gate = await stack.enter_async_context(open_gate(config, url=server.url, book=_book()))
         http = await stack.enter_async_context(aiohttp.ClientSession())
         bench = Bench(gate=gate, http=http, base=base, slots=await _free_slots(http, base))
@@ -275,6 +278,7 @@ def _config(folder: Path, fhir_url: str) -> Config:
 def _book() -> CharterBook:
     samples = Path(chartgate.__file__).parent / "cli" / "samples"
     body = (samples / "charters" / "clinic-booking.yaml").read_bytes()
+    body = re.sub(rb"(open_proposals: )\d+", rb"\g<1>100000", body)
     charter = parse_charter(
         body, file="clinic-booking.yaml", read_model=lambda name: (samples / name).read_bytes()
     )

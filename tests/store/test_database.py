@@ -208,6 +208,23 @@ async def test_a_connection_without_a_tenant_reads_nothing(database_url: str) ->
         await connection.close()
 
 
+async def test_query_for_rows_spares_the_sweep_and_a_lock_does_not(database_url: str) -> None:
+    asked = "SELECT query FROM pg_stat_activity WHERE pid = $2 AND $1 <> ''"
+    locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = $2 AND $1 <> ''"
+    watching = await open_database(database_url, tenant="main", connections_max=1)
+    database = await open_database(database_url, tenant="main", connections_max=1)
+    pid = await database.fetch_value("SELECT pg_backend_pid() + 0 * length($1)")
+    assert (await watching.fetch_value(asked, pid)).startswith("SELECT pg_backend_pid()")
+    async with database.connection() as connection:
+        await connection.execute("SELECT pg_advisory_lock(7)")
+        assert await watching.fetch_value(locks, pid) == 1
+    assert await watching.fetch_value(locks, pid) == 0
+    await database.fetch_value("SELECT 1 + 0 * length($1)")
+    assert (await watching.fetch_value(asked, pid)).startswith("SELECT 1 ")
+    for each in (watching, database):
+        await each.close()
+
+
 async def test_the_tenant_of_a_pool_stays_after_each_use(database_url: str) -> None:
     """What a connection was told for one use does not leak into the next."""
     database = await open_database(database_url, tenant="main", connections_max=1)

@@ -301,6 +301,18 @@ async def test_intent_of_a_worker_whose_lease_passed_leaves_nothing(database: Da
     assert await database.fetch_value(events) == before + 1
 
 
+async def test_what_was_erased_since_it_was_read_is_sealed_no_more(database: Database) -> None:
+    store = ProposalStore(database)
+    made = await insert(database, proposal())
+    await store.get(made.id)  # its key is in memory now
+    async with database.bookkeeping() as transaction:
+        await transaction.execute("DELETE FROM patient_key")
+    with pytest.raises(VersionConflict):
+        await store.intend(EVENT, made, made, "commit", Prepared(write=WRITE, before=()), at=START)
+    left = "SELECT count(*) FROM proposal_attempt WHERE tenant = $1"
+    assert await database.fetch_value(left) == 0
+
+
 async def test_handoff_is_opened_once_for_a_proposal(database: Database) -> None:
     made = await insert(database, proposal())
 

@@ -73,7 +73,7 @@ from chartgate.model.proposal import (
     moved,
 )
 from chartgate.model.write import Prepared, Receipt, Write
-from chartgate.store.proposals import Attempt, ProposalStore, notify_work
+from chartgate.store.proposals import Attempt, ProposalStore, ending_attempts, notify_work
 from chartgate.store.stages import StageStore
 
 REASON_MAX = 1_000  # characters
@@ -429,12 +429,9 @@ async def _store_receipt(
             *written(receipt, before.content.changes),
         ),
     )
+    ended = ending_attempts(before, "commit", "not-applied", at=at, applied=number)
     store = ProposalStore(gate.database)
-    async with gate.database.change(event) as transaction:
-        await store.move(transaction, before, after, at=at, keep_lease=True)
-        await store.end_attempts(
-            transaction, before, "commit", "not-applied", at=at, applied=number
-        )
+    await store.move_at_once(event, before, after, ended, at=at, keep_lease=True)
     return after
 
 

@@ -33,6 +33,7 @@ SAY_CHANGED = "the proposal was changed by somebody else meanwhile; look at it a
 
 Direction = Literal["commit", "rollback"]
 Verdict = Literal["applied", "not-applied", "cannot-tell"]
+Step = tuple[str, Sequence[Any]]  # as `Database.change_at_once` takes it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,15 +184,16 @@ class ProposalStore:
         event: AuditEvent,
         before: Proposal,
         after: Proposal,
-        *also: tuple[str, Sequence[Any]],
+        *also: Step,
         at: datetime,
+        keep_lease: bool = False,
     ) -> None:
         """As `move`, with its audit event, in one round trip; the content stays the same. `also`
         are further steps of that change, as `Database.change_at_once` takes them."""
         assert after.content.version == before.content.version, "its content would be lost"
-        async with self._database.connection() as connection:
-            key = await self._key(connection, after)
-        moving = (QUERIES["move_proposal"], self._move_parameters(before, after, key, at=at))
+        key = await self._key_at_hand(after)
+        parameters = self._move_parameters(before, after, key, at=at, keep_lease=keep_lease)
+        moving = (QUERIES["move_proposal"], parameters)
         await self._database.change_at_once(event, moving, *also, otherwise=SAY_CHANGED)
 
     async def intend(
@@ -206,8 +208,7 @@ class ProposalStore:
     ) -> int:
         """Makes the intent to send durable, in one round trip: the move, which keeps the lease,
         and the attempt, whose number it gives. Raises VersionConflict as `move`."""
-        async with self._database.connection() as connection:
-            key = await self._key(connection, after, always=True)
+        key = await self._key_at_hand(after, always=True)
         assert key is not None, "asked for"
         parameters = self._move_parameters(before, after, key, at=at, keep_lease=True)
         moving = (QUERIES["move_proposal"], parameters)
@@ -218,6 +219,14 @@ class ProposalStore:
             event, moving, (QUERIES["insert_attempt"], attempt), otherwise=SAY_CHANGED
         )
         return number
+
+    async def _key_at_hand(self, proposal: Proposal, *, always: bool = False) -> Key | None:
+        """As `_key`, for statements that look whether the key is still there."""
+        known = self._sealed.known_key(proposal.id)
+        if known is not None:
+            return known if always or proposal.receipt or proposal.compensation else None
+        async with self._database.connection() as connection:
+            return await self._key(connection, proposal, always=always)
 
     async def _key(
         self, connection: Connection, proposal: Proposal, *, always: bool = False
@@ -334,15 +343,8 @@ class ProposalStore:
     ) -> None:
         """Notes what became of all attempts that had no verdict yet; the one numbered `applied`
         was applied."""
-        await transaction.execute(
-            QUERIES["end_attempts"],
-            self._database.tenant,
-            proposal.id,
-            direction,
-            applied,
-            verdict,
-            at,
-        )
+        query, parameters = ending_attempts(proposal, direction, verdict, at=at, applied=applied)
+        await transaction.execute(query, self._database.tenant, *parameters)
 
     async def attempts(self, id_: str, direction: Direction) -> tuple[Attempt, ...]:
         """All attempts, oldest first."""
@@ -387,7 +389,20 @@ class ProposalStore:
             at,
             keep_lease,
             before.content.version,
+            key.id if key else None,
         ]
+
+
+def ending_attempts(
+    proposal: Proposal,
+    direction: Direction,
+    verdict: Verdict,
+    *,
+    at: datetime,
+    applied: int | None = None,
+) -> Step:
+    """`ProposalStore.end_attempts` as a step of a change."""
+    return QUERIES["end_attempts"], [proposal.id, direction, applied, verdict, at]
 
 
 async def notify_work(transaction: Connection, kind: str) -> None:

@@ -76,6 +76,9 @@ UPDATE proposal SET
   attempts = $15, next_try_at = $16, changed_at = $17,
   lease_until = CASE WHEN $18 THEN lease_until END
 WHERE tenant = $1 AND id = $2 AND status = $3 AND fence = $4 AND content_version = $19
+  -- What is sealed now could not be read again if the patient had been erased meanwhile.
+  AND ($20::bigint IS NULL OR EXISTS (
+    SELECT FROM patient_key k WHERE k.tenant = $1 AND k.id = $20))
 RETURNING status;
 
 -- name: claim_proposal
@@ -146,7 +149,8 @@ RETURNING attempt;
 -- $4 is the attempt that was applied, if one was: all others were not.
 UPDATE proposal_attempt SET
   verdict = CASE WHEN attempt = $4 THEN 'applied' ELSE $5 END, ended_at = $6
-WHERE tenant = $1 AND proposal = $2 AND direction = $3 AND verdict IS NULL;
+WHERE tenant = $1 AND proposal = $2 AND direction = $3 AND verdict IS NULL
+RETURNING attempt;
 
 -- name: end_attempt
 UPDATE proposal_attempt SET verdict = $5, ended_at = $6

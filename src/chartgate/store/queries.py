@@ -6,7 +6,7 @@ from functools import lru_cache, partial
 from importlib import resources
 
 # The first step is looked at first, so the others run on what it has locked, or not at all.
-RESULT = "SELECT 1 / (SELECT count(*) FROM step_0) AS changed, (TABLE result) AS value"
+RESULT = "SELECT 1 / (SELECT count(*) FROM step_0) AS changed, (TABLE result LIMIT 1) AS value"
 PARAMETER = re.compile(r"\$(\d+)")
 
 

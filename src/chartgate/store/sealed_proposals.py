@@ -25,6 +25,10 @@ class SealedProposals:
             raise Erased(SAY_ERASED)
         return self._vault.key(row["sealed_by"], row["wrapped"])
 
+    def known_key(self, id_: str) -> Key | None:
+        """What that proposal was sealed by when it was read last, out of memory."""
+        return self._vault.of_rows.get(id_)
+
     def seal(self, key: Key, plain: bytes, *place: str, table: str = PROPOSAL) -> bytes:
         """`place` is the proposal and what of it."""
         return self._vault.seal(key, plain, table, *place)
@@ -58,6 +62,8 @@ class SealedProposals:
         """The proposal of a whole row. Raises Erased, Damaged."""
         id_ = str(row["id"])
         receipt, compensation = row["receipt"], row["compensation"]
+        if row["wrapped"] is not None:
+            self._vault.of_rows.put(id_, self.key(row))
         return Proposal(
             id=id_,
             charter=row["charter"],

@@ -53,11 +53,15 @@ class Vault:
         self._tenant = tenant
         self._ciphers: Bounded[int, AESGCM] = Bounded(size_max=KEYS_KEPT_MAX)
         self._known: Bounded[Whose, Key] = Bounded(size_max=KEYS_KEPT_MAX)
+        # By row: what it was sealed by when it was read last. For statements that look themselves
+        # whether the key is still there.
+        self.of_rows: Bounded[str, Key] = Bounded(size_max=KEYS_KEPT_MAX)
 
     def forget(self) -> None:
         """Drops every key that is kept in memory: some may belong to patients erased since."""
         self._ciphers = Bounded(size_max=KEYS_KEPT_MAX)
         self._known = Bounded(size_max=KEYS_KEPT_MAX)
+        self.of_rows = Bounded(size_max=KEYS_KEPT_MAX)
 
     async def check(self, connection: Connection) -> None:
         """Raises ConfigError where the master key is missing, or is not that of this store."""
