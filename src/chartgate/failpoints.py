@@ -34,6 +34,9 @@ POINTS: Mapping[str, str] = {
     "c15.14": "as c14, of a rollback",
     "c16.start": "a worker starts, and frees what its dead predecessors had in hand",
     "c16.migration": "a migration is written, in a transaction that is still open",
+    "c17.answered": "one change of several that go apart was made; nothing of it is durable",
+    "c17.noted": "that change is noted; the next one is not sent",
+    "c17.undo": "the intent to take back what was made is durable; nothing was sent",
 }
 
 _armed: dict[str, Act] = {}

@@ -1,7 +1,8 @@
 """The sample hospital on a socket, with a gate on it that runs the sample charters."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from chartgate.adapters.fhir_r4.adapter import FhirR4, open_adapter
 from chartgate.adapters.fhir_r4.dialect import PROBED
 from chartgate.config import Config, ConnectionConfig, ReviewConfig
 from chartgate.demo.hospital import Hospital, running_hospital, sample_patients
-from chartgate.errors import Moved
+from chartgate.errors import Moved, Throttled
 from chartgate.flows import commits, halts, reads, reviews
 from chartgate.flows.proposals import Submission, submit
 from chartgate.gate import Gate, Running
@@ -124,6 +125,9 @@ class TrapSink:
         await self._stop(self.after, "resolve")
         return receipt
 
+    def goes_apart(self, write: Write) -> bool:
+        return self._sink.goes_apart(write)
+
     async def compensation(self, write: Write, receipt: Receipt, before: Sequence[Copy]) -> Write:
         await self._stop(self.before, "compensation")
         return await self._sink.compensation(write, receipt, before)
@@ -225,6 +229,16 @@ class Clinic:
     def effects(self, proposal: Proposal, interaction: str = "create") -> int:
         """How often the hospital's journal says it was applied."""
         return len(self.hospital.journal.effects_of(proposal.id, interaction=interaction))
+
+    async def until_no_longer_throttled(self) -> None:
+        """What the hospital said about slowing down holds on the real clock."""
+        source = self.gate.source(EHR)
+        async with asyncio.timeout(10):
+            while True:
+                with suppress(Throttled):
+                    await source.read(self.hospital.scenario.clinic)
+                    return
+                await asyncio.sleep(0.05)
 
     async def audited(self, action: str) -> list[dict[str, Any]]:
         """Audit events of one action, in order."""

@@ -18,7 +18,6 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime
 
 from chartgate.errors import (
     ChartgateError,
@@ -45,6 +44,14 @@ from chartgate.flows.proposals import RULE_AUTO, can_decide_itself
 from chartgate.flows.provenances import due_steps
 from chartgate.flows.regress import alarm, hold, older_than_seen
 from chartgate.flows.review_care import why_not_reviewed
+from chartgate.flows.sagas import (
+    Stopped,
+    as_sent,
+    goes_back,
+    rest_of,
+    send_attempt,
+    take_back,
+)
 from chartgate.flows.seeded import SAY_SEED
 from chartgate.flows.sending import (
     NOTHING_SENT,
@@ -53,18 +60,18 @@ from chartgate.flows.sending import (
     claim,
     doubtful,
     find_effect,
-    is_too_old,
     open_attempts,
     postpone,
     read_back_differences,
     retry_at,
-    send,
     sink_of,
 )
 from chartgate.flows.telling import tightest, told
+from chartgate.flows.unsent import back, taken_up, wait_or_hand_off
 from chartgate.gate import Gate
 from chartgate.model.audit import Outcome
 from chartgate.model.charter import STAGES, ActionRule
+from chartgate.model.ports import LastLook
 from chartgate.model.proposal import (
     Proposal,
     Status,
@@ -73,7 +80,7 @@ from chartgate.model.proposal import (
     moved,
 )
 from chartgate.model.write import Prepared, Receipt, Write
-from chartgate.store.proposals import Attempt, ProposalStore, ending_attempts, notify_work
+from chartgate.store.proposals import Attempt, ProposalStore, ending_attempts
 from chartgate.store.stages import StageStore
 
 REASON_MAX = 1_000  # characters
@@ -165,21 +172,37 @@ async def _commit(gate: Gate, proposal: Proposal, agent: str) -> None:
         await _conflict(gate, proposal, action, grounds, standing, agent)
         return
     prepared = await told(gate, proposal, action, _prepared(proposal, standing))
+    prepared = await as_sent(gate, proposal, prepared)
     patient = patient_in(content, grounds.bodies)
     elsewhere = moved_elsewhere(grounds, standing)
     committing, number = await _intend(gate, proposal, prepared, patient, agent, elsewhere)
     failpoint("c08")
+    guards = tightest(gate, proposal, action, grounds, prepared.write)
+    await _send(gate, committing, action, number, prepared, guards, agent)
+
+
+async def _send(
+    gate: Gate,
+    committing: Proposal,
+    action: ActionRule,
+    number: int,
+    prepared: Prepared,
+    guards: LastLook | None,
+    agent: str,
+) -> None:
+    """What follows from each kind of answer."""
     try:
-        guards = tightest(gate, proposal, action, grounds, prepared.write)
-        receipt = await send(gate, committing, prepared.write, guards=guards)
+        receipt = await send_attempt(gate, committing, "commit", number, prepared, guards=guards)
         failpoint("c11")
+    except Stopped as stopped:
+        await take_back(gate, committing, stopped, agent)
     except (VersionConflict, WriteRefused) as error:
         await _refused(gate, committing, action, number, error, agent)
     except Held:
-        await _back(gate, committing, number, "halt", agent, again=None)
+        await back(gate, committing, number, "halt", agent, again=None)
     except NOTHING_SENT as error:
         again = retry_at(gate, committing.attempts)
-        await _back(gate, committing, number, error.issue, agent, again=again)
+        await back(gate, committing, number, error.issue, agent, again=again)
     except OutcomeUnknown:
         await postpone(gate, committing)
     else:
@@ -258,8 +281,7 @@ async def _refused(
         await postpone(gate, committing)
         return
     if found is not None:
-        attempt, receipt = found
-        await _landed(gate, committing, attempt.prepared, attempt.number, receipt, agent)
+        await _found(gate, committing, *found, agent)
     elif is_there:
         after = moved(committing, Status.HANDED_OFF, reason=SAY_CANNOT_TELL)
         await hand_off(
@@ -276,52 +298,22 @@ async def _refused(
             gate, committing, after, action, agent=agent, direction="commit", verdict="not-applied"
         )
     else:
-        await _back(gate, committing, number, "conflict", agent, again=None)
-
-
-async def _back(
-    gate: Gate,
-    committing: Proposal,
-    number: int | None,
-    reason: str,
-    agent: str,
-    *,
-    again: datetime | None,
-) -> None:
-    """Nothing was written as far as it can be known: to be tried again, guards first."""
-    at = gate.clock()
-    after = moved(committing, Status.APPROVED, attempts=committing.attempts + 1)
-    event = event_of(
-        gate,
-        after,
-        "proposal.not-sent",
-        agent,
-        at=at,
-        patient=await patient_of_proposal(gate, committing),
-        outcome=Outcome.FAILED,
-        reason=reason,
-    )
-    store = ProposalStore(gate.database)
-    async with gate.database.change(event) as transaction:
-        await store.move(transaction, committing, after, at=at, next_try_at=again)
-        if number is not None:
-            await store.end_attempt(transaction, committing, "commit", number, "not-applied", at=at)
-        if again is None:
-            await notify_work(transaction, "commit")
+        await back(gate, committing, number, "conflict", agent, again=None)
 
 
 async def _resume(gate: Gate, committing: Proposal, agent: str) -> None:
     """A write may have gone out and its answer is not known: reading tells."""
+    if await goes_back(gate, committing, agent):
+        return
     action = running_action(gate, committing)
     attempts = await open_attempts(gate, committing, "commit")
     try:
         found = await find_effect(gate, committing, attempts)
     except (OutcomeUnknown, *NOTHING_SENT):
-        await _wait_or_hand_off(gate, committing, attempts, agent)
+        await wait_or_hand_off(gate, committing, attempts, agent)
         return
     if found is not None:
-        attempt, receipt = found
-        await _landed(gate, committing, attempt.prepared, attempt.number, receipt, agent)
+        await _found(gate, committing, *found, agent)
     elif len(attempts) >= gate.config.worker.attempts_max:
         after = moved(committing, Status.HANDED_OFF, reason=SAY_NEVER_ARRIVES)
         await hand_off(
@@ -331,38 +323,7 @@ async def _resume(gate: Gate, committing: Proposal, agent: str) -> None:
         # The attempt stays without a verdict: its request may still arrive, and then it has
         # been guarded by its own precondition.
         again = retry_at(gate, committing.attempts)
-        await _back(gate, committing, None, "did-not-arrive", agent, again=again)
-
-
-async def _wait_or_hand_off(
-    gate: Gate, proposal: Proposal, attempts: Sequence[Attempt], agent: str
-) -> None:
-    """Reading could not tell. It is tried again for a while, then a person has to look."""
-    if not is_too_old(gate, attempts):
-        await postpone(gate, proposal)
-        return
-    after = moved(proposal, Status.HANDED_OFF, reason=SAY_CANNOT_TELL)
-    await hand_off(
-        gate,
-        proposal,
-        after,
-        running_action(gate, proposal),
-        agent=agent,
-        direction="commit",
-        verdict="cannot-tell",
-    )
-
-
-async def _taken_up(gate: Gate, proposal: Proposal, agent: str) -> Proposal:
-    """An earlier attempt turned out to have landed after the proposal had gone back."""
-    at = gate.clock()
-    after = moved(proposal, Status.COMMITTING)
-    event = event_of(gate, after, "proposal.send", agent, at=at, reason="earlier-attempt")
-    async with gate.database.change(event) as transaction:
-        await ProposalStore(gate.database).move(
-            transaction, proposal, after, at=at, keep_lease=True
-        )
-    return after
+        await back(gate, committing, None, "did-not-arrive", agent, again=again)
 
 
 async def _give_up(gate: Gate, claimed: Proposal, agent: str, error: ChartgateError) -> None:
@@ -373,6 +334,15 @@ async def _give_up(gate: Gate, claimed: Proposal, agent: str, error: ChartgateEr
     after = moved(current, Status.HANDED_OFF, reason=str(error)[:REASON_MAX])
     with suppress(VersionConflict):
         await hand_off(gate, current, after, running_action(gate, current), agent=agent)
+
+
+async def _found(
+    gate: Gate, committing: Proposal, attempt: Attempt, receipt: Receipt, agent: str
+) -> None:
+    """An attempt that was made, or of which a part was."""
+    whole = await rest_of(gate, committing, "commit", attempt, receipt, agent)
+    if whole is not None:
+        await _landed(gate, committing, attempt.prepared, attempt.number, whole, agent)
 
 
 async def _landed(
@@ -483,11 +453,9 @@ async def _conflict(
     try:
         found = await find_effect(gate, proposal, earlier)
     except OutcomeUnknown:
-        await _wait_or_hand_off(gate, proposal, earlier, agent)
+        await wait_or_hand_off(gate, proposal, earlier, agent)
         return
     if found is not None:
-        attempt, receipt = found
-        committing = await _taken_up(gate, proposal, agent)
-        await _landed(gate, committing, attempt.prepared, attempt.number, receipt, agent)
+        await _found(gate, await taken_up(gate, proposal, agent), *found, agent)
         return
     await settle(gate, proposal, action, grounds, standing, agent)

@@ -34,6 +34,7 @@ from chartgate.flows.permits import (
 )
 from chartgate.flows.proposal_events import event_of, written
 from chartgate.flows.regress import LOOKS, SAY_WENT_BACK, alarm
+from chartgate.flows.sagas import Stopped, as_sent, rest_of, send_attempt, stop_rollback
 from chartgate.flows.sending import (
     NOTHING_SENT,
     WENT_BACK,
@@ -46,7 +47,6 @@ from chartgate.flows.sending import (
     postpone,
     read_back_differences,
     retry_at,
-    send,
 )
 from chartgate.flows.telling import told_undo
 from chartgate.flows.undo_ground import Ground, look
@@ -141,7 +141,7 @@ async def _roll_back(gate: Gate, proposal: Proposal, agent: str) -> None:
     except WriteRefused as error:
         await _stays(gate, proposal, f"{SAY_REFUSED}{error}", agent)
         return
-    prepared = Prepared(write=write, before=())
+    prepared = await as_sent(gate, proposal, Prepared(write=write, before=()))
     at = gate.clock()
     event = event_of(gate, proposal, "proposal.send-rollback", agent, at=at)
     store = ProposalStore(gate.database)
@@ -149,8 +149,10 @@ async def _roll_back(gate: Gate, proposal: Proposal, agent: str) -> None:
     number = await store.intend(event, proposal, proposal, "rollback", prepared, at=at)
     failpoint("c15.08")
     try:
-        receipt = await send(gate, proposal, prepared.write)
+        receipt = await send_attempt(gate, proposal, "rollback", number, prepared)
         failpoint("c15.11")
+    except Stopped as stopped:
+        await stop_rollback(gate, proposal, stopped, agent)
     except (VersionConflict, WriteRefused) as error:
         await _refused(gate, proposal, number, error, agent)
     except NOTHING_SENT:
@@ -197,8 +199,7 @@ async def _resume(gate: Gate, proposal: Proposal, attempts: Sequence[Attempt], a
         await _cannot_tell(gate, proposal, agent)
         return
     if found is not None:
-        attempt, receipt = found
-        await _landed(gate, proposal, attempt.number, attempt.prepared, receipt, agent)
+        await _found(gate, proposal, *found, agent)
     elif len(attempts) >= gate.config.worker.attempts_max:
         await _cannot_tell(gate, proposal, agent, SAY_NEVER_ARRIVES)
     else:
@@ -221,8 +222,7 @@ async def _refused(
         await postpone(gate, proposal)
         return
     if found is not None:
-        attempt, receipt = found
-        await _landed(gate, proposal, attempt.number, attempt.prepared, receipt, agent)
+        await _found(gate, proposal, *found, agent)
         return
     if is_there:
         await _cannot_tell(gate, proposal, agent)
@@ -265,6 +265,15 @@ async def _stays(gate: Gate, proposal: Proposal, reason: str, agent: str) -> Non
     async with gate.database.change(event) as transaction:
         await store.move(transaction, proposal, after, at=at)
         await store.end_attempts(transaction, proposal, "rollback", "not-applied", at=at)
+
+
+async def _found(
+    gate: Gate, proposal: Proposal, attempt: Attempt, receipt: Receipt, agent: str
+) -> None:
+    """An attempt that was made, or of which a part was."""
+    whole = await rest_of(gate, proposal, "rollback", attempt, receipt, agent)
+    if whole is not None:
+        await _landed(gate, proposal, attempt.number, attempt.prepared, whole, agent)
 
 
 async def _landed(

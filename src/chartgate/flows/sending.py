@@ -23,7 +23,7 @@ from chartgate.gate import Gate
 from chartgate.model.ports import LastLook, Sink, Source
 from chartgate.model.proposal import Proposal, Status
 from chartgate.model.resource import Copy
-from chartgate.model.write import Effect, Prepared, Receipt, Write
+from chartgate.model.write import Change, Effect, Prepared, Receipt, Write, steps_of
 from chartgate.policy.regress import is_before
 from chartgate.store.proposals import Attempt, Direction, ProposalStore
 
@@ -63,15 +63,21 @@ def retry_at(gate: Gate, attempts: int) -> datetime:
 
 
 async def send(
-    gate: Gate, proposal: Proposal, write: Write, *, guards: LastLook | None = None
+    gate: Gate,
+    proposal: Proposal,
+    write: Write,
+    *,
+    guards: LastLook | None = None,
+    undoing: bool = False,
 ) -> Receipt:
     """Sends a write whose intent is durable. `guards` are looked at directly before, where the
-    write itself cannot hold them. Raises Held, InvalidTransition (the lease passed to another),
+    write itself cannot hold them; `undoing` says that it takes back a part of a commit. Raises Held, InvalidTransition (the lease passed to another),
     what `guards` raises, and as `Sink.commit`."""
     sink = sink_of(gate, proposal, write)
     try:
         async with asyncio.timeout(gate.config.worker.lease_s) as limit:
-            return await sink.commit(write, last_look=_last_look(gate, proposal, limit, guards))
+            look = _last_look(gate, proposal, limit, guards, undoing=undoing)
+            return await sink.commit(write, last_look=look)
     except TimeoutError:
         raise OutcomeUnknown("the system of record did not answer in time") from None
 
@@ -82,7 +88,12 @@ def sink_of(gate: Gate, proposal: Proposal, write: Write) -> Sink:
 
 
 def _last_look(
-    gate: Gate, proposal: Proposal, limit: asyncio.Timeout, guards: LastLook | None = None
+    gate: Gate,
+    proposal: Proposal,
+    limit: asyncio.Timeout,
+    guards: LastLook | None = None,
+    *,
+    undoing: bool = False,
 ) -> LastLook:
     """What is asked directly before bytes go out; they may take as long as the lease lasts."""
 
@@ -91,7 +102,7 @@ def _last_look(
             await guards()
         now = gate.clock()
         store = ProposalStore(gate.database)
-        halted, lease_until = await store.last_look(proposal, now=now)
+        halted, lease_until = await store.last_look(proposal, now=now, undoing=undoing)
         if halted is not None:
             raise Held("a halt is in force; nothing was sent")
         left_s = (lease_until - now).total_seconds()
@@ -103,12 +114,13 @@ def _last_look(
 async def find_effect(
     gate: Gate, proposal: Proposal, attempts: Sequence[Attempt]
 ) -> tuple[Attempt, Receipt] | None:
-    """Which of these attempts was applied, found by reading; None: none of them was.
+    """Which of these attempts was applied, found by reading; None: none of them was. Of one whose
+    changes go one after the other the receipt may be shorter than the write.
 
     Raises OutcomeUnknown, SourceUnreachable, Throttled.
     """
     asked: list[Write] = []
-    for attempt in reversed(attempts):
+    for attempt in sorted(attempts, key=lambda a: (bool(a.done), a.number), reverse=True):
         write = attempt.prepared.write
         if write in asked:
             continue
@@ -129,6 +141,8 @@ async def _resolved(
     """By reading; where nothing can be read, by the same message once more, while it is young and
     its write is still what is under way."""
     write = attempt.prepared.write
+    if write.apart:
+        return await _resolved_apart(gate, proposal, attempt)
     if write.message is None:
         return await sink_of(gate, proposal, write).resolve(write)
     look = _last_look(gate, proposal, limit)
@@ -140,6 +154,15 @@ async def _resolved(
         await look()
 
     return await settled(gate, write, last_look=may_send_again)
+
+
+async def _resolved_apart(gate: Gate, proposal: Proposal, attempt: Attempt) -> Receipt | None:
+    """What is noted was made. The change after it may have been sent, and none after that."""
+    write, effects = attempt.prepared.write, attempt.done
+    for step in steps_of(write)[len(effects) :][:1]:
+        receipt = await sink_of(gate, proposal, write).resolve(step)
+        effects += receipt.effects if receipt else ()
+    return Receipt(effects=effects, at=gate.clock(), resolved=True) if effects else None
 
 
 async def open_attempts(
@@ -160,9 +183,12 @@ def doubtful(
     known by its mark, which the adapter looked for already.
     """
     refused = (a for a in attempts if a.number == number and isinstance(error, VersionConflict))
-    return tuple(
-        a for a in refused if all(c.interaction != "create" for c in a.prepared.write.changes)
-    )
+    return tuple(a for a in refused if all(c.interaction != "create" for c in _refused(a)))
+
+
+def _refused(attempt: Attempt) -> tuple[Change, ...]:
+    write = attempt.prepared.write
+    return write.changes[:1] if write.apart else write.changes
 
 
 async def read_back_differences(

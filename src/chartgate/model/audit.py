@@ -106,6 +106,7 @@ ACTIONS: Mapping[str, str] = {
     "person.unseal": "alarm: a sealed account was opened with its one-time secret",
     "proposal.close": "closing what was handed off was refused",
     "proposal.commit": "a system of record confirmed a write",
+    "proposal.compensate": "part of a write was made, the rest refused: the intent to take it back was made durable",
     "proposal.conflict": "a guard did not hold any more, and nothing was written",
     "proposal.edit": "a reviewer changed what is proposed",
     "proposal.expire": "nobody decided in time",

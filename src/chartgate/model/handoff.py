@@ -23,6 +23,7 @@ class Cause(Enum):
     CONFLICT = "conflict"  # the record moved on, and the change can be made no more
     MISMATCH = "mismatch"  # read back, and it is not what was approved
     AMBIGUOUS = "ambiguous"  # sent, and reading cannot tell what became of it
+    PARTLY = "partly"  # some of its changes stand, the others do not
     DEADLINE = "deadline"  # nobody decided in time
     BREAKER_OPEN = "breaker-open"  # the system of record is away
     OVER_BUDGET = "over-budget"  # more than the charter lets wait

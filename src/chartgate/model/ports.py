@@ -95,6 +95,16 @@ class Cancels(Protocol):
 
 
 @runtime_checkable
+class Stepwise(Protocol):
+    """A Sink whose system may have nothing that holds several changes together."""
+
+    def goes_apart(self, write: Write) -> bool:
+        """Whether its changes must go one after the other, each as a write of its own that can
+        be taken back; False: they go as one, or not at all."""
+        ...
+
+
+@runtime_checkable
 class Probe(Protocol):
     """Finds out what a live system really does. It may write, and cleans up after itself."""
 

@@ -1,12 +1,13 @@
 """A write set, and what became of it.
 
 A `Write` is everything that one proposal (or its undoing) changes, applied as one: all or nothing.
+Where the system has nothing that holds several together it goes `apart`, a change at a time.
 The JSON forms at the end are what the store keeps; that of a change is also the API's.
 """
 
 import base64
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -54,6 +55,7 @@ class Write:
     marker: str  # "<proposal id>" or "<proposal id>.rollback"
     changes: tuple[Change, ...]
     through: str = ""  # the connection that it goes out by; empty: the proposal's own
+    apart: bool = False  # one change after the other, where the system takes no transactions
     message: WireMessage | None = None  # what is sent, where that connection takes messages
 
 
@@ -89,6 +91,29 @@ def marks_of(write: Write) -> tuple[str, ...]:
     if len(write.changes) == 1:
         return (write.marker,)
     return tuple(f"{write.marker}.{number}" for number, _ in enumerate(write.changes, start=1))
+
+
+def create_marks(write: Write) -> tuple[str | None, ...]:
+    """The mark of each change, None where it creates nothing. Each create has one of its own, or
+    the second would find the first."""
+    values: list[str | None] = []
+    creates = 0
+    for change in write.changes:
+        if change.interaction != "create":
+            values.append(None)
+            continue
+        creates += 1
+        values.append(write.marker if creates == 1 else f"{write.marker}.{creates}")
+    return tuple(values)
+
+
+def steps_of(write: Write) -> tuple[Write, ...]:
+    """Each change as a write of its own, with the mark that it has in the whole."""
+    marks = create_marks(write)
+    return tuple(
+        replace(write, marker=mark or write.marker, changes=(change,), apart=False)
+        for change, mark in zip(write.changes, marks, strict=True)
+    )
 
 
 def change_json(change: Change) -> dict[str, Any]:
@@ -155,6 +180,16 @@ def receipt_from(body: bytes) -> Receipt:
     )
 
 
+def effects_bytes(effects: Sequence[Effect]) -> bytes:
+    """Canonical JSON of what some changes did."""
+    return canonical_bytes([asdict(e) for e in effects])
+
+
+def effects_from(body: bytes) -> tuple[Effect, ...]:
+    """The effects of bytes that `effects_bytes` made."""
+    return tuple(Effect(**e) for e in orjson.loads(body))
+
+
 def prepared_bytes(prepared: Prepared) -> bytes:
     """Canonical JSON of a write with its pre-images."""
     before = [
@@ -184,6 +219,8 @@ def _write_json(write: Write) -> dict[str, Any]:
     }
     if write.through:
         form["through"] = write.through
+    if write.apart:
+        form["apart"] = True
     if write.message is not None:
         raw = base64.b64encode(write.message.raw).decode("ascii")
         form["message"] = {**asdict(write.message), "raw": raw}
@@ -196,6 +233,7 @@ def _write_from(form: Mapping[str, Any]) -> Write:
         marker=form["marker"],
         changes=tuple(change_from(c) for c in form["changes"]),
         through=form.get("through", ""),
+        apart=form.get("apart", False),
         message=None
         if message is None
         else WireMessage(**{**message, "raw": base64.b64decode(message["raw"])}),

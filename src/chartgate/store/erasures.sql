@@ -25,7 +25,7 @@ WITH emptied AS (
   UPDATE proposal_content SET body = '' FROM emptied
   WHERE tenant = $1 AND proposal = emptied.id
 ), attempts AS (
-  UPDATE proposal_attempt SET intent = '' FROM emptied
+  UPDATE proposal_attempt SET intent = '', done = substring(done FROM 1 FOR 0) FROM emptied
   WHERE tenant = $1 AND proposal = emptied.id
 ), given_back AS (
   UPDATE handoff SET reason = 'erased', outcome = CASE WHEN outcome IS NOT NULL THEN 'erased' END

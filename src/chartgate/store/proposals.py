@@ -18,7 +18,7 @@ import asyncpg
 from chartgate.errors import InvalidTransition, NotFound, VersionConflict, mapped
 from chartgate.model.audit import AuditEvent
 from chartgate.model.proposal import Content, Proposal, Status, content_bytes, content_from
-from chartgate.model.write import Prepared, prepared_bytes, prepared_from
+from chartgate.model.write import Effect, Prepared, effects_bytes, prepared_bytes, prepared_from
 from chartgate.store.database import Connection, Database
 from chartgate.store.queries import load_queries
 from chartgate.store.sealed_proposals import ATTEMPT, CONTENT, SealedProposals
@@ -31,8 +31,10 @@ SAY_KEY_USED = "this idempotency key was used for another proposal; take a new o
 
 SAY_CHANGED = "the proposal was changed by somebody else meanwhile; look at it again"
 
-Direction = Literal["commit", "rollback"]
-Verdict = Literal["applied", "not-applied", "cannot-tell"]
+SAY_TAKEN_OVER = "another worker has taken over this proposal"
+
+Direction = Literal["commit", "rollback", "compensation"]
+Verdict = Literal["applied", "not-applied", "cannot-tell", "partly"]
 Step = tuple[str, Sequence[Any]]  # as `Database.change_at_once` takes it
 
 
@@ -44,6 +46,7 @@ class Attempt:
     prepared: Prepared
     started_at: datetime
     verdict: Verdict | None
+    done: tuple[Effect, ...] = ()  # by its first changes, where they go one after the other
 
 
 class ProposalStore:
@@ -287,7 +290,9 @@ class ProposalStore:
         id_ = await self._database.fetch_value(QUERIES["select_overdue"], now)
         return None if id_ is None else await self.get(str(id_))
 
-    async def last_look(self, proposal: Proposal, *, now: datetime) -> tuple[str | None, datetime]:
+    async def last_look(
+        self, proposal: Proposal, *, now: datetime, undoing: bool = False
+    ) -> tuple[str | None, datetime]:
         """Why no write may go out now (the reason of the halt in force; None: it may), and when
         the lease ends. Raises InvalidTransition when the proposal is another worker's now, or
         not what was decided."""
@@ -298,9 +303,10 @@ class ProposalStore:
             now,
             proposal.status.value,
             proposal.content.digest,
+            undoing,
         )
         if row is None or not row["ours"]:
-            raise InvalidTransition("another worker has taken over this proposal")
+            raise InvalidTransition(SAY_TAKEN_OVER)
         return row["halted"], row["lease_until"]
 
     async def end_attempt(
@@ -331,6 +337,22 @@ class ProposalStore:
         async with self._database.bookkeeping() as transaction:
             await self.end_attempt(transaction, proposal, direction, number, "not-applied", at=at)
 
+    async def note_done(
+        self, proposal: Proposal, direction: Direction, number: int, effects: Sequence[Effect]
+    ) -> None:
+        """Notes with an attempt what its first changes did. Raises InvalidTransition when the
+        proposal is another worker's now."""
+        async with self._database.connection() as connection:
+            key = await self._key(connection, proposal, always=True)
+        assert key is not None, "asked for"
+        place = (proposal.id, direction, str(number), "done")
+        done = self._sealed.seal(key, effects_bytes(effects), *place, table=ATTEMPT)
+        row = await self._database.bookkeep_row(
+            QUERIES["note_done"], proposal.id, direction, number, done, proposal.fence
+        )
+        if row is None:
+            raise InvalidTransition(SAY_TAKEN_OVER)
+
     async def end_attempts(
         self,
         transaction: Connection,
@@ -356,6 +378,7 @@ class ProposalStore:
                 prepared=prepared_from(self._sealed.intent(str(uuid_), direction, r)),
                 started_at=r["started_at"],
                 verdict=r["verdict"],
+                done=self._sealed.done(str(uuid_), direction, r),
             )
             for r in rows
         )

@@ -117,14 +117,14 @@ LIMIT 1;
 
 -- name: select_may_send
 -- The last look before a write goes out: still ours, still decided, and no halt. A charter that
--- went back to shadow meanwhile holds commits, but no rollbacks.
+-- went back to shadow meanwhile holds commits, but nothing that takes back what was written ($7).
 SELECT
   coalesce(
     (SELECT h.reason FROM halt h
      WHERE h.tenant = $1 AND h.scope IN ('*', p.charter) LIMIT 1),
     (SELECT s.stage FROM charter_stage s
      WHERE s.tenant = $1 AND s.charter = p.charter AND s.stage = 'shadow'
-       AND p.status = 'committing')) AS halted,
+       AND p.status = 'committing' AND NOT $7)) AS halted,
   p.fence = $3 AND p.lease_until > $4 AND p.status = $5 AND p.seed IS NULL
     AND p.decided_digest = p.content_digest AND p.content_digest = $6 AS ours,
   p.lease_until
@@ -136,7 +136,8 @@ WHERE tenant = $1 AND id = $2 AND fence = $3;
 
 -- name: wake_waiting
 UPDATE proposal SET next_try_at = NULL
-WHERE tenant = $1 AND status IN ('approved', 'rolling-back') AND $2 IN ('*', charter);
+WHERE tenant = $1 AND $2 IN ('*', charter)
+  AND (status IN ('approved', 'rolling-back') OR status = 'committing' AND lease_until IS NULL);
 
 -- name: insert_attempt
 INSERT INTO proposal_attempt
@@ -156,8 +157,17 @@ RETURNING attempt;
 UPDATE proposal_attempt SET verdict = $5, ended_at = $6
 WHERE tenant = $1 AND proposal = $2 AND direction = $3 AND attempt = $4 AND verdict IS NULL;
 
+-- name: note_done
+-- Only while the proposal is still this worker's; a claim by another waits for this, or this for it.
+WITH ours AS (
+  SELECT p.id FROM proposal p WHERE p.tenant = $1 AND p.id = $2 AND p.fence = $6 FOR SHARE)
+UPDATE proposal_attempt a SET done = $5 FROM ours
+WHERE a.tenant = $1 AND a.proposal = ours.id AND a.direction = $3 AND a.attempt = $4
+  AND a.verdict IS NULL
+RETURNING a.attempt;
+
 -- name: select_attempts
-SELECT a.attempt, a.fence, a.intent, a.started_at, a.verdict, p.sealed_by,
+SELECT a.attempt, a.fence, a.intent, a.done, a.started_at, a.verdict, p.sealed_by,
        (SELECT k.wrapped FROM patient_key k WHERE k.tenant = p.tenant AND k.id = p.sealed_by)
          AS wrapped
 FROM proposal p JOIN proposal_attempt a ON a.tenant = p.tenant AND a.proposal = p.id

@@ -565,12 +565,13 @@ CREATE TABLE proposal_content (
 CREATE TABLE proposal_attempt (
   tenant text NOT NULL,
   proposal uuid NOT NULL,
-  direction text NOT NULL CHECK (direction IN ('commit', 'rollback')),
+  direction text NOT NULL CHECK (direction IN ('commit', 'rollback', 'compensation')),
   attempt integer NOT NULL CHECK (attempt > 0),
   fence bigint NOT NULL,
   intent bytea NOT NULL,  -- canonical JSON of the Prepared write
+  done bytea,  -- what its first changes did, where they go one after the other
   started_at timestamptz NOT NULL,
-  verdict text CHECK (verdict IN ('applied', 'not-applied', 'cannot-tell')),
+  verdict text CHECK (verdict IN ('applied', 'not-applied', 'cannot-tell', 'partly')),
   ended_at timestamptz,
   PRIMARY KEY (tenant, proposal, direction, attempt),
   FOREIGN KEY (tenant, proposal) REFERENCES proposal

@@ -78,15 +78,20 @@ WHERE p.tenant = $1 AND part.body IS NOT NULL AND (p.id, part.name) >
 ORDER BY p.id, part.name LIMIT $3;
 
 -- name: read_proposal_attempt
-SELECT a.proposal || E'\x1f' || a.direction || E'\x1f' || a.attempt AS at, a.intent AS body,
-       p.sealed_by, NULL::bytea AS digest,
+SELECT a.proposal || E'\x1f' || a.direction || E'\x1f' || a.attempt || E'\x1f' || part.name AS at,
+       part.body, p.sealed_by, NULL::bytea AS digest,
        (SELECT k.wrapped FROM patient_key k WHERE k.tenant = $1 AND k.id = p.sealed_by) AS wrapped,
-       ARRAY[a.proposal::text, a.direction, a.fence::text] AS place
+       part.place
 FROM proposal_attempt a JOIN proposal p ON p.tenant = $1 AND p.id = a.proposal
-WHERE a.tenant = $1 AND (a.proposal, a.direction, a.attempt) >
+CROSS JOIN LATERAL (VALUES
+  ('done', a.done, ARRAY[a.proposal::text, a.direction, a.attempt::text, 'done']),
+  ('intent', a.intent, ARRAY[a.proposal::text, a.direction, a.fence::text])
+) AS part (name, body, place)
+WHERE a.tenant = $1 AND part.body IS NOT NULL AND (a.proposal, a.direction, a.attempt, part.name) >
   (coalesce(nullif(split_part($2, E'\x1f', 1), ''), '00000000-0000-0000-0000-000000000000')::uuid,
-   split_part($2, E'\x1f', 2), coalesce(nullif(split_part($2, E'\x1f', 3), ''), '0')::integer)
-ORDER BY a.proposal, a.direction, a.attempt LIMIT $3;
+   split_part($2, E'\x1f', 2), coalesce(nullif(split_part($2, E'\x1f', 3), ''), '0')::integer,
+   split_part($2, E'\x1f', 4) COLLATE "default")
+ORDER BY a.proposal, a.direction, a.attempt, part.name LIMIT $3;
 
 -- name: select_last
 SELECT max(recorded) FROM audit_event WHERE tenant = $1 AND action = 'vault.scrub';

@@ -6,7 +6,14 @@ intent of every attempt.
 
 from chartgate.errors import Damaged, Erased
 from chartgate.model.proposal import Proposal, Status, content_from
-from chartgate.model.write import receipt_bytes, receipt_from, write_bytes, write_from
+from chartgate.model.write import (
+    Effect,
+    effects_from,
+    receipt_bytes,
+    receipt_from,
+    write_bytes,
+    write_from,
+)
 from chartgate.store.database import Row
 from chartgate.store.vault import SAY_ERASED, Key, Vault
 
@@ -57,6 +64,13 @@ class SealedProposals:
     def intent(self, id_: str, direction: str, row: Row) -> bytes:
         """What an attempt was to send."""
         return self._open(row, row["intent"], ATTEMPT, id_, direction, str(row["fence"]))
+
+    def done(self, id_: str, direction: str, row: Row) -> tuple[Effect, ...]:
+        """What the first changes of an attempt did, where they go one after the other."""
+        if not row["done"]:
+            return ()
+        place = (id_, direction, str(row["attempt"]), "done")
+        return effects_from(self._open(row, row["done"], ATTEMPT, *place))
 
     def proposal(self, row: Row) -> Proposal:
         """The proposal of a whole row. Raises Erased, Damaged."""

@@ -9,7 +9,7 @@ FROM proposal p
 CROSS JOIN LATERAL (
   SELECT t.started_at, t.ended_at FROM proposal_attempt t
   WHERE t.tenant = p.tenant AND t.proposal = p.id AND t.direction = 'commit'
-    AND t.verdict IN ('applied', 'cannot-tell')
+    AND t.verdict IN ('applied', 'cannot-tell', 'partly')
   ORDER BY t.verdict = 'applied' DESC, t.attempt DESC
   LIMIT 1) AS a
 LEFT JOIN proposal_content c

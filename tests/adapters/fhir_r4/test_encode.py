@@ -8,8 +8,8 @@ import pytest
 
 from chartgate.adapters.fhir_r4.dialect import PROBED, Habits, load_dialect
 from chartgate.adapters.fhir_r4.encode import encode_alone, encode_transaction
-from chartgate.adapters.fhir_r4.marks import MARKER_SYSTEM, marker_values
-from chartgate.model.write import Change, Write
+from chartgate.adapters.fhir_r4.marks import MARKER_SYSTEM
+from chartgate.model.write import Change, Write, create_marks
 
 DIALECT = load_dialect("generic")
 ALL = Habits(DIALECT, {line: (True, "") for line in PROBED})
@@ -75,7 +75,7 @@ def test_patch_goes_behind_a_test_where_if_match_does_not_count() -> None:
 
 def test_transaction_holds_each_change_with_its_precondition() -> None:
     changes = (CREATE, UPDATE, PATCH, DELETE, CREATE)
-    marks = marker_values(Write(marker="p-1", changes=changes))
+    marks = create_marks(Write(marker="p-1", changes=changes))
     assert marks == ("p-1", None, None, None, "p-1.2")
     request = encode_transaction(changes, marks, BY_TEST)
     assert (request.method, request.path) == ("POST", "")

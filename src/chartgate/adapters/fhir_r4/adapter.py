@@ -15,7 +15,7 @@ from chartgate.adapters.fhir_r4.compare import differing_paths, patched, undone_
 from chartgate.adapters.fhir_r4.dialect import Dialect, Habits, load_dialect
 from chartgate.adapters.fhir_r4.link import Link
 from chartgate.adapters.fhir_r4.options import FhirOptions, parse_options
-from chartgate.adapters.fhir_r4.preconditions import write_rights
+from chartgate.adapters.fhir_r4.preconditions import goes_apart, write_rights
 from chartgate.adapters.fhir_r4.probe import Trial
 from chartgate.adapters.fhir_r4.probe_bench import Bench, Sample, check_sample
 from chartgate.adapters.fhir_r4.reader import Reader
@@ -77,6 +77,10 @@ class FhirR4:
     async def commit(self, write: Write, *, last_look: LastLook | None = None) -> Receipt:
         """As Sink.commit. Off until a probe has shown the preconditions that `write` needs."""
         return await self._writer.commit(write, self._habits, last_look=last_look)
+
+    def goes_apart(self, write: Write) -> bool:
+        """As Stepwise.goes_apart."""
+        return goes_apart(write, self._habits)
 
     async def resolve(self, write: Write) -> Receipt | None:
         """As Sink.resolve."""

@@ -5,7 +5,6 @@ from typing import Any
 
 from chartgate.adapters.fhir_r4.dialect import Dialect
 from chartgate.model.resource import Resource
-from chartgate.model.write import Write
 
 MARKER_SYSTEM = "urn:chartgate:proposal"
 
@@ -31,20 +30,6 @@ TAGGED_TYPES = frozenset(
         "TerminologyCapabilities",
     ]
 )
-
-
-def marker_values(write: Write) -> tuple[str | None, ...]:
-    """The mark of each change, None where it creates nothing. Each create has one of its own, or
-    the second of a transaction would find the first."""
-    values: list[str | None] = []
-    creates = 0
-    for change in write.changes:
-        if change.interaction != "create":
-            values.append(None)
-            continue
-        creates += 1
-        values.append(write.marker if creates == 1 else f"{write.marker}.{creates}")
-    return tuple(values)
 
 
 def marked(resource: Resource, value: str, dialect: Dialect) -> Resource:

@@ -1,11 +1,12 @@
 """Which lines must hold before a write may go out (invariant 3: none without a precondition)."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from chartgate.adapters.fhir_r4.dialect import PROBED, Habits
 from chartgate.adapters.fhir_r4.remedies import remedy
 from chartgate.model.verdict import WriteRight
-from chartgate.model.write import Write
+from chartgate.model.write import Change, Write
 
 # What every write needs: that a version is named, that what is sent is what is stored, and that
 # what the guards read is what stands.
@@ -36,12 +37,17 @@ TOGETHER: Mapping[str, Ways] = {
     "delete": (frozenset({"transaction_atomic", "delete", "delete_in_transaction"}),),
 }
 LINES_SHOWN = 3
+SAY_APART = (
+    "Until then they go one after the other where each can be taken back, and are taken back if a"
+    " later one is refused"
+)
 NOT_TRIED = "could not be tried"  # how the detail of such a verdict begins
 
 
-def lines_missing(write: Write, habits: Habits) -> tuple[str, ...]:
-    """Lines that no probe has shown and that this write needs; empty: it may go out."""
-    table = ALONE if len(write.changes) == 1 else TOGETHER
+def lines_missing(write: Write, habits: Habits, *, apart: bool = False) -> tuple[str, ...]:
+    """Lines that no probe has shown and that this write needs, as one or with its changes
+    `apart`; empty: it may go out."""
+    table = ALONE if apart or len(write.changes) == 1 else TOGETHER
     missing: set[str] = set()
     for change in write.changes:
         missing |= _missing(table[change.interaction], habits)
@@ -52,6 +58,18 @@ def lines_missing(write: Write, habits: Habits) -> tuple[str, ...]:
         if cancels and not habits.holds("cancel"):
             missing.add("cancel")
     return tuple(line for line in PROBED if line in missing)
+
+
+def goes_apart(write: Write, habits: Habits) -> bool:
+    """Whether its changes must go one after the other: not as one, while each may go alone and
+    what would take it back may as well."""
+    if len(write.changes) < 2 or not lines_missing(write, habits):
+        return False
+    undone = tuple(_undoing(change, habits) for change in write.changes)
+    return None not in undone and not any(
+        lines_missing(replace(write, changes=changes), habits, apart=True)
+        for changes in (write.changes, tuple(c for c in undone if c is not None))
+    )
 
 
 def why_off(connection: str, write: Write, habits: Habits) -> str:
@@ -68,8 +86,21 @@ def write_rights(connection: str, habits: Habits) -> tuple[WriteRight, ...]:
             missing = _missing(ways, habits)
             lines = tuple(line for line in PROBED if line in missing)
             reason = _reason(connection, lines, habits)
+            if table is TOGETHER and lines and not _missing(ALONE[interaction], habits):
+                reason = f"{reason}. {SAY_APART}"
             found.append(WriteRight(kind=f"{interaction}{suffix}", on=not lines, sentence=reason))
     return tuple(found)
+
+
+def _undoing(change: Change, habits: Habits) -> Change | None:
+    """Of the kind of what would take it back; None: nothing can."""
+    if change.interaction == "delete":
+        return None
+    if change.interaction != "create":
+        return replace(change, interaction="update")
+    if change.resource_type in habits.dialect.stand_ins:
+        return replace(change, interaction="patch")
+    return replace(change, interaction="delete")
 
 
 def _missing(ways: Ways, habits: Habits) -> frozenset[str]:

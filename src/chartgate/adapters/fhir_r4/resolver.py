@@ -16,11 +16,11 @@ import orjson
 
 from chartgate.adapters.fhir_r4.compare import differing_paths, patched
 from chartgate.adapters.fhir_r4.dialect import Habits
-from chartgate.adapters.fhir_r4.marks import bears_marker, marker_criteria, marker_values
+from chartgate.adapters.fhir_r4.marks import bears_marker, marker_criteria
 from chartgate.adapters.fhir_r4.reader import Reader
 from chartgate.errors import NotFound, OutcomeUnknown
 from chartgate.model.resource import Copy, Resource
-from chartgate.model.write import Change, Effect, Receipt, Write
+from chartgate.model.write import Change, Effect, Receipt, Write, create_marks
 
 HISTORY_MAX = 100  # versions looked through; an EHR that made more since then needs a person
 MARKED_MAX = 10  # more than one is already too many
@@ -53,7 +53,7 @@ async def applied_effects(
     """
     evidence = [
         await _evidence(reader, change, mark, habits)
-        for change, mark in zip(write.changes, marker_values(write), strict=True)
+        for change, mark in zip(write.changes, create_marks(write), strict=True)
     ]
     effects = tuple(found for found in evidence if isinstance(found, Effect))
     if len(effects) == len(evidence):
@@ -70,7 +70,7 @@ async def created_effects(
 ) -> tuple[Effect, ...] | None:
     """As `applied_effects`, asked by the marks of what the write creates: they are ours alone.
     None if nothing bears them, whatever else the chart says."""
-    for change, mark in zip(write.changes, marker_values(write), strict=True):
+    for change, mark in zip(write.changes, create_marks(write), strict=True):
         if mark is not None:
             evidence = await _create_evidence(reader, change, mark, habits)
             if isinstance(evidence, Effect):

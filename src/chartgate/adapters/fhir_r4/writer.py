@@ -25,7 +25,6 @@ from chartgate.adapters.fhir_r4.compare import patched
 from chartgate.adapters.fhir_r4.dialect import Habits
 from chartgate.adapters.fhir_r4.encode import Request, encode_alone, encode_transaction
 from chartgate.adapters.fhir_r4.link import Answer, Link
-from chartgate.adapters.fhir_r4.marks import marker_values
 from chartgate.adapters.fhir_r4.preconditions import why_off
 from chartgate.adapters.fhir_r4.reader import Reader
 from chartgate.adapters.fhir_r4.resolver import created_effects
@@ -39,7 +38,7 @@ from chartgate.errors import (
     WriteRefused,
 )
 from chartgate.model.ports import LastLook
-from chartgate.model.write import Change, Effect, Receipt, Write
+from chartgate.model.write import Change, Effect, Receipt, Write, create_marks
 
 CONFLICTS = frozenset({409, 412, 423})  # 423: somebody is changing it right now
 # Redirects that say "ask there instead": nothing was done. Others may follow what was done.
@@ -65,7 +64,7 @@ class Writer:
         self._check(write, habits)
         together = len(write.changes) > 1
         changes = tuple([await self._sendable(c, habits, together=together) for c in write.changes])
-        marks = marker_values(write)
+        marks = create_marks(write)
         if together:
             request = encode_transaction(changes, marks, habits)
         else:

@@ -21,6 +21,7 @@ CAUSES = {
     Cause.CONFLICT: "the chart had changed",
     Cause.MISMATCH: "the chart says something else",
     Cause.AMBIGUOUS: "nobody knows whether it was written",
+    Cause.PARTLY: "written or taken back in part",
     Cause.DEADLINE: "nobody decided in time",
     Cause.BREAKER_OPEN: "the EHR is away",
     Cause.OVER_BUDGET: "too many at once",
