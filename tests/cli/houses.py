@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 import psutil
 
+from chartgate.demo.agents import book
 from chartgate.demo.client import Gateway, load_key
 from chartgate.demo.rig import Rig
 from chartgate.demo.sender import END, VT
@@ -63,6 +64,26 @@ def left_of(some: Sequence[psutil.Process]) -> list[str]:
     return left
 
 
+def slot_picker(rig: Rig, http: aiohttp.ClientSession) -> Gateway:
+    """The AI client that books."""
+    return Gateway(
+        url=rig.gateway,
+        site="north-clinic",
+        client_id="slot-picker",
+        key=load_key(rig.folder / "keys" / "slot-picker.pem"),
+        http=http,
+        scope=SCOPE,
+    )
+
+
+async def booked(rig: Rig, http: aiohttp.ClientSession) -> str:
+    """The id of a booking that slot-picker proposed a moment ago."""
+    scenario = await rig.control("scenario")
+    said = (await book(slot_picker(rig, http), scenario["booking_patient"])).split()
+    assert said[0] == "proposed"
+    return said[1]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Seen:
     """One answer of the gateway; status 0: it took no connection."""
@@ -105,14 +126,7 @@ class Reader:
 async def reader(rig: Rig) -> AsyncIterator[Reader]:
     """A client with a token, and a patient to read."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as http:
-        gateway = Gateway(
-            url=rig.gateway,
-            site="north-clinic",
-            client_id="slot-picker",
-            key=load_key(rig.folder / "keys" / "slot-picker.pem"),
-            http=http,
-            scope=SCOPE,
-        )
+        gateway = slot_picker(rig, http)
         patient = (await rig.control("scenario"))["booking_patient"]
         opened = Reader(gateway=gateway, http=http, reference=patient)
         await opened.until(200)

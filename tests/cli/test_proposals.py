@@ -6,33 +6,20 @@ from typing import Any
 import aiohttp
 import pytest
 
-from chartgate.demo.agents import book
-from chartgate.demo.client import Gateway, load_key
 from chartgate.demo.rig import Rig
 from tests.cli.conftest import Cli
-from tests.cli.houses import SCOPE
+from tests.cli.houses import booked
 
 
 @pytest.fixture(scope="module")
 def proposal(house: Rig) -> str:
     """The id of a booking that waits for review."""
-    return asyncio.run(booked(house))
 
+    async def propose() -> str:
+        async with aiohttp.ClientSession() as http:
+            return await booked(house, http)
 
-async def booked(house: Rig) -> str:
-    async with aiohttp.ClientSession() as http:
-        gateway = Gateway(
-            url=house.gateway,
-            site="north-clinic",
-            client_id="slot-picker",
-            key=load_key(house.folder / "keys" / "slot-picker.pem"),
-            http=http,
-            scope=SCOPE,
-        )
-        scenario = await house.control("scenario")
-        said = (await book(gateway, scenario["booking_patient"])).split()
-    assert said[0] == "proposed"
-    return said[1]
+    return asyncio.run(propose())
 
 
 def test_list_shows_states_and_nothing_of_a_chart(at_house: Cli, proposal: str, house: Rig) -> None:

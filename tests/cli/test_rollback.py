@@ -10,12 +10,10 @@ import aiohttp
 import pytest
 
 from chartgate.cli.rollback import _time
-from chartgate.demo.agents import book
-from chartgate.demo.client import Gateway, load_key
 from chartgate.demo.rig import PASSWORD, Rig, Staff, StaffRefused
 from chartgate.errors import Invalid
 from tests.cli.conftest import Cli
-from tests.cli.houses import PATIENT_S, SCOPE
+from tests.cli.houses import PATIENT_S, booked
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 
@@ -23,31 +21,21 @@ NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 @pytest.fixture(scope="module")
 def written(house: Rig) -> str:
     """The id of a booking that stands in the hospital's chart."""
-    return asyncio.run(booked(house))
+    return asyncio.run(verified(house))
 
 
-async def booked(house: Rig) -> str:
+async def verified(house: Rig) -> str:
     async with aiohttp.ClientSession() as http:
-        gateway = Gateway(
-            url=house.gateway,
-            site="north-clinic",
-            client_id="slot-picker",
-            key=load_key(house.folder / "keys" / "slot-picker.pem"),
-            http=http,
-            scope=SCOPE,
-        )
-        scenario = await house.control("scenario")
-        words = (await book(gateway, scenario["booking_patient"])).split()
-        assert words[0] == "proposed"
+        id_ = await booked(house, http)
         staff = Staff(house.gateway, http, "sofia")
         await staff.sign_in()
         while True:
-            seen = await staff.get(f"/v1/proposals/{words[1]}")
+            seen = await staff.get(f"/v1/proposals/{id_}")
             if seen["status"] == "verified":
-                return words[1]
+                return id_
             with suppress(StaffRefused):  # e.g. too soon to have read it
                 await staff.post(
-                    f"/v1/proposals/{words[1]}/review",
+                    f"/v1/proposals/{id_}/review",
                     verdict="approve",
                     digest=seen["content"]["digest"],
                 )

@@ -5,9 +5,9 @@ import asyncio
 import aiohttp
 import pytest
 
-from chartgate.demo.client import Gateway, load_key
 from chartgate.demo.rig import Rig
 from tests.cli.conftest import Cli
+from tests.cli.houses import slot_picker
 
 CLIENT = "slot-picker"
 
@@ -24,15 +24,7 @@ def token(house: Rig, at_house: Cli) -> dict[str, object]:
 
 async def ask_for_token(house: Rig) -> None:
     async with aiohttp.ClientSession() as http:
-        gateway = Gateway(
-            url=house.gateway,
-            site="north-clinic",
-            client_id=CLIENT,
-            key=load_key(house.folder / "keys" / f"{CLIENT}.pem"),
-            http=http,
-            scope="system/Slot.rs",
-        )
-        await gateway.search("Slot", status="free")
+        await slot_picker(house, http).search("Slot", status="free")
 
 
 def test_list_shows_who_holds_what_and_no_token(at_house: Cli, token: dict[str, object]) -> None:

@@ -1,7 +1,6 @@
 """Any order of verbs, faults and clocks keeps the invariants: at most one effect a proposal, only
 what was approved before is sent, nothing while halted, and nothing is stuck in the end."""
 
-import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -9,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from chartgate.errors import ChartgateError, Throttled
+from chartgate.errors import ChartgateError
 from chartgate.flows import commits, deadlines, halts, proposals, reviews, rollbacks
 from chartgate.model.proposal import Proposal, Status
 from chartgate.model.write import change_json
 from chartgate.store.handoffs import HandoffStore
 from chartgate.store.proposals import ProposalStore
-from tests.flows.clinics import EHR, OPERATOR, PICKER, SOFIA, Clinic
+from tests.flows.clinics import OPERATOR, PICKER, SOFIA, Clinic
 
 STEPS = 40
 SLOTS = 5
@@ -142,20 +141,10 @@ class Play:
         if self.halted:
             await self.halt_or_resume()
         self.clinic.hospital.faults.clear()
-        await self.until_no_longer_throttled()
+        await self.clinic.until_no_longer_throttled()
         for _ in range(60):
             await self.work()
             self.clinic.clock.advance(20)
-
-    async def until_no_longer_throttled(self) -> None:
-        """What the hospital said about slowing down holds on the real clock."""
-        source = self.clinic.gate.source(EHR)
-        async with asyncio.timeout(10):
-            while True:
-                with suppress(Throttled):
-                    await source.read(self.clinic.hospital.scenario.clinic)
-                    return
-                await asyncio.sleep(0.05)
 
 
 async def check_invariants(clinic: Clinic, ids: list[str]) -> None:

@@ -1,7 +1,6 @@
 """Any order of people, workers, faults of the EHR and deaths of ours: a handoff is never lost, is
 never put into the EHR twice, is closed once, and both sides say the same in the end."""
 
-import asyncio
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -10,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from chartgate.errors import ChartgateError, Throttled
+from chartgate.errors import ChartgateError
 from chartgate.flows import escalations, halts, handoff_tasks, handoffs
 from chartgate.model.handoff import HandoffStatus, ItemState
 from chartgate.policy.charters import compile_book
 from chartgate.store.handoffs import HandoffStore
-from tests.flows.clinics import EHR, OPERATOR, SOFIA, Clinic, Killed, kill_around, sample_charter
+from tests.flows.clinics import OPERATOR, SOFIA, Clinic, Killed, kill_around, sample_charter
 
 STEPS = 60
 OTHERWISE = "{handoff: front-desk, within: 30m, below: 0.60}"
@@ -126,22 +125,12 @@ class Play:
         if self.halted:
             await self.halt_or_resume()
         self.clinic.hospital.faults.clear()
-        await self.until_no_longer_throttled()
+        await self.clinic.until_no_longer_throttled()
         for _ in range(6):
             self.clinic.clock.advance(331)
             await self.work()
             while await escalations.escalate_next(self.clinic.gate, "w1"):
                 pass
-
-    async def until_no_longer_throttled(self) -> None:
-        """What the hospital said about slowing down holds on the real clock."""
-        source = self.clinic.gate.source(EHR)
-        async with asyncio.timeout(10):
-            while True:
-                with suppress(Throttled):
-                    await source.read(self.clinic.hospital.scenario.clinic)
-                    return
-                await asyncio.sleep(0.05)
 
     def created(self, handoff: str) -> list[str]:
         """The Tasks that bear its marker and were not deleted by staff, who may do that."""
