@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from chartgate.errors import InvalidTransition
+from chartgate.failpoints import armed
 from chartgate.flows import halts, rollbacks, sagas
 from chartgate.flows.partial import SAY_PARTLY, SAY_PARTLY_UNDONE
 from chartgate.model.proposal import Proposal, Status
@@ -13,13 +15,11 @@ from chartgate.store.handoffs import HandoffStore
 from chartgate.store.proposals import Attempt, Direction, ProposalStore
 from chartgate.testing.clock import FakeClock
 from tests.flows.clinics import OPERATOR, SOFIA, Killed
-from tests.flows.stepping import Stepping, open_stepping
+from tests.flows.stepping import Stepping, open_stepping, take_transactions_away
 
 
 @pytest.fixture
-async def stepping(
-    database: Database, clock: FakeClock, tmp_path: Path
-) -> AsyncIterator[Stepping]:
+async def stepping(database: Database, clock: FakeClock, tmp_path: Path) -> AsyncIterator[Stepping]:
     async with open_stepping(database, clock, tmp_path) as opened:
         yield opened
 
@@ -43,3 +43,363 @@ async def test_changes_go_one_after_the_other_and_land_once(stepping: Stepping) 
     assert attempt.verdict == "applied"
     assert done.receipt is not None
     assert attempt.done == done.receipt.effects
+
+
+async def test_system_with_transactions_still_gets_one(stepping: Stepping) -> None:
+    stepping.clinic.adapter.adopt(
+        {line: (True, "test") for line in stepping.clinic.adapter._habits.verdicts}
+    )
+    approved = await stepping.approved()
+    await stepping.work()
+    assert (await stepping.clinic.get(approved)).status is Status.VERIFIED
+    (request,) = stepping.clinic.hospital.journal.requests
+    assert (request.method, request.path) == ("POST", ""), "a transaction"
+
+
+@pytest.mark.parametrize("point", ["c17.answered", "c17.noted"])
+@pytest.mark.parametrize("passes", [0, 1, 2])
+async def test_worker_killed_between_two_changes_leaves_what_another_finishes(
+    stepping: Stepping, point: str, passes: int
+) -> None:
+    approved = await stepping.approved()
+    with armed(point, die, after=passes), pytest.raises(Killed):
+        await stepping.work()
+    assert (await stepping.clinic.get(approved)).status is Status.COMMITTING
+    stepping.clinic.clock.advance(31)
+    done = await stepping.until_done(approved)
+    assert done.status is Status.VERIFIED
+    assert_landed_once(stepping, approved)
+
+
+@pytest.mark.parametrize("deed", ["lose", "hold", "down", "kill-before", "kill-after"])
+@pytest.mark.parametrize("number", [0, 1, 2])
+async def test_change_whose_answer_is_lost_is_made_once(
+    stepping: Stepping, number: int, deed: str
+) -> None:
+    approved = await stepping.approved()
+    stepping.sink.deeds[number] = deed
+    done = await stepping.until_done(approved)
+    assert done.status is Status.VERIFIED
+    assert_landed_once(stepping, approved)
+    if deed == "hold":
+        effects = len(stepping.clinic.hospital.journal.effects)
+        await stepping.sink.release()
+        assert len(stepping.clinic.hospital.journal.effects) == effects, "it came too late"
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+async def test_held_request_that_arrives_before_the_next_try_is_made_once(
+    stepping: Stepping, number: int
+) -> None:
+    approved = await stepping.approved()
+    stepping.sink.deeds[number] = "hold"
+    await stepping.turn()
+    assert await stepping.sink.release()
+    done = await stepping.until_done(approved)
+    assert done.status is Status.VERIFIED
+    assert_landed_once(stepping, approved)
+
+
+async def test_first_change_that_arrives_after_it_went_back_is_taken_back_or_finished(
+    stepping: Stepping,
+) -> None:
+    """Its guards were to be looked at anew: what came late must not be taken for nothing."""
+    approved = await stepping.approved()
+    stepping.sink.deeds[0] = "hold"
+    await stepping.turn()
+    stepping.clinic.clock.advance(31)
+    await stepping.turn()
+    assert (await stepping.clinic.get(approved)).status is Status.APPROVED
+    assert await stepping.sink.release()
+    stepping.edit(stepping.slots[1], status="busy-tentative")
+    done = await stepping.until_done(approved)
+    assert done.status is Status.PENDING_REVIEW, "the slot is another's"
+    assert not stepping.booked(approved)
+    assert stepping.status(0) == "free"
+
+
+@pytest.mark.parametrize("number", [1, 2])
+async def test_refused_change_takes_back_those_before_it(stepping: Stepping, number: int) -> None:
+    approved = await stepping.approved()
+    stepping.sink.deeds[number] = "refuse"
+    await stepping.work()
+    handed = await stepping.clinic.get(approved)
+    assert handed.status is Status.HANDED_OFF
+    assert stepping.is_as_before(approved)
+    appointment = stepping.made(approved)[0].reference
+    taken = [stepping.slots[0], appointment][2 - number :]
+    assert handed.reason == (
+        f"north-ehr refused the write; {sagas.SAY_TAKEN_BACK}: {', '.join(taken)}"
+    )
+    (attempt,) = await attempts(stepping, approved)
+    (undo,) = await attempts(stepping, approved, "compensation")
+    assert (attempt.verdict, undo.verdict) == ("not-applied", "applied")
+    (event,) = await stepping.clinic.audited("proposal.compensate")
+    assert event["reason"] == "refused"
+
+
+async def test_conflict_in_the_middle_takes_back_and_is_worked_out_anew(
+    stepping: Stepping,
+) -> None:
+    approved = await stepping.approved()
+
+    async def edited() -> None:
+        stepping.edit(stepping.slots[1], status="busy-tentative")
+
+    stepping.sink.before_request[2] = edited
+    done = await stepping.until_done(approved)
+    assert done.status is Status.PENDING_REVIEW
+    assert not stepping.booked(approved)
+    assert stepping.status(0) == "free"
+    assert stepping.status(1) == "busy-tentative"
+    (event,) = await stepping.clinic.audited("proposal.not-sent")
+    assert event["reason"] == "conflict"
+
+
+async def test_conflict_that_is_none_for_the_guards_is_written_in_the_end(
+    stepping: Stepping,
+) -> None:
+    """What was made and taken back keeps its mark: what is made anew must not be taken for it."""
+    approved = await stepping.approved()
+
+    async def edited() -> None:
+        stepping.edit(stepping.slots[1], comment="seen by the desk")
+
+    stepping.sink.before_request[2] = edited
+    done = await stepping.until_done(approved)
+    assert done.status is Status.VERIFIED
+    first, second = stepping.made(approved)
+    assert stepping.booked(approved) == [second.reference]
+    assert stepping.clinic.hospital.resource(first.reference)["status"] == "cancelled"
+    assert done.receipt is not None
+    assert done.receipt.effects[0].reference == second.reference
+    assert (stepping.status(0), stepping.status(1)) == ("busy", "busy")
+
+
+async def test_what_somebody_changed_meanwhile_is_not_taken_back_and_said(
+    stepping: Stepping,
+) -> None:
+    approved = await stepping.approved()
+    stepping.sink.deeds[2] = "refuse"
+
+    async def edited() -> None:
+        stepping.edit(stepping.slots[0], comment="the desk was here")
+
+    stepping.sink.before_request[3] = edited
+    await stepping.work()
+    handed = await stepping.clinic.get(approved)
+    appointment = stepping.made(approved)[0].reference
+    assert handed.status is Status.HANDED_OFF
+    assert handed.reason == (
+        f"{SAY_PARTLY}{appointment}, {stepping.slots[0]} were written and stand;"
+        f" {stepping.slots[1]} was not written; look at the record"
+    )
+    assert stepping.booked(approved) == [appointment]
+    (attempt,) = await attempts(stepping, approved)
+    assert attempt.verdict == "partly"
+    handoff = await HandoffStore(stepping.clinic.database).of_proposal(approved.id)
+    assert handoff is not None
+    assert handoff.cause.value == "partly"
+
+
+async def test_what_could_be_taken_back_before_that_is_named_apart(stepping: Stepping) -> None:
+    approved = await stepping.approved()
+    stepping.sink.deeds[2] = "refuse"
+    stepping.sink.deeds[4] = "refuse"
+    await stepping.work()
+    handed = await stepping.clinic.get(approved)
+    appointment = stepping.made(approved)[0].reference
+    assert handed.reason == (
+        f"{SAY_PARTLY}{appointment} was written and stands; {stepping.slots[0]} was taken back;"
+        f" {stepping.slots[1]} was not written; look at the record"
+    )
+    assert stepping.status(0) == "free"
+
+
+@pytest.mark.parametrize("deed", ["lose", "hold", "down", "kill-before", "kill-after"])
+@pytest.mark.parametrize("number", [3, 4])
+async def test_taking_back_goes_on_after_a_fault_and_is_done_once(
+    stepping: Stepping, number: int, deed: str
+) -> None:
+    approved = await stepping.approved()
+    stepping.sink.deeds[2] = "refuse"
+    stepping.sink.deeds[number] = deed
+    done = await stepping.until_done(approved)
+    assert done.status is Status.HANDED_OFF
+    assert sagas.SAY_TAKEN_BACK in (done.reason or "")
+    assert stepping.is_as_before(approved)
+    assert len(stepping.effects_on(stepping.slots[0])) == 2, "made once, taken back once"
+    assert not stepping.effects_on(stepping.slots[1]), "it never goes forward again"
+
+
+@pytest.mark.parametrize(
+    ("point", "passes"), [("c17.undo", 0), ("c17.answered", 2), ("c17.noted", 2), ("c17.noted", 3)]
+)
+async def test_worker_killed_while_taking_back_leaves_what_another_finishes(
+    stepping: Stepping, point: str, passes: int
+) -> None:
+    approved = await stepping.approved()
+    stepping.sink.deeds[2] = "refuse"
+    with armed(point, die, after=passes), pytest.raises(Killed):
+        await stepping.work()
+    stepping.clinic.clock.advance(31)
+    done = await stepping.until_done(approved)
+    assert done.status is Status.HANDED_OFF
+    assert stepping.is_as_before(approved)
+    assert not stepping.effects_on(stepping.slots[1])
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+async def test_halt_in_the_middle_holds_the_rest_until_it_ends(
+    stepping: Stepping, number: int
+) -> None:
+    approved = await stepping.approved()
+    clinic = stepping.clinic
+    if number > 2:
+        stepping.sink.deeds[2] = "refuse"
+
+    async def halted() -> None:
+        await halts.halt(clinic.gate, OPERATOR, reason="drill")
+
+    stepping.sink.before_request[number] = halted
+    await stepping.turn()
+    requests = len(clinic.hospital.journal.requests)
+    assert requests < 5
+    for _ in range(5):
+        clinic.clock.advance(301)
+        await stepping.turn()
+    assert len(clinic.hospital.journal.requests) == requests
+    assert (await clinic.get(approved)).status is Status.COMMITTING
+    await halts.resume(clinic.gate, OPERATOR, reason="over")
+    assert await stepping.work(), "due at once"
+    done = await clinic.get(approved)
+    if number > 2:
+        assert stepping.is_as_before(approved)
+        assert done.status is Status.HANDED_OFF
+    else:
+        assert done.status is Status.VERIFIED
+        assert_landed_once(stepping, approved)
+
+
+async def test_shadow_in_the_middle_takes_back_what_was_made(stepping: Stepping) -> None:
+    approved = await stepping.approved()
+
+    async def back_to_shadow() -> None:
+        await halts.set_stage(stepping.clinic.gate, OPERATOR, "clinic-booking", "shadow")
+
+    stepping.sink.before_request[1] = back_to_shadow
+    await stepping.work()
+    handed = await stepping.clinic.get(approved)
+    assert handed.status is Status.HANDED_OFF
+    assert (handed.reason or "").startswith(sagas.SAY_SHADOW)
+    assert stepping.is_as_before(approved)
+
+
+async def test_worker_whose_lease_ended_in_the_middle_sends_and_notes_nothing_more(
+    stepping: Stepping,
+) -> None:
+    approved = await stepping.approved()
+
+    async def taken_over() -> None:
+        stepping.clinic.clock.advance(31)
+        await stepping.work("w2")
+
+    stepping.sink.before_request[1] = taken_over
+    await stepping.work()
+    done = await stepping.until_done(approved)
+    assert done.status is Status.VERIFIED
+    assert_landed_once(stepping, approved)
+    with pytest.raises(InvalidTransition):
+        await ProposalStore(stepping.clinic.database).note_done(approved, "commit", 1, ())
+
+
+async def test_system_that_stays_away_leaves_staff_with_what_stands(stepping: Stepping) -> None:
+    approved = await stepping.approved()
+
+    async def gone() -> None:
+        stepping.clinic.hospital.faults.switch("down", "503")
+
+    stepping.sink.before_request[1] = gone
+    done = await stepping.until_done(approved)
+    assert done.status is Status.HANDED_OFF
+    (appointment,) = stepping.booked(approved)
+    left, right = stepping.slots
+    assert done.reason == (
+        f"{SAY_PARTLY}{appointment} was written and stands; {right} was not written; what became of"
+        f" {left} could not be found out; look at the record"
+    )
+    (attempt,) = await attempts(stepping, approved)
+    assert attempt.verdict == "cannot-tell"
+
+
+async def test_rollback_goes_one_after_the_other_too(stepping: Stepping) -> None:
+    approved = await stepping.approved()
+    await stepping.work()
+    await ask(stepping, approved)
+    done = await stepping.until_done(approved)
+    assert done.status is Status.ROLLED_BACK
+    assert stepping.is_as_before(approved)
+
+
+@pytest.mark.parametrize("deed", ["lose", "hold", "down", "kill-before", "kill-after"])
+@pytest.mark.parametrize("number", [3, 4, 5])
+async def test_rollback_with_a_fault_in_the_middle_is_done_once(
+    stepping: Stepping, number: int, deed: str
+) -> None:
+    approved = await stepping.approved()
+    await stepping.work()
+    await ask(stepping, approved)
+    stepping.sink.deeds[number] = deed
+    done = await stepping.until_done(approved)
+    assert done.status is Status.ROLLED_BACK
+    assert stepping.is_as_before(approved)
+    for slot in stepping.slots:
+        assert len(stepping.effects_on(slot)) == 2
+
+
+async def test_rollback_that_is_refused_in_the_middle_says_what_stands(
+    stepping: Stepping,
+) -> None:
+    approved = await stepping.approved()
+    await stepping.work()
+    await ask(stepping, approved)
+    stepping.sink.deeds[4] = "refuse"
+    done = await stepping.until_done(approved)
+    assert done.status is Status.HANDED_OFF
+    (appointment,) = stepping.booked(approved)
+    left, right = stepping.slots
+    assert done.reason == (
+        f"{SAY_PARTLY_UNDONE}{left}, {appointment} were written and stand; {right} was taken back;"
+        " look at the record"
+    )
+    (undo,) = await attempts(stepping, approved, "rollback")
+    assert undo.verdict == "partly"
+
+
+async def test_system_in_which_nothing_could_be_taken_back_is_refused_as_before(
+    stepping: Stepping,
+) -> None:
+    """Without a PUT that minds If-Match no patch could be taken back: so it is not begun."""
+    take_transactions_away(stepping.clinic, "transaction_atomic", "if_match_on_put")
+    approved = await stepping.approved()
+    await stepping.work()
+    handed = await stepping.clinic.get(approved)
+    assert handed.status is Status.HANDED_OFF
+    assert "transaction_atomic" in (handed.reason or "")
+    assert not stepping.clinic.hospital.journal.requests
+
+
+async def ask(stepping: Stepping, proposal: Proposal) -> None:
+    await rollbacks.request_rollback(stepping.clinic.gate, SOFIA, proposal.id, reason="wrong day")
+
+
+def assert_landed_once(stepping: Stepping, proposal: Proposal) -> None:
+    assert len(stepping.made(proposal)) == 1
+    assert len(stepping.booked(proposal)) == 1
+    for slot in stepping.slots:
+        assert len(stepping.effects_on(slot)) == 1
+        assert stepping.clinic.hospital.resource(slot)["status"] == "busy"
+
+
+def die() -> None:
+    raise Killed

@@ -42,7 +42,7 @@ def _said(
     *, stands: Sequence[str], taken: Sequence[str], rest: Sequence[str], doubtful: Sequence[str]
 ) -> str:
     parts = (
-        (stands, "stands as written", "stand as written"),
+        (stands, "was written and stands", "were written and stand"),
         (taken, "was taken back", "were taken back"),
         (rest, "was not written", "were not written"),
     )
