@@ -8,11 +8,8 @@ does under load), with all indexes, at the beginning and at the end.
 """
 
 import argparse
-import asyncio
-import json
 import random
 import sys
-import tempfile
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -21,12 +18,11 @@ from typing import Any
 import psutil
 import uvloop
 
+from benchmarks.own import own_postgres, tell
 from chartgate.clock import utc_now
 from chartgate.model.audit import AuditEvent, Outcome
 from chartgate.store.audit_search import AuditSearch, Criteria
 from chartgate.store.database import Database, append_audit_events, open_database
-from chartgate.store.embedded import start_embedded
-from chartgate.store.migrate import migrate
 
 BATCH = 500
 PATIENTS = 20_000
@@ -166,26 +162,15 @@ async def measure(url: str, *, count: int) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Runs all of it on a PostgreSQL of its own, and prints one line of JSON."""
+    """Runs all of it on a PostgreSQL of its own, and prints its figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=1_000_000, help="default 1000000")
     parser.add_argument("--out", type=Path, help="also write the figures there")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="cg-") as name:
-        folder = Path(name)
-        folder.chmod(0o711)  # PostgreSQL's own user must reach its data
-        server = start_embedded(folder / "data")
-        try:
-            asyncio.run(migrate(server.url))
-            figures = uvloop.run(measure(server.url, count=options.count))
-        finally:
-            server.stop()
+    with own_postgres() as (_, url):
+        figures = uvloop.run(measure(url, count=options.count))
     held = figures["worst_search_s"] < SEARCH_S_MAX and figures["append_per_s_full"] >= APPEND_MIN
-    line = json.dumps({**figures, "held": held})
-    print(line)
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(f"{line}\n", encoding="utf-8")
+    tell({**figures, "held": held}, options.out)
     return 0 if held else 1
 
 

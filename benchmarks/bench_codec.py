@@ -7,13 +7,13 @@ laziness); `values` also reads ten fields of it; the larger size shows what grow
 """
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.own import tell
 from chartgate.formats.hl7v2 import parse, read_header
 from chartgate.formats.hl7v2_write import SegmentSpec, write_message
 from chartgate.testing.messages import adt
@@ -34,9 +34,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     results = measure(QUICK_COUNT if options.quick else FULL_COUNT)
-    options.out.parent.mkdir(exist_ok=True)
-    options.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(results, indent=2))
+    tell(results, options.out)
 
 
 def measure(count: int) -> dict[str, Any]:

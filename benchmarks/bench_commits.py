@@ -15,7 +15,6 @@ import json
 import re
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
@@ -29,6 +28,7 @@ import uvloop
 
 import chartgate
 from benchmarks.bench_reads import free_port, running, wait_for
+from benchmarks.own import own_folder, tell
 from chartgate.clock import utc_now
 from chartgate.config import Config, ConnectionConfig, ReviewConfig
 from chartgate.flows import commits, halts, probes, proposals, reads, reviews
@@ -69,12 +69,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer commits")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="cg-bench-") as folder:
-        Path(folder).chmod(0o711)
-        results = run(measure(Path(folder), commits_each=15 if options.quick else 60))
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(results, indent=2))
+    with own_folder() as folder:
+        results = run(measure(folder, commits_each=15 if options.quick else 60))
+    tell(results, options.out)
 
 
 async def measure(folder: Path, *, commits_each: int) -> dict[str, Any]:

@@ -12,7 +12,6 @@ import asyncio
 import json
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager
@@ -28,6 +27,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from benchmarks.bench_reads import free_port, rss_mb, running
 from benchmarks.mllp_load import AT, Plan, prepared
+from benchmarks.own import own_folder, tell
 from chartgate.demo.sender import send_all
 from chartgate.model.audit import AuditEvent
 from chartgate.model.message import Arrival, Received
@@ -87,12 +87,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer messages")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="cg-bench-") as folder, ExitStack() as stack:
-        Path(folder).chmod(0o711)
-        results = asyncio.run(Bench(Path(folder), stack).measure(quick=options.quick))
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(results, indent=2))
+    with own_folder() as folder, ExitStack() as stack:
+        results = asyncio.run(Bench(folder, stack).measure(quick=options.quick))
+    tell(results, options.out)
 
 
 class Bench:

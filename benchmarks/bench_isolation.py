@@ -10,10 +10,8 @@ under 2. Then a claim is timed over a small inbox and over one of 30 times its r
 
 import argparse
 import asyncio
-import json
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -25,6 +23,7 @@ from aiohttp import web
 
 from benchmarks.bench_intake import WITHIN_S, Bench, references, serving
 from benchmarks.bench_reads import free_port, running
+from benchmarks.own import own_folder, tell
 from chartgate.demo.sender import send_all
 from chartgate.flows.events import PROCESS_MAX
 from chartgate.store.database import Database, open_database
@@ -113,12 +112,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="seconds instead of minutes")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="cg-bench-") as folder, ExitStack() as stack:
-        Path(folder).chmod(0o711)
-        results = asyncio.run(IsolationBench(Path(folder), stack).isolated(quick=options.quick))
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(results, indent=2))
+    with own_folder() as folder, ExitStack() as stack:
+        results = asyncio.run(IsolationBench(folder, stack).isolated(quick=options.quick))
+    tell(results, options.out)
     sys.exit(0 if results["held"] else 1)
 
 

@@ -8,11 +8,9 @@ the ledger shows; the figures of one run are compared with one another, never wi
 
 import argparse
 import asyncio
-import json
 import random
 import subprocess
 import sys
-import tempfile
 import time
 import uuid
 from collections.abc import Awaitable, Callable
@@ -23,6 +21,7 @@ from typing import Any
 import psutil
 import uvloop
 
+from benchmarks.own import own_postgres, tell
 from chartgate.clock import utc_now
 from chartgate.config import Config
 from chartgate.flows import ledger
@@ -33,8 +32,6 @@ from chartgate.model.interaction import Seen
 from chartgate.policy.charters import compile_book
 from chartgate.store.audit import AuditWriter
 from chartgate.store.database import Database, append_audit_events, open_database
-from chartgate.store.embedded import start_embedded
-from chartgate.store.migrate import migrate
 from chartgate.store.vault_keys import new_masters
 from chartgate.store.witness import Witness, create_signing_key, load_signer
 
@@ -212,25 +209,14 @@ async def measure(url: str, folder: Path, *, quick: bool) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Runs all of it on a PostgreSQL of its own, and prints one line of JSON."""
+    """Runs all of it on a PostgreSQL of its own, and prints its figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="smaller, for a first look")
     parser.add_argument("--out", type=Path, help="also write the figures there")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="cg-") as name:
-        folder = Path(name)
-        folder.chmod(0o711)  # PostgreSQL's own user must reach its data
-        server = start_embedded(folder / "data")
-        try:
-            asyncio.run(migrate(server.url))
-            figures = uvloop.run(measure(server.url, folder, quick=options.quick))
-        finally:
-            server.stop()
-    line = json.dumps(figures)
-    print(line)
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(f"{line}\n", encoding="utf-8")
+    with own_postgres() as (folder, url):
+        figures = uvloop.run(measure(url, folder, quick=options.quick))
+    tell(figures, options.out)
 
 
 if __name__ == "__main__":

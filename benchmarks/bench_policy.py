@@ -8,7 +8,6 @@ The smaller size (3 charters, 2 forbids) shows what grows with the rules.
 
 import argparse
 import gc
-import json
 import statistics
 import sys
 import time
@@ -17,6 +16,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from benchmarks.own import tell
 from chartgate.model.charter import ActionRule, Charter, ReadRule
 from chartgate.model.decision import Request
 from chartgate.model.principal import Client, Person
@@ -46,9 +46,7 @@ def main() -> None:
     count = QUICK_COUNT if options.quick else FULL_COUNT
     cold = COLD_QUICK if options.quick else COLD_FULL
     results = {name: measure(*size, count=count, cold=cold) for name, size in SIZES.items()}
-    options.out.parent.mkdir(exist_ok=True)
-    options.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(results, indent=2))
+    tell(results, options.out)
     usual = results["usual"]
     met = usual["cached_per_s"] >= CACHED_MIN and usual["cold_cpu_ms"]["p99"] <= COLD_P99_MAX_MS
     print(

@@ -13,7 +13,6 @@ import json
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -29,6 +28,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 
 from benchmarks.http_load import Plan
+from benchmarks.own import own_folder, tell
 from chartgate.store.embedded import start_embedded
 from chartgate.store.vault_keys import create_master_key
 from chartgate.store.witness import create_signing_key
@@ -81,13 +81,10 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer requests, no memory run")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="cg-bench-") as folder, ExitStack() as stack:
-        Path(folder).chmod(0o711)
-        bench = Bench(Path(folder), stack)
+    with own_folder() as folder, ExitStack() as stack:
+        bench = Bench(folder, stack)
         results = asyncio.run(bench.measure(quick=options.quick))
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(results, indent=2))
+    tell(results, options.out)
 
 
 class Bench:

@@ -9,8 +9,6 @@ record. The floor inserts the same versions, events and audit by a bare loop.
 
 import argparse
 import asyncio
-import json
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -22,6 +20,7 @@ import psutil
 from benchmarks.bench_intake import Bench
 from benchmarks.bench_reads import rss_mb, running
 from benchmarks.mllp_load import AT, Plan, prepared
+from benchmarks.own import own_folder, tell
 from chartgate.flows.events import PROCESS_MAX
 from chartgate.flows.folding import Folded, Held, Reading, fold, read
 from chartgate.formats.hl7v2 import parse
@@ -60,15 +59,12 @@ def main() -> None:
     options = parser.parse_args()
     seconds = 20.0 if options.quick else options.minutes * 60
     burst_s = 5.0 if options.quick else BURST_S
-    with tempfile.TemporaryDirectory(prefix="cg-bench-") as folder, ExitStack() as stack:
-        Path(folder).chmod(0o711)
-        bench = RecordBench(Path(folder), stack)
+    with own_folder() as folder, ExitStack() as stack:
+        bench = RecordBench(folder, stack)
         results = asyncio.run(
             bench.held(options.rate, seconds, burst_s=burst_s, workers=options.workers)
         )
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(results, indent=2))
+    tell(results, options.out)
 
 
 class RecordBench(Bench):

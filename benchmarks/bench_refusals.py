@@ -14,11 +14,9 @@ A type that is not read and one that is may be told apart: what a charter reads 
 
 import argparse
 import asyncio
-import json
 import random
 import statistics
 import sys
-import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -28,6 +26,7 @@ import aiohttp
 import orjson
 
 from benchmarks.bench_reads import SITE, Bench, consent, patient, running, wait_for
+from benchmarks.own import own_folder, tell
 
 TRIES = 1_000
 HIDDEN = 50  # patients whose consent says no
@@ -44,13 +43,10 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="200 tries of each")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="cg-bench-") as folder, ExitStack() as stack:
-        Path(folder).chmod(0o711)
-        bench = RefusalBench(Path(folder), stack)
+    with own_folder() as folder, ExitStack() as stack:
+        bench = RefusalBench(folder, stack)
         results = asyncio.run(bench.compare(200 if options.quick else TRIES))
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(results, indent=2))
+    tell(results, options.out)
     worst = max(pair["median_difference_ms"] for pair in results["pairs"].values())
     sys.exit(1 if worst > DIFFERENCE_MAX_MS else 0)
 

@@ -7,13 +7,13 @@ and the sample hospital's mix of ADT, SIU and ORU.
 """
 
 import argparse
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.mllp_load import AT, Plan, prepared
+from benchmarks.own import tell
 from chartgate.flows.folding import Folded, Held, Reading, fold, read
 from chartgate.formats.hl7v2 import parse
 from chartgate.model.message import Queued
@@ -31,9 +31,7 @@ def main() -> None:
     options = parser.parse_args()
     count = 2_000 if options.quick else 20_000
     results = {kind: measured(kind, count) for kind in ("adt", "mix")}
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(results, indent=2))
+    tell(results, options.out)
 
 
 def measured(kind: str, count: int) -> dict[str, Any]:

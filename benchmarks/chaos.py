@@ -194,14 +194,15 @@ async def settle(campaign: Campaign) -> None:
     while time.monotonic() < deadline:
         with suppress(*AWAY, asyncpg.PostgresError):
             states = await proposal_states(campaign.rig)
-            queued = await _fetch(campaign.rig, QUEUED)
+            queued = await store_rows(campaign.rig, QUEUED)
             resting = states and all(state in RESTS for state in states.values())
             if resting and not queued[0]["n"]:
                 return
         await asyncio.sleep(0.5)
 
 
-async def _fetch(rig: Rig, query: str) -> list[Any]:
+async def store_rows(rig: Rig, query: str) -> list[Any]:
+    """Rows from the store itself."""
     url = running_url(rig.folder / "var")
     assert url, "PostgreSQL does not run"
     connection = await asyncpg.connect(url, server_settings={"chartgate.tenant": "main"})
@@ -214,7 +215,7 @@ async def _fetch(rig: Rig, query: str) -> list[Any]:
 
 async def proposal_states(rig: Rig) -> dict[str, str]:
     """Status by proposal id, from the store itself."""
-    rows = await _fetch(rig, "SELECT id::text, status FROM proposal")
+    rows = await store_rows(rig, "SELECT id::text, status FROM proposal")
     return {row["id"]: row["status"] for row in rows}
 
 
@@ -226,8 +227,8 @@ async def count(campaign: Campaign, journal: Path) -> dict[str, Any]:
         for entry in map(orjson.loads, journal.read_bytes().splitlines())
         if entry["code"] == "AA"
     }
-    inbox = Counter(r["control_id"] for r in await _fetch(rig, "SELECT control_id FROM inbox"))
-    unsettled = await _fetch(rig, QUEUED)
+    inbox = Counter(r["control_id"] for r in await store_rows(rig, "SELECT control_id FROM inbox"))
+    unsettled = await store_rows(rig, QUEUED)
     states = await proposal_states(rig)
     effects = await rig.control("journal")
     booked = [e for e in effects if e["reference"].startswith("Appointment/")]

@@ -28,7 +28,7 @@ import orjson
 import psutil
 import uvloop
 
-from benchmarks.chaos import ready
+from benchmarks.chaos import ready, store_rows
 from benchmarks.feed_senders import Kind, Sender, make_senders
 from chartgate.cli.session import gate_on
 from chartgate.config import load_config
@@ -183,7 +183,7 @@ async def settle(campaign: Campaign) -> None:
     query = "SELECT EXISTS (SELECT FROM inbox WHERE status = 'queued') AS n"
     while time.monotonic() < deadline:
         with suppress(AssertionError, *STORE_AWAY):
-            if not (await fetch(campaign, query))[0]["n"]:
+            if not (await store_rows(campaign.rig, query))[0]["n"]:
                 return
         await asyncio.sleep(0.5)
 
@@ -192,18 +192,6 @@ async def stop_second_worker(campaign: Campaign) -> None:
     """What follows is looked at in calm."""
     campaign.rig.processes[SECOND].terminate()
     await asyncio.to_thread(campaign.rig.processes[SECOND].wait, 60)
-
-
-async def fetch(campaign: Campaign, query: str) -> list[Any]:
-    """Rows from the store itself."""
-    url = running_url(campaign.rig.folder / "var")
-    assert url, "PostgreSQL does not run"
-    connection = await asyncpg.connect(url, server_settings={"chartgate.tenant": "main"})
-    try:
-        rows: list[Any] = await connection.fetch(query)
-        return rows
-    finally:
-        await connection.close()
 
 
 async def opened(campaign: Campaign, wanted: Sequence[tuple[str, bytes]]) -> dict[str, bytes]:
@@ -222,10 +210,10 @@ async def count(campaign: Campaign, reports: Sequence[SendReport]) -> dict[str, 
     """Holds the senders' logs against ours. Every entry of `wrong` has to be 0."""
     inbox = {
         (row["sender"].partition("|")[0], row["control_id"]): row
-        for row in await fetch(campaign, INBOX)
+        for row in await store_rows(campaign.rig, INBOX)
     }
-    kept = (await fetch(campaign, "SELECT count(*) AS n FROM inbox"))[0]["n"]
-    events = await fetch(campaign, "SELECT id, inbox_id FROM event ORDER BY id")
+    kept = (await store_rows(campaign.rig, "SELECT count(*) AS n FROM inbox"))[0]["n"]
+    events = await store_rows(campaign.rig, "SELECT id, inbox_id FROM event ORDER BY id")
     acknowledged = sum(len(sender.first_acks) for sender in campaign.senders)
     inverted, crossed = inversions(campaign.senders, inbox, [row["inbox_id"] for row in events])
     wrong = {
@@ -329,7 +317,7 @@ def _status_of(kind: Kind) -> str:
 async def collisions_missing(campaign: Campaign) -> int:
     """Messages under a used control id that were refused, and whose bytes are not kept."""
     query = "SELECT digest FROM quarantine WHERE reason_class = 'control-id collision'"
-    kept = {row["digest"].hex() for row in await fetch(campaign, query)}
+    kept = {row["digest"].hex() for row in await store_rows(campaign.rig, query)}
     return len(kept ^ {digest for sender in campaign.senders for digest in sender.collisions})
 
 
@@ -337,7 +325,7 @@ async def records_wrong(campaign: Campaign) -> int:
     """Patients whose record does not say what their last good message said."""
     query = """SELECT 'Patient/' || id AS reference, digest FROM record
                WHERE resource_type = 'Patient' AND connection = 'north-adt'"""
-    wanted = [(row["reference"], row["digest"]) for row in await fetch(campaign, query)]
+    wanted = [(row["reference"], row["digest"]) for row in await store_rows(campaign.rig, query)]
     bodies = await opened(campaign, wanted)
     found = {name.partition("/")[2]: orjson.loads(body) for name, body in bodies.items()}
     given = {mrn: name for sender in campaign.senders for mrn, name in sender.given.items()}

@@ -13,7 +13,6 @@ was written. Reads where nothing breaks must come through, so that refusing all 
 import argparse
 import asyncio
 import hashlib
-import json
 import os
 import random
 import signal
@@ -31,6 +30,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import uvloop
 
+from benchmarks.own import tell
 from chartgate.clock import utc_now
 from chartgate.config import SiteConfig
 from chartgate.errors import ChartgateError, SourceUnreachable, Unavailable
@@ -426,7 +426,5 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     result = uvloop.run(run(options.count, options.seed, options.kill_every))
-    print(json.dumps(result, indent=2))
-    if options.out:
-        options.out.write_text(json.dumps(result, indent=2))
+    tell(result, options.out)
     sys.exit(1 if result["wrong"] else 0)

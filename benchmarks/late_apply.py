@@ -8,14 +8,13 @@ each write must have been made exactly once.
 `python -m benchmarks.late_apply [--count 1000] [--seed N] [--out FILE]`
 """
 
-import argparse
 import random
 import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from benchmarks.ward import STAFF, Ward, open_ward, told
+from benchmarks.ward import PROPOSED, STAFF, Ward, asking, open_ward, told
 from chartgate.flows import rollbacks
 from chartgate.model.proposal import Proposal, Status
 from chartgate.store.database import Database
@@ -24,7 +23,6 @@ from chartgate.testing.clock import FakeClock
 COUNT = 1_000
 EXAMPLES_MAX = 5
 WHEN = ("after-the-second-try", "after-the-rollback", "of-the-rollback")
-WHAT = ("booking", "task", "note")  # create and patch; patch; create
 
 
 async def run(database: Database, folder: Path, count: int, *, seed: int) -> dict[str, Any]:
@@ -36,7 +34,7 @@ async def run(database: Database, folder: Path, count: int, *, seed: int) -> dic
     started = time.monotonic()
     async with open_ward(database, folder=folder, clock=FakeClock()) as ward:
         for number in range(count):
-            when, what = WHEN[number % len(WHEN)], chance.choice(WHAT)
+            when, what = WHEN[number % len(WHEN)], chance.choice(PROPOSED)
             status, mistakes = await one_case(ward, number, what=what, when=when)
             statuses[str(status)] += 1
             if mistakes:
@@ -59,7 +57,7 @@ async def run(database: Database, folder: Path, count: int, *, seed: int) -> dic
 
 async def one_case(ward: Ward, number: int, *, what: str, when: str) -> tuple[int, list[str]]:
     """What the hospital answered to the late request, and what went wrong."""
-    proposal = await ward.approve(await _proposed(ward, number, what))
+    proposal = await ward.approve(await ward.propose(what, number))
     ward.front.holding = when != "of-the-rollback"
     written = await ward.work(proposal)
     mistakes = _check(written.status is Status.VERIFIED, f"it is {written.status.value}")
@@ -80,14 +78,6 @@ async def one_case(ward: Ward, number: int, *, what: str, when: str) -> tuple[in
     return status, mistakes
 
 
-async def _proposed(ward: Ward, number: int, what: str) -> Proposal:
-    if what == "booking":
-        return await ward.book(ward.slot(number))
-    if what == "task":
-        return await ward.move_task(ward.task(number), "accepted")
-    return await ward.file_note(number)
-
-
 def _times_made(ward: Ward, proposal: Proposal, what: str) -> int:
     """By the journal: a create bears our mark, a patch is the only one of its own Task."""
     effects = ward.hospital.journal.effects
@@ -103,15 +93,7 @@ def _check(holds: bool, sentence: str) -> list[str]:
 
 def main() -> None:
     """Runs the campaign; exit code 1 if a late request was applied, or a case went wrong."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=COUNT)
-    parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--out", type=Path)
-    options = parser.parse_args()
-    told(
-        lambda database, folder: run(database, folder, options.count, seed=options.seed),
-        options.out,
-    )
+    told(run, asking(__doc__, count=COUNT).parse_args())
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ journal. A crash is a worker that dies at a named place of the walk, or loses it
 `python -m benchmarks.rollback_cases [--count 500] [--seed N] [--out FILE]`
 """
 
-import argparse
 import random
 import time
 from collections import Counter
@@ -17,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.ward import STAFF, Ward, open_ward, told
+from benchmarks.ward import PROPOSED, STAFF, Ward, asking, open_ward, told
 from chartgate.errors import InvalidTransition, VersionConflict
 from chartgate.failpoints import POINTS, arm, disarm
 from chartgate.flows import rollbacks
@@ -29,7 +28,6 @@ from chartgate.testing.clock import FakeClock
 COUNT = 500
 EXAMPLES_MAX = 5
 WAYS = ("at-once", "after-a-foreign-edit", "twice", "during-a-crash")
-WHAT = ("booking", "task", "note")
 CRASHES = tuple(name for name in POINTS if name.startswith("c15."))
 LOST = ("error_after_applying", "reset_after_applying")
 CANCELLED = {"Appointment": "cancelled", "DocumentReference": "entered-in-error"}
@@ -57,7 +55,7 @@ async def run(database: Database, folder: Path, count: int, *, seed: int) -> dic
     started = time.monotonic()
     async with open_ward(database, folder=folder, clock=FakeClock()) as ward:
         for number in range(count):
-            way, what = WAYS[number % len(WAYS)], chance.choice(WHAT)
+            way, what = WAYS[number % len(WAYS)], chance.choice(PROPOSED)
             case = await _written(ward, number, what)
             outcome, mistakes = await _taken_back(ward, case, way, chance)
             outcomes[f"{way}: {outcome}"] += 1
@@ -75,17 +73,9 @@ async def run(database: Database, folder: Path, count: int, *, seed: int) -> dic
 
 
 async def _written(ward: Ward, number: int, what: str) -> Case:
-    if what == "booking":
-        slot = ward.slot(number)
-        before = {slot: canonical_bytes(ward.version(slot))}
-        proposal = await ward.book(slot)
-    elif what == "task":
-        task = ward.task(number)
-        before = {task: canonical_bytes(ward.version(task))}
-        proposal = await ward.move_task(task, "accepted")
-    else:
-        before = {}
-        proposal = await ward.file_note(number)
+    proposal = await ward.propose(what, number)
+    changed = [c.reference for c in proposal.content.changes if c.reference]
+    before = {reference: canonical_bytes(ward.version(reference)) for reference in changed}
     verified = await ward.work(await ward.approve(proposal))
     assert verified.status is Status.VERIFIED, f"the case could not be set up: {verified.status}"
     assert verified.receipt is not None
@@ -172,15 +162,7 @@ async def _crash(ward: Ward, chance: random.Random) -> None:
 
 def main() -> None:
     """Runs the campaign; exit code 1 if a case came out wrong."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=COUNT)
-    parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--out", type=Path)
-    options = parser.parse_args()
-    told(
-        lambda database, folder: run(database, folder, options.count, seed=options.seed),
-        options.out,
-    )
+    told(run, asking(__doc__, count=COUNT).parse_args())
 
 
 if __name__ == "__main__":

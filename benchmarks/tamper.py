@@ -26,6 +26,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from benchmarks.own import own_postgres, tell
 from chartgate.clock import utc_now
 from chartgate.config import Config
 from chartgate.flows import ledger, ledger_rotation
@@ -37,8 +38,6 @@ from chartgate.model.principal import Process
 from chartgate.policy.charters import compile_book
 from chartgate.store.audit import AuditWriter
 from chartgate.store.database import open_database
-from chartgate.store.embedded import start_embedded
-from chartgate.store.migrate import migrate
 from chartgate.store.witness import Witness, create_signing_key, load_signer
 from tools import verify_ledger
 
@@ -324,29 +323,18 @@ def _size(note: str) -> int:
 
 
 def main() -> int:
-    """Makes a ledger on a PostgreSQL of its own, tampers with it, and prints a line of JSON."""
+    """Makes a ledger on a PostgreSQL of its own, tampers with it, and prints what was found."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=10_000, help="default 10000")
     parser.add_argument("--seed", type=int, default=1, help="default 1")
-    parser.add_argument("--out", type=Path, help="also write the line there")
+    parser.add_argument("--out", type=Path, help="also write it there")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="cg-") as name:
-        folder = Path(name)
-        folder.chmod(0o711)  # PostgreSQL's own user must reach its data
-        server = start_embedded(folder / "data")
-        try:
-            asyncio.run(migrate(server.url))
-            export, keys = asyncio.run(make(server.url, folder))
-        finally:
-            server.stop()
+    with own_postgres() as (folder, url):
+        export, keys = asyncio.run(make(url, folder))
     remember_signatures()
     begun = time.perf_counter()
     found = campaign(export, Tamperer(keys), count=options.count, seed=options.seed)
-    line = json.dumps({**found, "seconds": round(time.perf_counter() - begun, 1)})
-    print(line)
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(f"{line}\n", encoding="utf-8")
+    tell({**found, "seconds": round(time.perf_counter() - begun, 1)}, options.out)
     return 1 if found["missed"] else 0
 
 

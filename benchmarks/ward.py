@@ -5,11 +5,11 @@ Chartgate's side is the real one: flows, store and adapter. Only the processes a
 every step of a campaign can be put in an order.
 """
 
+import argparse
 import asyncio
 import base64
-import json
 import sys
-import tempfile
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -22,6 +22,7 @@ import uvloop
 from aiohttp import web
 
 import chartgate
+from benchmarks.own import own_folder, tell
 from chartgate.adapters.egress import address_rules
 from chartgate.adapters.fhir_r4.adapter import open_adapter
 from chartgate.adapters.fhir_r4.dialect import PROBED
@@ -43,6 +44,7 @@ from chartgate.store.vault_keys import new_masters
 
 SITE, EHR = "north-clinic", "north-ehr"
 CHARTERS = ("clinic-booking", "visit-note", "prior-authorisation")
+PROPOSED = ("booking", "task", "note")  # create and patch; patch; create
 PICKER = Client(
     id="slot-picker",
     charter="clinic-booking",
@@ -139,6 +141,14 @@ class Ward:
         sample = self.hospital.resource(self.hospital.scenario.authorisation)
         self.hospital.edit({**sample, "id": f"w{number}"})
         return f"Task/w{number}"
+
+    async def propose(self, what: str, number: int) -> Proposal:
+        """One of PROPOSED, on a slot or a task of its own."""
+        if what == "booking":
+            return await self.book(self.slot(number))
+        if what == "task":
+            return await self.move_task(self.task(number), "accepted")
+        return await self.file_note(number)
 
     async def book(self, slot: str) -> Proposal:
         """slot-picker proposes to create an Appointment and to change the slot."""
@@ -246,7 +256,6 @@ class Ward:
 @asynccontextmanager
 async def own_store(folder: Path) -> AsyncIterator[Database]:
     """A PostgreSQL of the campaign's own."""
-    folder.chmod(0o711)
     server = await asyncio.to_thread(start_embedded, folder / "var")
     try:
         await migrate(server.url)
@@ -357,21 +366,25 @@ def _instant(at: datetime) -> str:
     return at.isoformat().replace("+00:00", "Z")
 
 
-def told(campaign: Callable[[Database, Path], Awaitable[dict[str, Any]]], out: Path | None) -> None:
+def asking(description: str | None, *, count: int) -> argparse.ArgumentParser:
+    """What every campaign is asked on the command line."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--count", type=int, default=count)
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--out", type=Path)
+    return parser
+
+
+def told(
+    campaign: Callable[..., Awaitable[dict[str, Any]]], options: argparse.Namespace, **more: Any
+) -> None:
     """Runs a campaign on a store of its own, and ends the process with what it found."""
 
     async def act(folder: Path) -> dict[str, Any]:
         async with own_store(folder) as database:
-            return await campaign(database, folder)
+            return await campaign(database, folder, options.count, seed=options.seed, **more)
 
-    with (
-        tempfile.TemporaryDirectory(prefix="chartgate-campaign-") as name,
-        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
-    ):
-        result = runner.run(act(Path(name)))
-    text = json.dumps(result, indent=2)
-    print(text)
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(text + "\n", encoding="utf-8")
+    with own_folder() as folder:
+        result = uvloop.run(act(folder))
+    tell(result, options.out)
     sys.exit(0 if result["held"] else 1)

@@ -9,7 +9,6 @@ stood on the guarded elements that its client saw, and each conflict on others; 
 `python -m benchmarks.writers [--count 10000] [--writers 50] [--seed N] [--out FILE]`
 """
 
-import argparse
 import asyncio
 import random
 import time
@@ -22,7 +21,7 @@ from typing import Any
 import aiohttp
 import orjson
 
-from benchmarks.ward import STAFF, Ward, open_ward, told
+from benchmarks.ward import STAFF, Ward, asking, open_ward, told
 from chartgate.clock import utc_now
 from chartgate.config import WorkerConfig
 from chartgate.errors import ChartgateError
@@ -283,18 +282,10 @@ def _is_foreign(request_id: str) -> bool:
 
 def main() -> None:
     """Runs the campaign; exit code 1 if anything was lost, doubled or judged wrongly."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=COUNT)
+    parser = asking(__doc__, count=COUNT)
     parser.add_argument("--writers", type=int, default=WRITERS)
-    parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    told(
-        lambda database, folder: run(
-            database, folder, options.count, seed=options.seed, writers=options.writers
-        ),
-        options.out,
-    )
+    told(run, options, writers=options.writers)
 
 
 if __name__ == "__main__":
