@@ -12,14 +12,11 @@ from chartgate.formats.merkle import (
     Frontier,
     Node,
     Range,
-    consistency_ranges,
     frontier_of,
     inclusion_ranges,
     leaf_hash,
-    nodes_by_place,
     root_of_inclusion,
     spans,
-    verify_consistency,
     verify_inclusion,
 )
 
@@ -77,22 +74,6 @@ def naive_path(m: int, entries: Sequence[bytes]) -> list[bytes]:
     return [*naive_path(m - k, entries[k:]), naive_root(entries[:k])]
 
 
-def naive_proof(m: int, entries: Sequence[bytes]) -> list[bytes]:
-    """PROOF(m, D[n]), section 2.1.2."""
-    return naive_subproof(m, entries, whole=True)
-
-
-def naive_subproof(m: int, entries: Sequence[bytes], *, whole: bool) -> list[bytes]:
-    """SUBPROOF(m, D[n], b), section 2.1.2."""
-    n = len(entries)
-    if m == n:
-        return [] if whole else [naive_root(entries)]
-    k = naive_split(n)
-    if m <= k:
-        return [*naive_subproof(m, entries[:k], whole=whole), naive_root(entries[k:])]
-    return [*naive_subproof(m - k, entries[k:], whole=False), naive_root(entries[:k])]
-
-
 def entries_of(size: int) -> list[bytes]:
     return [b"entry %d" % n for n in range(size)]
 
@@ -104,7 +85,7 @@ def grown(entries: Sequence[bytes]) -> tuple[Frontier, dict[tuple[int, int], byt
     for n, entry in enumerate(entries):
         nodes.append(Node(0, n, leaf_hash(entry)))
         nodes += frontier.append(leaf_hash(entry))
-    return frontier, nodes_by_place(nodes)
+    return frontier, {(node.level, node.idx): node.hash for node in nodes}
 
 
 def hashes_of(ranges: Sequence[Range], nodes: dict[tuple[int, int], bytes]) -> list[bytes]:
@@ -205,23 +186,6 @@ def test_inclusion_proof_that_ends_early_or_goes_on_leads_to_no_root(
     )
 
 
-@given(sizes, st.data())
-def test_consistency_proof_that_ends_early_or_goes_on_does_not_hold(
-    size: int, data: st.DataObject
-) -> None:
-    old_size = data.draw(st.integers(1, size))
-    entries = entries_of(size)
-    proof = naive_proof(old_size, entries)
-    for wrong in [*(proof[:end] for end in range(len(proof))), [*proof, leaf_hash(b"")]]:
-        assert not verify_consistency(
-            wrong,
-            old_size=old_size,
-            old_root=naive_root(entries[:old_size]),
-            new_size=size,
-            new_root=naive_root(entries),
-        )
-
-
 def test_levels_and_places_of_nodes_are_whole_numbers() -> None:
     """As the columns are that hold them: a float would be refused only by the database."""
     frontier = Frontier()
@@ -229,58 +193,10 @@ def test_levels_and_places_of_nodes_are_whole_numbers() -> None:
     assert [(type(node.level), type(node.idx)) for node in completed] == [(int, int)] * 2
 
 
-@given(sizes, st.data())
-def test_consistency_proof_is_the_naive_one_and_holds(size: int, data: st.DataObject) -> None:
-    old_size = data.draw(st.integers(1, size))
-    entries = entries_of(size)
-    frontier, nodes = grown(entries)
-    proof = hashes_of(consistency_ranges(old_size, size), nodes)
-    assert proof == naive_proof(old_size, entries)
-    assert verify_consistency(
-        proof,
-        old_size=old_size,
-        old_root=naive_root(entries[:old_size]),
-        new_size=size,
-        new_root=frontier.root(),
-    )
-
-
-@given(sizes, st.data())
-def test_consistency_proof_from_another_history_does_not_hold(
-    size: int, data: st.DataObject
-) -> None:
-    old_size = data.draw(st.integers(1, size))
-    changed = data.draw(st.integers(0, old_size - 1))
-    entries = entries_of(size)
-    other = [*entries[:changed], b"another", *entries[changed + 1 :]]
-    for proof in (naive_proof(old_size, entries), naive_proof(old_size, other), []):
-        assert not verify_consistency(
-            proof,
-            old_size=old_size,
-            old_root=naive_root(other[:old_size]),
-            new_size=size,
-            new_root=naive_root(entries),
-        )
-
-
-def test_consistency_with_the_empty_tree_needs_no_proof() -> None:
-    root = naive_root(entries_of(3))
-    assert verify_consistency([], old_size=0, old_root=EMPTY_ROOT, new_size=3, new_root=root)
-    assert not verify_consistency([], old_size=0, old_root=root, new_size=3, new_root=root)
-    assert not verify_consistency(
-        [root], old_size=0, old_root=EMPTY_ROOT, new_size=3, new_root=root
-    )
-    assert not verify_consistency([], old_size=4, old_root=root, new_size=3, new_root=root)
-
-
 def test_proofs_of_what_cannot_be_are_refused() -> None:
     with pytest.raises(ValueError, match="no such leaf"):
         inclusion_ranges(3, 3)
     with pytest.raises(ValueError, match="no such leaf"):
         inclusion_ranges(-1, 3)
-    with pytest.raises(ValueError, match="no smaller"):
-        consistency_ranges(4, 3)
-    with pytest.raises(ValueError, match="with leaves"):
-        consistency_ranges(0, 3)
     with pytest.raises(KeyError):
         frontier_of(0, 3, {})

@@ -122,20 +122,6 @@ async def open_deliveries(gate: Gate, http: aiohttp.ClientSession) -> AsyncItera
         await deliveries.close()
 
 
-async def deliver_next(gate: Gate, http: aiohttp.ClientSession) -> int:
-    """Sends what is due, to all destinations at once, and waits for all of them; how many were
-    delivered. Raises Unavailable."""
-    claimed, lease_until = await _claim(gate)
-    sent = await asyncio.gather(
-        *(_deliver_in_a_row(gate, http, some, lease_until) for some in claimed),
-        return_exceptions=True,
-    )
-    for result in sent:
-        if isinstance(result, BaseException):
-            raise result  # after all the others have ended
-    return sum(result for result in sent if isinstance(result, int))
-
-
 async def _claim(gate: Gate) -> tuple[Sequence[Sequence[Notification]], datetime]:
     now = gate.clock()
     lease_until = now + timedelta(seconds=gate.config.worker.notify_timeout_s + LEASE_S)

@@ -15,7 +15,6 @@ from chartgate.store.vault import VaultStore
 from chartgate.store.vault_keys import name_of, new_secret, read_secrets, write_secrets
 
 AGENT = "process:worker"
-HOUR_S = 3600.0
 LOOK_EVERY = timedelta(minutes=5)
 
 

@@ -1,4 +1,4 @@
-"""The Merkle tree of RFC 6962: heads, proofs that a leaf is in, proofs that nothing was rewritten.
+"""The Merkle tree of RFC 6962: heads, and proofs that a leaf is in.
 
 Trees are kept as 256-ary nodes: a `Node` of level L holds the root of 256^L leaves, so level 0
 is the leaf hashes themselves. Any range that a proof speaks of is put together from such nodes,
@@ -9,10 +9,9 @@ Source: https://www.rfc-editor.org/rfc/rfc9162#section-2.1 (how proofs are check
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-HASH_BYTES = 32
 LEVEL_BITS = 8  # a node stands for 2^8 of the level below
 
 EMPTY_ROOT = hashlib.sha256(b"").digest()
@@ -134,28 +133,6 @@ def inclusion_ranges(index: int, size: int) -> list[Range]:
     return path[::-1]
 
 
-def consistency_ranges(old_size: int, new_size: int) -> list[Range]:
-    """The ranges whose hashes prove that the tree of `old_size` is how that of `new_size` began.
-
-    Source: https://www.rfc-editor.org/rfc/rfc6962#section-2.1.2
-    """
-    if not 0 < old_size <= new_size:
-        raise ValueError("a consistency proof goes from a tree with leaves to no smaller one")
-    path = []
-    first, end, whole = 0, new_size, True
-    while old_size != end:
-        middle = first + _split(end - first)
-        if old_size <= middle:
-            path.append(Range(middle, end))
-            end = middle
-        else:
-            path.append(Range(first, middle))
-            first, whole = middle, False
-    if not whole:
-        path.append(Range(first, end))
-    return path[::-1]
-
-
 def root_of_inclusion(
     leaf: bytes, proof: Sequence[bytes], *, index: int, size: int
 ) -> bytes | None:
@@ -184,44 +161,6 @@ def verify_inclusion(
 ) -> bool:
     """Whether `leaf` is leaf `index` of the tree with this size and root."""
     return root_of_inclusion(leaf, proof, index=index, size=size) == root
-
-
-def verify_consistency(
-    proof: Sequence[bytes], *, old_size: int, old_root: bytes, new_size: int, new_root: bytes
-) -> bool:
-    """Whether the old tree is how the new one began.
-
-    Source: https://www.rfc-editor.org/rfc/rfc9162#section-2.1.4.2
-    """
-    if old_size == new_size:
-        return not proof and old_root == new_root
-    if old_size == 0:
-        return not proof and old_root == EMPTY_ROOT
-    if not 0 < old_size < new_size or not proof:
-        return False
-    path = list(proof)
-    if old_size & (old_size - 1) == 0:
-        path.insert(0, old_root)
-    node, last = old_size - 1, new_size - 1
-    while node & 1:
-        node, last = node >> 1, last >> 1
-    old = new = path[0]
-    for sibling in path[1:]:
-        if last == 0:
-            return False
-        if node & 1 or node == last:
-            old, new = node_hash(sibling, old), node_hash(sibling, new)
-            while not node & 1 and node:
-                node, last = node >> 1, last >> 1
-        else:
-            new = node_hash(new, sibling)
-        node, last = node >> 1, last >> 1
-    return last == 0 and old == old_root and new == new_root
-
-
-def nodes_by_place(nodes: Iterable[Node]) -> dict[tuple[int, int], bytes]:
-    """The mapping that `frontier_of` takes."""
-    return {(node.level, node.idx): node.hash for node in nodes}
 
 
 def _fits(first: int, end: int, size: int) -> bool:

@@ -19,7 +19,6 @@ GuardKind = Literal["same", "none", "some", "count", "fresh", "state"]
 RuleInteraction = WriteInteraction | Literal["cancel"]
 Scalar = str | int | float | bool
 STAGES = ("shadow", "suggest", "pilot", "canary", "full")  # in order of rollout
-HANDOFF_WHEN = ("invalid", "over-budget", "breaker-open")  # what may go to staff at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +116,8 @@ class ActionRule:
     handoff_as: Literal["console", "task"] = "console"  # the console's list always has it
     handoff_code: str = ""  # "SYSTEM|CODE" of the Task; empty: FHIR's code "fulfill"
     handoff_priority: Literal["routine", "urgent", "asap", "stat"] = "routine"
-    handoff_when: tuple[str, ...] = ()  # of HANDOFF_WHEN: staff get it, instead of a refusal
+    # invalid, over-budget, breaker-open: staff get it at once, instead of a refusal
+    handoff_when: tuple[str, ...] = ()
     handoff_worklists: tuple[str, ...] = ()  # further ones that the roster may send it to
     handoff_escalate: tuple[EscalationStep, ...] = ()
 

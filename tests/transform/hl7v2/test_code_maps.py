@@ -9,7 +9,6 @@ from chartgate.transform.hl7v2.code_maps import (
     coding_system_uri,
     map_names,
     target_of,
-    v2_table,
 )
 from tools.v2_map_corrections import CODE_ELEMENTS
 
@@ -70,8 +69,6 @@ def test_code_is_looked_up_as_sent_and_then_in_upper_case(
 
 def test_map_is_found_by_the_name_that_a_segment_map_writes_with_a_blank() -> None:
     assert code_map("Contact Role") == code_map("ContactRole") != {}
-    assert v2_table("Contact Role") == "0131"
-    assert v2_table("NoSuchMap") == ""
 
 
 @pytest.mark.parametrize(

@@ -110,11 +110,6 @@ def map_names() -> frozenset[str]:
     return frozenset(_maps())
 
 
-def v2_table(name: str) -> str:
-    """Number of the HL7 table that a map reads, "0001"; empty where the map has none."""
-    return str(_map(name).get("table", ""))
-
-
 def coding_system_uri(name: str) -> str | None:
     """The FHIR URI of a coding system's v2 name, any case. None for a local or unknown one.
 

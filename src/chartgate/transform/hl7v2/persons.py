@@ -7,7 +7,6 @@ said before. One who is marked as deleted is left out.
 from typing import Any
 
 from chartgate.formats.hl7v2 import Segment
-from chartgate.transform.hl7v2.code_maps import TERMINOLOGY
 from chartgate.transform.hl7v2.engine import Draft
 from chartgate.transform.hl7v2.identity import Identity, first_identity
 from chartgate.transform.hl7v2.work import DELETED, Work
@@ -21,7 +20,6 @@ CARING = frozenset(
     ("AD", "AP", "ARI", "AT", "CP", "FHCP", "OP", "PH", "PRI", "RP", "RT", "VP", "PO")
 )
 ROLE_ENDED = ("DE", "UN")  # HL7 table 0287: deleted, unlinked
-RELATION_UNKNOWN = {"coding": [{"system": f"{TERMINOLOGY}/v3-NullFlavor", "code": "UNK"}]}
 
 Items = list[dict[str, Any]]
 
