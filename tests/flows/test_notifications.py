@@ -12,9 +12,9 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
+from chartgate.demo.client import signature_holds
 from chartgate.flows import events, intake, notifications
 from chartgate.flows.consent_records import bring_in
-from chartgate.formats.webhooks import check_signature, parse_secret
 from chartgate.gate import Gate
 from chartgate.model.message import Received
 from chartgate.model.principal import Process
@@ -145,7 +145,7 @@ async def test_event_when_subscribed_to_is_told_signed_and_by_reference_only(
     assert await deliver_next(gate, http) == 2
     one, _ = destinations
     now_s = gate.clock().timestamp()
-    check_signature(parse_secret(SECRET), one.headers[0], one.raw[0], now_s=now_s)
+    assert signature_holds(SECRET, one.headers[0], one.raw[0], now_s=now_s)
     assert one.headers[0]["webhook-id"] == f"{CHARTER}:{CLIENT}:1"
     event = {p["name"]: p for p in values(one.bodies[0])["notification-event"]["part"]}
     base = f"http://127.0.0.1:8480/fhir/{SITE}"

@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import base64
 import sys
+import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -196,7 +197,7 @@ class Listener:
         """POST /notify: 204 once taken, 401 for a signature that does not hold."""
         body = await request.read()
         try:
-            held = signature_holds(self._secret, request.headers, body)
+            held = signature_holds(self._secret, request.headers, body, now_s=time.time())
         except (KeyError, ValueError):
             held = False
         if not held:
