@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from chartgate.cli.halt import operator
-from chartgate.cli.session import add_json_flag, show, whole_number, with_store
+from chartgate.cli.session import add_json_flag, add_limit, show, with_store
 from chartgate.config import load_config
 from chartgate.flows import break_glass
 from chartgate.gate import Gate
@@ -32,13 +32,7 @@ def add_parser(commands: Any) -> None:
     listing.add_argument(
         "--to-review", action="store_true", help="only those that nobody has reviewed"
     )
-    listing.add_argument(
-        "--limit",
-        type=whole_number(1, LIMIT_MAX),
-        default=50,
-        metavar="N",
-        help="at most so many; default: 50",
-    )
+    add_limit(listing, LIMIT_MAX)
     add_json_flag(listing)
     listing.set_defaults(run=run_list)
     ending = verbs.add_parser(

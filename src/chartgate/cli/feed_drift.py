@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from chartgate.cli.halt import operator
-from chartgate.cli.session import add_json_flag, show, whole_number, with_store
+from chartgate.cli.session import add_json_flag, add_limit, show, whole_number, with_store
 from chartgate.config import load_config
 from chartgate.flows import drift
 from chartgate.gate import Gate
@@ -27,13 +27,7 @@ def add_parser(commands: Any) -> None:
         "list", help="open findings", description="One line a finding, the latest seen first."
     )
     listing.add_argument("--all", action="store_true", help="acknowledged ones, too")
-    listing.add_argument(
-        "--limit",
-        type=whole_number(1, drift.LISTED_MAX),
-        default=100,
-        metavar="N",
-        help="at most so many; default: 100",
-    )
+    add_limit(listing, drift.LISTED_MAX, default=100)
     add_json_flag(listing)
     listing.set_defaults(run=run_list)
     for verb, run, words in (

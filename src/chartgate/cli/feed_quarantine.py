@@ -14,7 +14,7 @@ from chartgate.cli.feed_replay import ID_MAX, add_selectors, selection_of
 from chartgate.cli.feed_show import lines_of, mark
 from chartgate.cli.feed_text import age, shown, visible
 from chartgate.cli.halt import operator
-from chartgate.cli.session import add_json_flag, show, whole_number, with_store
+from chartgate.cli.session import add_json_flag, add_limit, show, whole_number, with_store
 from chartgate.config import load_config
 from chartgate.errors import Invalid
 from chartgate.flows import quarantine
@@ -59,13 +59,7 @@ def _add_list(actions: Any) -> None:
     add_selectors(parser)
     choices = [*(status.value for status in QuarantineStatus), "all"]
     parser.add_argument("--status", choices=choices, default="open", help="default: open")
-    parser.add_argument(
-        "--limit",
-        type=whole_number(1, LIMIT_MAX),
-        default=50,
-        metavar="N",
-        help="at most so many rows; default: 50",
-    )
+    add_limit(parser, LIMIT_MAX)
     add_json_flag(parser)
     parser.set_defaults(run=run_list)
 

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from chartgate.cli.session import add_json_flag, show, whole_number, with_store
+from chartgate.cli.session import add_json_flag, add_limit, show, with_store
 from chartgate.config import load_config
 from chartgate.errors import NotFound
 from chartgate.gate import Gate
@@ -28,13 +28,7 @@ def add_parser(commands: Any) -> None:
     listing.add_argument(
         "--status", choices=[status.value for status in Status], help="only those in this state"
     )
-    listing.add_argument(
-        "--limit",
-        type=whole_number(1, LIMIT_MAX),
-        default=50,
-        metavar="N",
-        help="at most so many; default: 50",
-    )
+    add_limit(listing, LIMIT_MAX)
     add_json_flag(listing)
     listing.set_defaults(run=run_list)
     one = verbs.add_parser(

@@ -145,6 +145,17 @@ def whole_number(least: int, most: int) -> Callable[[str], int]:
     return parse
 
 
+def add_limit(parser: Any, most: int, *, default: int = 50) -> None:
+    """--limit of a list."""
+    parser.add_argument(
+        "--limit",
+        type=whole_number(1, most),
+        default=default,
+        metavar="N",
+        help=f"at most so many; default: {default}",
+    )
+
+
 def add_json_flag(parser: Any) -> None:
     """--json, the same everywhere."""
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
