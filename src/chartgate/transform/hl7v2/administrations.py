@@ -73,11 +73,12 @@ def _administration(work: Work, order: Order, rxa: Segment) -> Draft:
     if found.get("dosage.dose") is None and any(path[0] == "dosage" for path in found.puts):
         found.put("dosage.dose", NO_DOSE)  # FHIR mad-1: a dosage has a dose
     put_product(work, found, ())
-    _put_status(found, rxa)
+    put_status(found, rxa)
     return found
 
 
-def _put_status(found: Draft, rxa: Segment) -> None:
+def put_status(found: Draft, rxa: Segment) -> None:
+    """What became of what an RXA tells of."""
     if rxa.value(21) == DELETED:
         found.put("status", "entered-in-error")
     elif found.get("status") is None:

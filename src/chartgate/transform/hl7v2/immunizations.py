@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from chartgate.formats.hl7v2 import Segment
+from chartgate.transform.hl7v2.administrations import put_status
 from chartgate.transform.hl7v2.datatypes import NO_CODES, Unmappable, date_time
 from chartgate.transform.hl7v2.engine import Draft
 from chartgate.transform.hl7v2.groups import Around, Observation, Order, groups
@@ -13,7 +14,7 @@ from chartgate.transform.hl7v2.observations import make_observation, make_own_ob
 from chartgate.transform.hl7v2.orders import make_subject
 from chartgate.transform.hl7v2.work import Work
 
-DELETED = "D"  # RXA-21, and OBX-11
+DELETED = "D"  # OBX-11
 NOTHING_GIVEN = "998"  # CVX: no vaccine administered; only the OBX under it say something
 PLACEHOLDERS = ("9999",)  # ORC-3 of a vaccination that is not the sender's own (CDC guide)
 # LOINC codes of OBX-3.
@@ -65,7 +66,7 @@ def _immunization(work: Work, order: Order, rxa: Segment, numbers: Counter[str])
     work.apply_all("RXR.Immunization", order.routes[:1], found)
     work.apply_all("PRT.Immunization", order.participations, found)
     work.apply_all("NTE.Immunization", order.notes, found)
-    _put_status(found, rxa)
+    put_status(found, rxa)
     _put_observed(work, order, found)
     found.defaults["occurrenceString"] = "not known when"
     return found
@@ -94,16 +95,6 @@ def _number(order: Order) -> Identity | None:
             if found is not None and found.value not in PLACEHOLDERS:
                 return found
     return None
-
-
-def _put_status(found: Draft, rxa: Segment) -> None:
-    if rxa.value(21) == DELETED:
-        found.put("status", "entered-in-error")
-    elif found.get("status") is None:
-        if rxa.value(18):  # a reason for not giving it
-            found.put("status", "not-done")
-        else:
-            found.defaults["status"] = "completed"
 
 
 def _put_observed(work: Work, order: Order, found: Draft) -> None:
