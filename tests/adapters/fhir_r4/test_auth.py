@@ -39,6 +39,12 @@ def write_key(folder: Path, algorithm: str) -> str:
     return "ehr.pem"
 
 
+def credential(folder: Path, algorithm: str = "ES384") -> dict[str, str]:
+    """What a connection is configured with, for a key of ours."""
+    key_file = write_key(folder, algorithm)
+    return {"client_id": "chartgate", "key_file": key_file, "key_alg": algorithm}
+
+
 def registered(algorithm: str) -> RegisteredClient:
     key = KEYS[algorithm]
     public = {**key.as_dict(private=False), "kid": key.thumbprint()}
@@ -62,9 +68,7 @@ async def test_token_is_fetched_with_a_signed_assertion(
         ehr = await open_ehr(
             hospital.fhir_url,
             clock=clock,
-            client_id="chartgate",
-            key_file=write_key(tmp_path, algorithm),
-            key_alg=algorithm,
+            **credential(tmp_path, algorithm),
             token_url=hospital.token_url if named else "",
             scope="system/*.cruds",
         )
@@ -79,9 +83,7 @@ async def test_token_is_fetched_once_for_all_who_wait_and_renewed_early(
         ehr = await open_ehr(
             hospital.fhir_url,
             clock=clock,
-            client_id="chartgate",
-            key_file=write_key(tmp_path, "ES384"),
-            key_alg="ES384",
+            **credential(tmp_path),
             token_url=hospital.token_url,
         )
         await asyncio.gather(*(ehr.read("Task/1") for _ in range(20)))
@@ -101,9 +103,7 @@ async def test_token_that_stops_working_is_replaced_once(tmp_path: Path, open_eh
             hospital.fhir_url,
             dialect="sample-hospital",
             clock=clock,
-            client_id="chartgate",
-            key_file=write_key(tmp_path, "ES384"),
-            key_alg="ES384",
+            **credential(tmp_path),
             token_url=hospital.token_url,
         )
         await ehr.read("Task/1")
@@ -129,9 +129,7 @@ async def test_last_look_comes_after_the_token_and_again_before_a_repeat(
             hospital.fhir_url,
             dialect="sample-hospital",
             clock=clock,
-            client_id="chartgate",
-            key_file=write_key(tmp_path, "ES384"),
-            key_alg="ES384",
+            **credential(tmp_path),
             token_url=hospital.token_url,
             breaker_failures=1,
         )
@@ -161,9 +159,7 @@ async def test_renewal_that_fails_early_leaves_the_token_in_use(
         ehr = await open_ehr(
             hospital.fhir_url,
             clock=clock,
-            client_id="chartgate",
-            key_file=write_key(tmp_path, "ES384"),
-            key_alg="ES384",
+            **credential(tmp_path),
             token_url=hospital.token_url,
         )
         await ehr.read("Task/1")
@@ -180,9 +176,7 @@ async def test_wrong_credential_names_the_connection_and_what_to_check(
         ehr = await open_ehr(
             hospital.fhir_url,
             clock=clock,
-            client_id="chartgate",
-            key_file=write_key(tmp_path, "ES384"),
-            key_alg="ES384",
+            **credential(tmp_path),
             token_url=hospital.token_url,
         )
         for _ in range(3):
@@ -217,9 +211,7 @@ async def test_token_endpoint_that_misbehaves_is_told(
     url = await serve(handler)
     ehr = await open_ehr(
         url,
-        client_id="chartgate",
-        key_file=write_key(tmp_path, "ES384"),
-        key_alg="ES384",
+        **credential(tmp_path),
         token_url=f"{url}/token",
     )
     with pytest.raises(error, match=sentence):
@@ -273,9 +265,7 @@ async def test_discovery_names_no_endpoint_in_the_clear(
         return web.json_response({"token_endpoint": endpoint[0]})
 
     url = await serve(handler)
-    ehr = await open_ehr(
-        url, client_id="chartgate", key_file=write_key(tmp_path, "ES384"), key_alg="ES384"
-    )
+    ehr = await open_ehr(url, **credential(tmp_path))
     for bad, sentence in [
         (None, "set token_url in"),
         (["x"], "set token_url in"),

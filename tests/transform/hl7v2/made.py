@@ -43,6 +43,14 @@ def all_of(record: Record, resource_type: str) -> list[dict[str, Any]]:
     return [r for r in record.values() if r["resourceType"] == resource_type]
 
 
+def by_type(record: Record) -> dict[str, list[Any]]:
+    """All of them, in the order in which they came."""
+    found: dict[str, list[Any]] = {}
+    for resource in record.values():
+        found.setdefault(resource["resourceType"], []).append(resource)
+    return found
+
+
 def admission(*more: str, trigger: str = "A01", mrn: str = "1001") -> bytes:
     """ADT of a patient with a visit, and with these segments."""
     event = [header(f"ADT^{trigger}"), f"EVN|{trigger}|20240102030405"]

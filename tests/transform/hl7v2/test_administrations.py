@@ -4,32 +4,18 @@ from typing import Any
 
 import pytest
 
-from chartgate.formats.hl7v2 import parse
-from chartgate.formats.r4_structure import structure_findings
-from chartgate.model.resource import Resource
 from chartgate.testing.messages import header, message, patient, visit
 from chartgate.transform.hl7v2.datatypes import Unmappable
-from chartgate.transform.hl7v2.engine import merged
-from chartgate.transform.hl7v2.messages import transform
-from chartgate.transform.hl7v2.settings import FeedSettings
+from tests.transform.hl7v2.made import by_type, laid
 
-SETTINGS = FeedSettings(connection="north-ras", site="north-clinic")
 ORC = "ORC|RE|M1^NORTH|F1^PHARM|||||||||77^Doctor^Dora"
 DRUG = "1191^Aspirin^RXNORM"
 
 
 def record_after(*messages: tuple[str, ...]) -> dict[str, list[Any]]:
-    """A record after messages of these segments, each resource checked as R4; by type."""
-    held: dict[str, Resource] = {}
-    for segments in messages:
-        raw = message(header("RAS^O17"), patient(), visit(), *segments)
-        for draft in transform(parse(raw), SETTINGS).drafts:
-            resource = held[draft.reference] = merged(held.get(draft.reference), draft)
-            assert list(structure_findings(resource)) == []
-    found: dict[str, list[Any]] = {}
-    for resource in held.values():
-        found.setdefault(resource["resourceType"], []).append(resource)
-    return found
+    """A record after messages of these segments, by type."""
+    start = (header("RAS^O17"), patient(), visit())
+    return by_type(laid(*(message(*start, *segments) for segments in messages)))
 
 
 def rxa(

@@ -4,33 +4,18 @@ from typing import Any
 
 import pytest
 
-from chartgate.formats.hl7v2 import parse
-from chartgate.formats.r4_structure import structure_findings
-from chartgate.model.resource import Resource
 from chartgate.testing.messages import header, message, patient, visit
 from chartgate.transform.hl7v2.datatypes import Unmappable
-from chartgate.transform.hl7v2.engine import merged
-from chartgate.transform.hl7v2.messages import transform
-from chartgate.transform.hl7v2.settings import FeedSettings
-
-SETTINGS = FeedSettings(connection="north-dft", site="north-clinic")
+from tests.transform.hl7v2.made import by_type, laid
 
 
 def record_after(*messages: tuple[str, ...]) -> dict[str, list[Any]]:
-    """A record after messages of these segments, each resource checked as R4; by type."""
-    held: dict[str, Resource] = {}
-    for segments in messages:
-        pid = patient().split("|")
-        pid += [""] * (19 - len(pid))
-        pid[18] = "ACC1^^^NORTH^AN"
-        raw = message(header("DFT^P03"), "|".join(pid), visit(), *segments)
-        for draft in transform(parse(raw), SETTINGS).drafts:
-            resource = held[draft.reference] = merged(held.get(draft.reference), draft)
-            assert list(structure_findings(resource)) == []
-    found: dict[str, list[Any]] = {}
-    for resource in held.values():
-        found.setdefault(resource["resourceType"], []).append(resource)
-    return found
+    """A record after messages of these segments, by type."""
+    pid = patient().split("|")
+    pid += [""] * (19 - len(pid))
+    pid[18] = "ACC1^^^NORTH^AN"
+    start = (header("DFT^P03"), "|".join(pid), visit())
+    return by_type(laid(*(message(*start, *segments) for segments in messages)))
 
 
 def ft1(number: str = "T1", *, kind: str = "CG", total: str = "100&USD", count: str = "2") -> str:

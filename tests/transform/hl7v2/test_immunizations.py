@@ -4,28 +4,17 @@ from typing import Any
 
 import pytest
 
-from chartgate.formats.hl7v2 import parse
-from chartgate.formats.r4_structure import structure_findings
-from chartgate.model.resource import Resource
 from chartgate.testing.messages import header, message, patient
 from chartgate.transform.hl7v2.datatypes import Unmappable
-from chartgate.transform.hl7v2.engine import merged
-from chartgate.transform.hl7v2.messages import transform
-from chartgate.transform.hl7v2.settings import FeedSettings
+from tests.transform.hl7v2.made import all_of, laid
 
-SETTINGS = FeedSettings(connection="north-vxu", site="north-clinic")
 FLU = "88^Influenza^CVX"
 
 
 def after(*messages: tuple[str, ...]) -> list[Any]:
-    """Immunizations of a record after messages of these segments, each checked as R4."""
-    held: dict[str, Resource] = {}
-    for segments in messages:
-        raw = message(header("VXU^V04"), patient(), *segments)
-        for draft in transform(parse(raw), SETTINGS).drafts:
-            resource = held[draft.reference] = merged(held.get(draft.reference), draft)
-            assert list(structure_findings(resource)) == []
-    return [r for r in held.values() if r["resourceType"] == "Immunization"]
+    """Immunizations of a record after messages of these segments."""
+    raws = (message(header("VXU^V04"), patient(), *segments) for segments in messages)
+    return all_of(laid(*raws), "Immunization")
 
 
 def orc(number: str = "I1^IIS") -> str:

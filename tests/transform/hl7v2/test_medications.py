@@ -4,33 +4,19 @@ from typing import Any
 
 import pytest
 
-from chartgate.formats.hl7v2 import parse
-from chartgate.formats.r4_structure import structure_findings
-from chartgate.model.resource import Resource
 from chartgate.testing.messages import header, message, patient, visit
 from chartgate.transform.hl7v2.datatypes import Unmappable
-from chartgate.transform.hl7v2.engine import merged
-from chartgate.transform.hl7v2.messages import transform
-from chartgate.transform.hl7v2.settings import FeedSettings
+from tests.transform.hl7v2.made import by_type, laid
 
-SETTINGS = FeedSettings(connection="north-rde", site="north-clinic")
 DRUG = "1191^Aspirin^RXNORM"
 RXO = f"RXO|{DRUG}|100|200|mg^milligram^UCUM|TAB^Tablet^HL70292||^With food||G||30|TAB^Tablet|2"
 RXE = f"RXE||{DRUG}|150||mg^milligram^UCUM|||||30|TAB^Tablet|1|||RX77"
 
 
 def record_after(*messages: tuple[str, ...]) -> dict[str, list[Any]]:
-    """A record after messages of (trigger, segments…), each resource checked as R4; by type."""
-    held: dict[str, Resource] = {}
-    for trigger, *segments in messages:
-        raw = message(header(trigger), patient(), visit(), *segments)
-        for draft in transform(parse(raw), SETTINGS).drafts:
-            resource = held[draft.reference] = merged(held.get(draft.reference), draft)
-            assert list(structure_findings(resource)) == []
-    found: dict[str, list[Any]] = {}
-    for resource in held.values():
-        found.setdefault(resource["resourceType"], []).append(resource)
-    return found
+    """A record after messages of (trigger, segments…), by type."""
+    raws = (message(header(m[0]), patient(), visit(), *m[1:]) for m in messages)
+    return by_type(laid(*raws))
 
 
 def request_after(*messages: tuple[str, ...]) -> Any:

@@ -4,27 +4,15 @@ from typing import Any
 
 import pytest
 
-from chartgate.formats.hl7v2 import parse
-from chartgate.formats.r4_structure import structure_findings
-from chartgate.model.resource import Resource
 from chartgate.testing.messages import header, message, patient, visit
 from chartgate.transform.hl7v2.datatypes import Unmappable
-from chartgate.transform.hl7v2.engine import merged
-from chartgate.transform.hl7v2.messages import transform
-from chartgate.transform.hl7v2.settings import FeedSettings
-
-SETTINGS = FeedSettings(connection="north-ppr", site="north-clinic")
+from tests.transform.hl7v2.made import laid
 
 
 def after(*messages: tuple[str, ...]) -> list[Any]:
-    """Conditions and goals of a record after messages of (trigger, segments…), checked as R4."""
-    held: dict[str, Resource] = {}
-    for trigger, *segments in messages:
-        raw = message(header(f"PPR^{trigger}"), patient(), visit(), *segments)
-        for draft in transform(parse(raw), SETTINGS).drafts:
-            resource = held[draft.reference] = merged(held.get(draft.reference), draft)
-            assert list(structure_findings(resource)) == []
-    return [r for r in held.values() if r["resourceType"] in ("Condition", "Goal")]
+    """Conditions and goals of a record after messages of (trigger, segments…)."""
+    raws = (message(header(f"PPR^{m[0]}"), patient(), visit(), *m[1:]) for m in messages)
+    return [r for r in laid(*raws).values() if r["resourceType"] in ("Condition", "Goal")]
 
 
 def prb(
