@@ -1,5 +1,6 @@
 """A gate with one HL7 v2 feed and one subscribed AI client, on a real store."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -7,7 +8,10 @@ from typing import Any
 
 from chartgate.clock import Clock
 from chartgate.config import ClientConfig, Config, ConnectionConfig, WorkerConfig
+from chartgate.flows import intake
+from chartgate.formats.hl7v2 import parse
 from chartgate.gate import Gate, Running
+from chartgate.model.message import Received
 from chartgate.policy.charters import compile_book
 from chartgate.store.audit import AuditWriter
 from chartgate.store.database import Database
@@ -56,3 +60,22 @@ def feed_gate(
         sources={},
         sinks={},
     )
+
+
+async def accept(gate: Gate, *raws: bytes, flaw: str = "") -> list[str]:
+    """MSA-1 of each answer; "" where there is none."""
+    batch = [Received(connection=FEED, raw=raw, flaw=flaw) for raw in raws]
+    answers = await intake.accept(gate, batch)
+    return [parse(answer).value("MSA", 1) or "" if answer else "" for answer in answers]
+
+
+async def actions(database: Database) -> Counter[str]:
+    """How often each was audited."""
+    query = "SELECT action FROM audit_event WHERE tenant = $1"
+    return Counter(row["action"] for row in await database.fetch(query))
+
+
+async def quarantine(gate: Gate) -> list[tuple[str, str, int]]:
+    """Class, position and count of each row, the first first."""
+    query = "SELECT reason_class, position, count FROM quarantine WHERE tenant = $1 ORDER BY id"
+    return [tuple(row) for row in await gate.database.fetch(query)]

@@ -13,10 +13,8 @@ import orjson
 import pytest
 
 from chartgate.errors import Unavailable
-from chartgate.flows import events, intake
-from chartgate.formats.hl7v2 import parse
+from chartgate.flows import events
 from chartgate.gate import Gate
-from chartgate.model.message import Received
 from chartgate.store.database import Database
 from chartgate.store.inbox import InboxStore
 from chartgate.store.quarantine import QuarantineStore
@@ -25,7 +23,7 @@ from chartgate.testing.clock import FakeClock
 from chartgate.testing.messages import adt, header, merge, message, patient, siu
 from chartgate.transform.hl7v2 import messages as transforms
 from tests.flows.clinics import Killed
-from tests.flows.feeds import FEED, feed_gate
+from tests.flows.feeds import FEED, accept, actions, feed_gate, quarantine
 
 CORPUS = Path(__file__).parents[3] / "shared" / "corpora" / "hl7v2"
 
@@ -35,26 +33,9 @@ def gate(database: Database, clock: FakeClock, tmp_path: Path) -> Gate:
     return feed_gate(database, clock, tmp_path, id_from="identifier")
 
 
-async def accept(gate: Gate, *raws: bytes, flaw: str = "") -> list[str]:
-    """MSA-1 of each answer; "" where there is none."""
-    batch = [Received(connection=FEED, raw=raw, flaw=flaw) for raw in raws]
-    answers = await intake.accept(gate, batch)
-    return [parse(answer).value("MSA", 1) or "" if answer else "" for answer in answers]
-
-
 async def process_all(gate: Gate, worker: str = "worker") -> None:
     while await events.process_next(gate, worker):
         pass
-
-
-async def actions(database: Database) -> Counter[str]:
-    query = "SELECT action FROM audit_event WHERE tenant = $1"
-    return Counter(row["action"] for row in await database.fetch(query))
-
-
-async def quarantine(gate: Gate) -> list[tuple[str, str, int]]:
-    query = "SELECT reason_class, position, count FROM quarantine WHERE tenant = $1 ORDER BY id"
-    return [tuple(row) for row in await gate.database.fetch(query)]
 
 
 async def current(gate: Gate, reference: str) -> dict[str, Any]:

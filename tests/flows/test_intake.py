@@ -3,7 +3,6 @@
 import asyncio
 import json
 import ssl
-from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from chartgate.store.quarantine import QuarantineStore
 from chartgate.testing.clock import FakeClock
 from chartgate.testing.messages import adt, header, message, patient, siu
 from tests.adapters.hl7v2_mllp.certificates import make_certificate
-from tests.flows.feeds import FEED, feed_gate
+from tests.flows.feeds import FEED, accept, actions, feed_gate, quarantine
 from tests.flows.sockets import Sender, serving
 
 CORPUS = Path(__file__).parents[3] / "shared" / "corpora" / "hl7v2"
@@ -32,23 +31,6 @@ CORPUS = Path(__file__).parents[3] / "shared" / "corpora" / "hl7v2"
 @pytest.fixture
 def gate(database: Database, clock: FakeClock, tmp_path: Path) -> Gate:
     return feed_gate(database, clock, tmp_path, id_from="identifier")
-
-
-async def accept(gate: Gate, *raws: bytes, flaw: str = "") -> list[str]:
-    """MSA-1 of each answer; "" where there is none."""
-    batch = [Received(connection=FEED, raw=raw, flaw=flaw) for raw in raws]
-    answers = await intake.accept(gate, batch)
-    return [parse(answer).value("MSA", 1) or "" if answer else "" for answer in answers]
-
-
-async def actions(database: Database) -> Counter[str]:
-    query = "SELECT action FROM audit_event WHERE tenant = $1"
-    return Counter(row["action"] for row in await database.fetch(query))
-
-
-async def quarantine(gate: Gate) -> list[tuple[str, str, int]]:
-    query = "SELECT reason_class, position, count FROM quarantine WHERE tenant = $1 ORDER BY id"
-    return [tuple(row) for row in await gate.database.fetch(query)]
 
 
 async def test_audit_event_of_a_batch_accounts_for_each_of_its_messages(gate: Gate) -> None:
