@@ -97,7 +97,7 @@ async def test_what_was_sent_is_handed_off_only_after_reading_had_its_time(
     clinic: Clinic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     approved = await clinic.approved()
-    monkeypatch.setattr(commits, "send", failing(FAULT))
+    monkeypatch.setattr(commits, "send_attempt", failing(FAULT))
     monkeypatch.setattr(commits, "find_effect", failing(FAULT))
     assert await tried(clinic, commits.commit_next, times=4) == 4
     assert (await clinic.get(approved)).status is Status.COMMITTING
@@ -114,7 +114,7 @@ async def test_what_was_just_sent_stays_with_the_worker_however_often_it_failed(
     monkeypatch.setattr(commits, "look", failing(SourceUnreachable("down")))
     await tried(clinic, commits.commit_next, times=9)
     monkeypatch.undo()
-    monkeypatch.setattr(commits, "send", failing(FAULT))
+    monkeypatch.setattr(commits, "send_attempt", failing(FAULT))
     with pytest.raises(ZeroDivisionError):
         await commits.commit_next(clinic.gate, "w1")
     assert (await clinic.get(approved)).status is Status.COMMITTING

@@ -1,20 +1,21 @@
 """Several changes for a system without transactions: all of them once, or none, or told exactly."""
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from chartgate.errors import InvalidTransition
 from chartgate.failpoints import armed
-from chartgate.flows import halts, rollbacks, sagas
+from chartgate.flows import erasure, halts, rollbacks, sagas, vault
 from chartgate.flows.partial import SAY_PARTLY, SAY_PARTLY_UNDONE
 from chartgate.model.proposal import Proposal, Status
 from chartgate.store.database import Database
 from chartgate.store.handoffs import HandoffStore
 from chartgate.store.proposals import Attempt, Direction, ProposalStore
 from chartgate.testing.clock import FakeClock
-from tests.flows.clinics import OPERATOR, SOFIA, Killed
+from tests.flows.clinics import OPERATOR, SITE, SOFIA, Killed
 from tests.flows.stepping import Stepping, open_stepping, take_transactions_away
 
 
@@ -403,3 +404,64 @@ def assert_landed_once(stepping: Stepping, proposal: Proposal) -> None:
 
 def die() -> None:
     raise Killed
+
+
+async def test_what_was_taken_back_is_not_taken_for_an_earlier_try_that_arrived(
+    stepping: Stepping,
+) -> None:
+    """The first try was lost on its way; the second bears its mark, and was taken back."""
+    approved = await stepping.approved()
+    stepping.sink.deeds[0] = "hold"
+    await stepping.turn()
+    stepping.clinic.clock.advance(31)
+    await stepping.turn()
+
+    async def edited() -> None:
+        stepping.edit(stepping.slots[1], comment="seen by the desk")
+
+    stepping.sink.before_request[3] = edited
+    done = await stepping.until_done(approved)
+    assert done.status is Status.VERIFIED
+    verdicts = [attempt.verdict for attempt in await attempts(stepping, approved)]
+    assert verdicts == ["not-applied", "not-applied", "applied"]
+    assert len(stepping.booked(approved)) == 1
+    effects = len(stepping.clinic.hospital.journal.effects)
+    await stepping.sink.release()
+    assert len(stepping.clinic.hospital.journal.effects) == effects
+
+
+async def test_what_is_noted_is_sealed_scrubbed_and_erased(stepping: Stepping) -> None:
+    approved = await stepping.approved()
+    await stepping.work()
+    done = await stepping.clinic.get(approved)
+    database = stepping.clinic.database
+    assert (await vault.scrub(stepping.clinic.gate)).tables["proposal_attempt"]["sound"] == 2
+    broken = "UPDATE proposal_attempt SET done = set_byte(done, 40, get_byte(done, 40) # 1)"
+    async with database.bookkeeping() as transaction:
+        await transaction.execute(broken)
+    assert (await vault.scrub(stepping.clinic.gate)).tables["proposal_attempt"]["damaged"] == 1
+    assert done.patient is not None
+    await erasure.erase(stepping.clinic.gate, OPERATOR, SITE, done.patient, reason="asked for")
+    left = "SELECT octet_length(done) FROM proposal_attempt WHERE tenant = $1"
+    assert await database.fetch_value(left) == 0
+
+
+async def test_fault_of_our_own_leaves_staff_with_what_stands(
+    stepping: Stepping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    approved = await stepping.approved()
+    stepping.sink.deeds[1] = "kill-before"
+    await stepping.turn()
+
+    async def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(sagas, "_noted", broken)
+    for _ in range(12):
+        stepping.clinic.clock.advance(62)
+        with suppress(ZeroDivisionError):
+            await stepping.work()
+    handed = await stepping.clinic.get(approved)
+    assert handed.status is Status.HANDED_OFF
+    (appointment,) = stepping.booked(approved)
+    assert (handed.reason or "").startswith(f"{SAY_PARTLY}{appointment} was written and stands")

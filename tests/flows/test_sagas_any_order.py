@@ -10,7 +10,7 @@ import pytest
 
 from chartgate.errors import NotFound
 from chartgate.flows import halts, rollbacks
-from chartgate.flows.partial import SAY_PARTLY, SAY_PARTLY_UNDONE
+from chartgate.flows.partial import SAY_LOOK, SAY_PARTLY, SAY_PARTLY_UNDONE
 from chartgate.model.proposal import Proposal, Status
 from chartgate.store.database import Database
 from chartgate.testing.clock import FakeClock
@@ -88,6 +88,7 @@ async def play(stepping: Stepping, proposal: Proposal, dice: random.Random) -> P
         stepping.clinic.clock.advance(dice.choice([1, 31, 31, 62]))
     else:
         raise AssertionError(f"stuck, {found.status.value}")
+    stepping.clinic.hospital.faults.clear()
     await resume(stepping)
     return await stepping.clinic.get(proposal)
 
@@ -106,7 +107,7 @@ def check(stepping: Stepping, done: Proposal) -> None:
     assert len(stepping.booked(done)) <= 1
     reason = done.reason or ""
     said = f"{done.status.value}: {reason}"
-    if reason.startswith((SAY_PARTLY, SAY_PARTLY_UNDONE)):
+    if SAY_LOOK in reason:
         assert done.status is Status.HANDED_OFF
         parts = reason.removeprefix(SAY_PARTLY).removeprefix(SAY_PARTLY_UNDONE).split("; ")
         named = {n for part in parts for end in STANDS if part.endswith(end)

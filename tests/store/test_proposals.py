@@ -284,6 +284,33 @@ async def test_attempts_keep_intent_and_verdict(database: Database) -> None:
     assert await store.attempts(made.id, "rollback") == ()
 
 
+async def test_what_changes_did_is_noted_by_whoever_has_the_proposal_alone(
+    database: Database, clock: FakeClock
+) -> None:
+    store = ProposalStore(database)
+    made = await insert(database, proposal())
+    await move(database, made, approved(made))
+    claimed = await claim(database, clock)
+    assert claimed is not None
+    number = await store.intend(
+        EVENT, claimed, claimed, "commit", Prepared(write=WRITE, before=()), at=START
+    )
+    await store.note_done(claimed, "commit", number, RECEIPT.effects)
+    (attempt,) = await store.attempts(made.id, "commit")
+    assert attempt.done == RECEIPT.effects
+    older = replace(claimed, fence=claimed.fence - 1)
+    with pytest.raises(InvalidTransition, match="another worker"):
+        await store.note_done(older, "commit", number, ())
+    async with database.change(EVENT) as transaction:
+        await store.end_attempt(transaction, claimed, "commit", number, "partly", at=START)
+    with pytest.raises(InvalidTransition):
+        await store.note_done(claimed, "commit", number, ())
+    (attempt,) = await store.attempts(made.id, "commit")
+    assert (attempt.done, attempt.verdict) == (RECEIPT.effects, "partly")
+    stored = "SELECT done FROM proposal_attempt WHERE tenant = $1"
+    assert b"Slot" not in await database.fetch_value(stored), "sealed"
+
+
 async def test_intent_of_a_worker_whose_lease_passed_leaves_nothing(database: Database) -> None:
     store = ProposalStore(database)
     made = await insert(database, proposal())

@@ -37,6 +37,7 @@ from chartgate.flows.grounds import Grounds, grounds_of, patient_in, patient_of_
 from chartgate.flows.guards import Standing, look, moved_elsewhere
 from chartgate.flows.handoffs import hand_off
 from chartgate.flows.impasses import SAY_CANNOT_TELL, no_progress
+from chartgate.flows.partial import going_apart, state_of_commit
 from chartgate.flows.permissions import SAY_TAMPERED
 from chartgate.flows.permits import can_write, running_action
 from chartgate.flows.proposal_events import event_of, written
@@ -283,7 +284,9 @@ async def _refused(
     if found is not None:
         await _found(gate, committing, *found, agent)
     elif is_there:
-        after = moved(committing, Status.HANDED_OFF, reason=SAY_CANNOT_TELL)
+        apart = going_apart(this)
+        reason = state_of_commit(apart, unsure=True) if apart else SAY_CANNOT_TELL
+        after = moved(committing, Status.HANDED_OFF, reason=reason)
         await hand_off(
             gate, committing, after, action, agent=agent, direction="commit", verdict="cannot-tell"
         )

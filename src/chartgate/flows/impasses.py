@@ -5,19 +5,22 @@ refuses, or a fault of ours: trying again for ever would hide the work from ever
 sent and is not resolved stays with the worker until reading had its time to tell.
 """
 
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 
 from chartgate.errors import SourceRefused, VersionConflict
 from chartgate.flows.grounds import patient_of_proposal
 from chartgate.flows.handoffs import hand_off
+from chartgate.flows.partial import going_apart, state_of_commit, state_of_rollback
 from chartgate.flows.permits import running_action
 from chartgate.flows.proposal_events import event_of
 from chartgate.flows.sending import is_too_old, open_attempts, postpone
 from chartgate.gate import Gate
 from chartgate.model.audit import AuditEvent, Outcome
 from chartgate.model.proposal import Proposal, Status, can_move, moved
-from chartgate.store.proposals import Direction, ProposalStore, Verdict
+from chartgate.store.database import Connection
+from chartgate.store.proposals import Attempt, Direction, ProposalStore, Verdict
 
 SAY_CANNOT_TELL = (
     "it was sent, and whether it was applied could not be found out; look at the record"
@@ -49,7 +52,13 @@ async def no_progress(
     if not can_move(before, Status.HANDED_OFF):
         return
     verdict: Verdict | None = "cannot-tell" if attempts else None
-    after = moved(before, Status.HANDED_OFF, reason=_reason(before, bool(attempts), error))
+    undo = await open_attempts(gate, current, "compensation")
+    after = moved(before, Status.HANDED_OFF, reason=_reason(before, attempts, undo, error))
+
+    async def undoing_ended(transaction: Connection) -> None:
+        store, at = ProposalStore(gate.database), gate.clock()
+        await store.end_attempts(transaction, current, "compensation", "cannot-tell", at=at)
+
     with suppress(VersionConflict):
         await hand_off(
             gate,
@@ -60,13 +69,20 @@ async def no_progress(
             events=events,
             direction=direction,
             verdict=verdict,
+            also=undoing_ended if undo else None,
         )
 
 
-def _reason(proposal: Proposal, is_sent: bool, error: Exception) -> str:
+def _reason(
+    proposal: Proposal, attempts: Sequence[Attempt], undo: Sequence[Attempt], error: Exception
+) -> str:
     if proposal.status is Status.MISMATCHED:
         return SAY_NOT_READ_BACK
-    if is_sent:
+    if apart := going_apart(attempts):
+        if proposal.status is Status.ROLLING_BACK:
+            return state_of_rollback(apart, unsure=True)
+        return state_of_commit(apart, undo[0] if undo else None, unsure=True)
+    if attempts:
         return SAY_CANNOT_TELL
     said = str(error) if isinstance(error, SourceRefused) else SAY_FAULT
     return SAY_NOT_UNDONE + said if proposal.status is Status.ROLLING_BACK else said

@@ -26,7 +26,7 @@ def state_of_commit(attempt: Attempt, undo: Attempt | None = None, *, unsure: bo
     elif unsure and undo is None and rest:
         doubtful = [rest.pop(0)]
     said = _said(stands=stands, taken=taken[::-1], rest=rest, doubtful=doubtful)
-    return f"{SAY_PARTLY}{said}; {SAY_LOOK}"
+    return f"{SAY_PARTLY if made else ''}{said}; {SAY_LOOK}"
 
 
 def state_of_rollback(attempt: Attempt, *, unsure: bool = False) -> str:
@@ -35,7 +35,13 @@ def state_of_rollback(attempt: Attempt, *, unsure: bool = False) -> str:
     stands = _named(attempt.prepared.write.changes[len(taken) :])
     doubtful = [stands.pop(0)] if unsure and stands else []
     said = _said(stands=stands, taken=taken, rest=(), doubtful=doubtful)
-    return f"{SAY_PARTLY_UNDONE}{said}; {SAY_LOOK}"
+    return f"{SAY_PARTLY_UNDONE if taken else ''}{said}; {SAY_LOOK}"
+
+
+def going_apart(attempts: Sequence[Attempt]) -> Attempt | None:
+    """Of open attempts the one that staff must know of; None: none goes one after the other."""
+    apart = [a for a in attempts if a.prepared.write.apart]
+    return max(apart, key=lambda a: (bool(a.done), a.number), default=None)
 
 
 def _said(

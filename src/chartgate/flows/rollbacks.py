@@ -25,6 +25,7 @@ from chartgate.flows.contexts import proposal_for
 from chartgate.flows.grounds import patient_of_proposal
 from chartgate.flows.handoffs import hand_off
 from chartgate.flows.impasses import SAY_NOT_UNDONE, no_progress
+from chartgate.flows.partial import going_apart, state_of_rollback
 from chartgate.flows.permissions import why_not
 from chartgate.flows.permits import (
     check_person,
@@ -196,7 +197,7 @@ async def _resume(gate: Gate, proposal: Proposal, attempts: Sequence[Attempt], a
         if not is_too_old(gate, attempts):
             await postpone(gate, proposal)
             return
-        await _cannot_tell(gate, proposal, agent)
+        await _cannot_tell(gate, proposal, agent, _unsure(attempts))
         return
     if found is not None:
         await _found(gate, proposal, *found, agent)
@@ -225,15 +226,18 @@ async def _refused(
         await _found(gate, proposal, *found, agent)
         return
     if is_there:
-        await _cannot_tell(gate, proposal, agent)
+        await _cannot_tell(gate, proposal, agent, _unsure(this))
         return
     moved_on = isinstance(error, VersionConflict)
     await _stays(gate, proposal, SAY_MOVED_ON if moved_on else f"{SAY_REFUSED}{error}", agent)
 
 
-async def _cannot_tell(
-    gate: Gate, proposal: Proposal, agent: str, reason: str = SAY_CANNOT_TELL
-) -> None:
+def _unsure(attempts: Sequence[Attempt]) -> str:
+    apart = going_apart(attempts)
+    return state_of_rollback(apart, unsure=True) if apart else SAY_CANNOT_TELL
+
+
+async def _cannot_tell(gate: Gate, proposal: Proposal, agent: str, reason: str) -> None:
     """A person has to look whether it was undone."""
     after = moved(proposal, Status.HANDED_OFF, reason=reason)
     await hand_off(

@@ -356,10 +356,13 @@ async def _taken_back(
     """Nothing of it stands: to be tried again on the record as it is, or staff's with the reason."""
     why = committing.reason or SAY_CHANGED
     at = gate.clock()
+    settled = _settled_with(made, undo, await open_attempts(gate, committing, "commit"))
 
     async def ended(transaction: Connection) -> None:
         store = ProposalStore(gate.database)
         await store.end_attempts(transaction, committing, "compensation", "applied", at=at)
+        for number in settled:
+            await store.end_attempt(transaction, committing, "commit", number, "not-applied", at=at)
 
     if paths:
         await _to_staff(
@@ -380,6 +383,32 @@ async def _taken_back(
             gate, committing, after, running_action(gate, committing), agent=agent,
             direction="commit", verdict="not-applied", also=ended,
         )  # fmt: skip
+
+
+def _settled_with(made: Attempt, undo: Attempt, others: Sequence[Attempt]) -> tuple[int, ...]:
+    """Open attempts that began with a change which was made and taken back: a request of theirs
+    can do nothing any more, and what reading finds of it is no work of theirs. What was taken
+    back by a delete may still be made anew, by a request that comes late."""
+    deleted = {c.reference for c in undo.prepared.write.changes if c.interaction == "delete"}
+    steps = zip(steps_of(made.prepared.write), made.done, strict=False)
+    spent = {_ground(step) for step, effect in steps if effect.reference not in deleted}
+    return tuple(
+        other.number
+        for other in others
+        if any(_ground(step) in spent for step in _may_be_sent(other.prepared.write))
+    )
+
+
+def _may_be_sent(write: Write) -> tuple[Write, ...]:
+    return steps_of(write)[:1] if write.apart else steps_of(write)
+
+
+def _ground(step: Write) -> tuple[str | None, str | None]:
+    """What a change can be made on once: the version that it stands on, or its mark."""
+    change = step.changes[0]
+    if change.interaction == "create":
+        return None, step.marker
+    return change.reference, change.if_match
 
 
 async def _give_up(

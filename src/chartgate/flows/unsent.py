@@ -6,7 +6,7 @@ from datetime import datetime
 from chartgate.flows.grounds import patient_of_proposal
 from chartgate.flows.handoffs import hand_off
 from chartgate.flows.impasses import SAY_CANNOT_TELL
-from chartgate.flows.partial import state_of_commit
+from chartgate.flows.partial import going_apart, state_of_commit
 from chartgate.flows.permits import running_action
 from chartgate.flows.proposal_events import Details, event_of
 from chartgate.flows.sending import is_too_old, postpone
@@ -61,8 +61,8 @@ async def wait_or_hand_off(
     if not is_too_old(gate, attempts):
         await postpone(gate, proposal)
         return
-    begun = next((a for a in attempts if a.done), None)
-    reason = state_of_commit(begun, unsure=True) if begun else SAY_CANNOT_TELL
+    apart = going_apart(attempts)
+    reason = state_of_commit(apart, unsure=True) if apart else SAY_CANNOT_TELL
     after = moved(proposal, Status.HANDED_OFF, reason=reason)
     await hand_off(
         gate,

@@ -8,7 +8,9 @@ from chartgate.adapters.fhir_r4.dialect import PROBED, Habits, load_dialect
 from chartgate.adapters.fhir_r4.preconditions import (
     ALONE,
     COMMON,
+    SAY_APART,
     TOGETHER,
+    goes_apart,
     lines_missing,
     why_off,
     write_rights,
@@ -69,6 +71,62 @@ def test_line_that_counts_turns_something_off_or_has_another_way(line: str) -> N
 @pytest.mark.parametrize("line", sorted(TOLD))
 def test_line_that_only_tells_turns_nothing_off(line: str) -> None:
     assert len(on(habits(line))) == 8
+
+
+BOOKING = Write(
+    marker="m",
+    changes=(
+        Change(interaction="create", resource_type="Task", resource=task()),
+        Change(
+            interaction="patch",
+            resource_type="Slot",
+            reference="Slot/1",
+            patch=({"op": "replace", "path": "/status", "value": "busy"},),
+            if_match="1",
+        ),
+    ),
+)
+
+
+def test_changes_go_apart_only_where_they_cannot_go_as_one() -> None:
+    assert not goes_apart(BOOKING, habits())
+    assert goes_apart(BOOKING, habits("transaction_atomic"))
+    assert not goes_apart(CREATE, habits("transaction_atomic")), "it is one"
+    assert not goes_apart(BOOKING, Habits(GENERIC, {})), "nothing is known"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *sorted(COMMON),
+        "if_none_exist",
+        "if_none_exist_race",
+        "marker_survives",
+        "cancel",
+        "if_match_on_put",
+    ],
+)
+def test_changes_that_could_not_go_alone_or_be_taken_back_are_not_begun(line: str) -> None:
+    assert not goes_apart(BOOKING, habits("transaction_atomic", line))
+
+
+def test_what_only_a_delete_takes_back_needs_one_that_is_guarded() -> None:
+    plan = Change(interaction="create", resource_type="Basic", resource={"resourceType": "Basic"})
+    assert "Basic" not in GENERIC.stand_ins
+    write = Write(marker="m", changes=(plan, plan))
+    assert goes_apart(write, habits("transaction_atomic"))
+    assert not goes_apart(write, habits("transaction_atomic", "if_match_on_delete"))
+    undo = Change(interaction="delete", resource_type="Basic", reference="Basic/1", if_match="1")
+    assert not goes_apart(Write(marker="m", changes=(undo, undo)), habits("transaction_atomic"))
+
+
+def test_rights_say_that_several_go_one_after_the_other() -> None:
+    rights = {r.kind: r for r in write_rights("north-ehr", habits("transaction_atomic"))}
+    right = rights["update, several together"]
+    assert not right.on
+    assert right.sentence.endswith(SAY_APART)
+    rights = {r.kind: r for r in write_rights("north-ehr", habits("etag_present"))}
+    assert SAY_APART not in rights["update, several together"].sentence
 
 
 def test_patch_is_off_once_none_of_its_ways_holds() -> None:
