@@ -2,10 +2,12 @@
 
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from chartgate.adapters.fhir_r4.dialect import Habits
 from chartgate.errors import InvalidTransition
 from chartgate.failpoints import armed
 from chartgate.flows import erasure, halts, rollbacks, sagas, vault
@@ -465,3 +467,34 @@ async def test_fault_of_our_own_leaves_staff_with_what_stands(
     assert handed.status is Status.HANDED_OFF
     (appointment,) = stepping.booked(approved)
     assert (handed.reason or "").startswith(f"{SAY_PARTLY}{appointment} was written and stands")
+
+
+async def test_what_was_taken_back_by_a_delete_is_made_once_though_the_first_try_comes_late(
+    stepping: Stepping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    habits = stepping.clinic.adapter._habits
+    bare = Habits(replace(habits.dialect, stand_ins={}), habits.verdicts)
+    monkeypatch.setattr(stepping.clinic.adapter, "_habits", bare)
+    approved = await stepping.approved()
+    stepping.sink.deeds[0] = "hold"
+    await stepping.turn()
+    stepping.clinic.clock.advance(31)
+    await stepping.turn()
+    arrived = []
+
+    async def edited() -> None:
+        stepping.edit(stepping.slots[1], comment="seen by the desk")
+
+    async def comes_late() -> None:
+        arrived.append(await stepping.sink.release())
+
+    stepping.sink.before_request[3] = edited
+    stepping.sink.before_request[6] = comes_late
+    done = await stepping.until_done(approved)
+    assert done.status is Status.VERIFIED
+    assert arrived == [True]
+    deleted = [e for e in stepping.clinic.hospital.journal.effects if e.interaction == "delete"]
+    assert len(stepping.made(approved)) == 2
+    assert len(deleted) == 1
+    assert done.receipt is not None
+    assert done.receipt.effects[0].reference == stepping.made(approved)[1].reference

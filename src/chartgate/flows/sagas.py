@@ -79,8 +79,9 @@ class Paused(OutcomeUnknown):
 
 
 async def as_sent(gate: Gate, proposal: Proposal, prepared: Prepared) -> Prepared:
-    """The write as it goes out: `apart` where its system cannot take it as one. What was made
-    and taken back keeps its mark, so that what is made anew needs another."""
+    """The write as it goes out: `apart` where its system cannot take it as one. What was made and
+    cancelled keeps its mark, so that what is made anew needs another; what was made and deleted
+    must not have another, or a first request that comes late would make a second one."""
     write = prepared.write
     if write.through:
         return prepared
@@ -89,9 +90,14 @@ async def as_sent(gate: Gate, proposal: Proposal, prepared: Prepared) -> Prepare
         write = replace(write, apart=True)
     if proposal.fence > 1 and any(c.interaction == "create" for c in write.changes):
         attempts = await ProposalStore(gate.database).attempts(proposal.id, "compensation")
-        if undone := sum(a.verdict == "applied" for a in attempts):
+        if undone := sum(a.verdict == "applied" and _cancels(a) for a in attempts):
             write = replace(write, marker=f"{write.marker}.again{undone}")
     return replace(prepared, write=write)
+
+
+def _cancels(undo: Attempt) -> bool:
+    """A patch is what cancels a create; what was there before is restored by an update."""
+    return any(c.interaction == "patch" for c in undo.prepared.write.changes)
 
 
 async def send_attempt(
