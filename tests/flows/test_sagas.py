@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 
 from chartgate.adapters.fhir_r4.dialect import Habits
+from chartgate.adapters.fhir_r4.preconditions import SAY_APART
 from chartgate.errors import InvalidTransition
 from chartgate.failpoints import armed
 from chartgate.flows import erasure, halts, rollbacks, sagas, vault
 from chartgate.flows.partial import SAY_PARTLY, SAY_PARTLY_UNDONE
+from chartgate.flows.undo_ground import Ground, look
+from chartgate.gate import Gate
 from chartgate.model.proposal import Proposal, Status
 from chartgate.store.database import Database
 from chartgate.store.handoffs import HandoffStore
@@ -498,3 +501,41 @@ async def test_what_was_taken_back_by_a_delete_is_made_once_though_the_first_try
     assert len(deleted) == 1
     assert done.receipt is not None
     assert done.receipt.effects[0].reference == stepping.made(approved)[1].reference
+
+
+async def test_probe_of_a_system_that_keeps_half_of_a_transaction_leads_to_one_after_the_other(
+    stepping: Stepping,
+) -> None:
+    clinic = stepping.clinic
+    clinic.hospital.faults.switch("keep_half", True)
+    verdicts = await clinic.adapter.probe(lambda _: None)
+    clinic.adapter.adopt({v.line: (v.holds, v.detail) for v in verdicts})
+    rights = {right.kind: right for right in clinic.adapter.write_rights()}
+    assert rights["create"].on
+    assert not rights["create, several together"].on
+    assert rights["create, several together"].sentence.endswith(SAY_APART)
+    approved = await stepping.approved()
+    await stepping.work()
+    assert (await clinic.get(approved)).status is Status.VERIFIED
+    assert len(clinic.hospital.journal.requests) == 3
+    assert_landed_once(stepping, approved)
+
+
+async def test_rollback_whose_first_request_arrives_between_two_looks_is_no_chart_that_moved_on(
+    stepping: Stepping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    approved = await stepping.approved()
+    await stepping.work()
+    await ask(stepping, approved)
+    stepping.sink.deeds[3] = "hold"
+    await stepping.turn()
+    async def arrives_first(gate: Gate, proposal: Proposal) -> Ground:
+        if stepping.sink.held:
+            assert await stepping.sink.release()
+        return await look(gate, proposal)
+
+    monkeypatch.setattr(rollbacks, "look", arrives_first)
+    stepping.clinic.clock.advance(31)
+    done = await stepping.until_done(approved)
+    assert done.status is Status.ROLLED_BACK
+    assert stepping.is_as_before(approved)

@@ -171,7 +171,7 @@ async def _not_sent(gate: Gate, proposal: Proposal, ground: Ground, agent: str) 
         until = retry_at(gate, 0)
         await ProposalStore(gate.database).postpone(proposal, until=until, failed=False)
     elif ground.moved_on:
-        await _stays(gate, proposal, SAY_MOVED_ON, agent)
+        await _moved_on(gate, proposal, agent)
     elif proposal.attempts < LOOKS:
         await postpone(gate, proposal)  # it may be a replica that lags behind
     else:
@@ -187,6 +187,20 @@ async def _not_sent(gate: Gate, proposal: Proposal, ground: Ground, agent: str) 
             direction="rollback" if attempts else None,
             verdict="cannot-tell" if attempts else None,
         )
+
+
+async def _moved_on(gate: Gate, proposal: Proposal, agent: str) -> None:
+    """Somebody changed it, or a request of ours arrived since it was looked for."""
+    attempts = await open_attempts(gate, proposal, "rollback")
+    try:
+        found = await find_effect(gate, proposal, attempts)
+    except OutcomeUnknown:
+        await postpone(gate, proposal)
+        return
+    if found is not None:
+        await _found(gate, proposal, *found, agent)
+    else:
+        await _stays(gate, proposal, SAY_MOVED_ON, agent)
 
 
 async def _resume(gate: Gate, proposal: Proposal, attempts: Sequence[Attempt], agent: str) -> None:
