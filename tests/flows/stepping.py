@@ -86,7 +86,8 @@ class Stepping:
         self.slots: tuple[str, ...] = ()
         self.preimages: dict[str, Resource] = {}
 
-    async def approved(self, first: int = 0) -> Proposal:
+    async def approved(self, first: int = 0, *, backwards: bool = False) -> Proposal:
+        """Approved; `backwards` with its slots before its appointment."""
         clinic = self.clinic
         self.slots = tuple(clinic.hospital.scenario.free_slots[first : first + 2])
         submission = await clinic.booking(self.slots[0])
@@ -111,7 +112,7 @@ class Stepping:
             type(submission)(
                 site=submission.site,
                 action=submission.action,
-                changes=changes,
+                changes=changes[::-1] if backwards else changes,
                 confidence=0.93,
                 rationale="A long visit.",
                 interaction=interaction,

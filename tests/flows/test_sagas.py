@@ -11,11 +11,12 @@ from chartgate.adapters.fhir_r4.dialect import Habits
 from chartgate.adapters.fhir_r4.preconditions import SAY_APART
 from chartgate.errors import InvalidTransition
 from chartgate.failpoints import armed
-from chartgate.flows import erasure, halts, rollbacks, sagas, vault
+from chartgate.flows import erasure, halts, reviews, rollbacks, sagas, vault
 from chartgate.flows.partial import SAY_PARTLY, SAY_PARTLY_UNDONE
 from chartgate.flows.undo_ground import Ground, look
 from chartgate.gate import Gate
 from chartgate.model.proposal import Proposal, Status
+from chartgate.model.write import change_json
 from chartgate.store.database import Database
 from chartgate.store.handoffs import HandoffStore
 from chartgate.store.proposals import Attempt, Direction, ProposalStore
@@ -529,6 +530,7 @@ async def test_rollback_whose_first_request_arrives_between_two_looks_is_no_char
     await ask(stepping, approved)
     stepping.sink.deeds[3] = "hold"
     await stepping.turn()
+
     async def arrives_first(gate: Gate, proposal: Proposal) -> Ground:
         if stepping.sink.held:
             assert await stepping.sink.release()
@@ -538,4 +540,121 @@ async def test_rollback_whose_first_request_arrives_between_two_looks_is_no_char
     stepping.clinic.clock.advance(31)
     done = await stepping.until_done(approved)
     assert done.status is Status.ROLLED_BACK
+    assert stepping.is_as_before(approved)
+
+
+async def test_first_change_of_an_earlier_version_that_lands_late_is_taken_back(
+    stepping: Stepping,
+) -> None:
+    """Sent, not found, in conflict, edited, approved anew: and then its first request arrives."""
+    clinic = stepping.clinic
+    approved = await stepping.approved(backwards=True)
+    stepping.sink.deeds[0] = "hold"
+    await stepping.turn()
+    clinic.clock.advance(31)
+    await stepping.turn()
+    booked = approved.content.changes[2].resource or {}
+    clinic.hospital.edit({**booked, "id": "made-by-the-desk"})
+    conflicted = await stepping.until_done(approved)
+    assert conflicted.status is Status.PENDING_REVIEW
+    clinic.hospital.edit({**booked, "id": "made-by-the-desk", "status": "cancelled"})
+    changes = [change_json(change) for change in conflicted.content.changes]
+    changes[2]["resource"] = {**changes[2]["resource"], "comment": "as edited"}
+    edited = await reviews.edit(
+        clinic.gate, SOFIA, approved.id, changes_raw=changes, digest=conflicted.content.digest
+    )
+    await clinic.approve(edited)
+    assert await stepping.sink.release()
+    done = await stepping.until_done(approved)
+    assert done.status is Status.VERIFIED
+    (appointment,) = stepping.booked(approved)
+    assert clinic.hospital.resource(appointment)["comment"] == "as edited"
+    (event,) = await clinic.audited("proposal.compensate")
+    assert event["details"]["writes"] == "patch"
+
+
+async def test_first_change_that_arrives_late_is_not_finished_where_a_guard_says_no(
+    stepping: Stepping,
+) -> None:
+    clinic = stepping.clinic
+    approved = await stepping.approved(backwards=True)
+    stepping.sink.deeds[0] = "hold"
+    await stepping.turn()
+    clinic.clock.advance(31)
+    await stepping.turn()
+    assert await stepping.sink.release()
+    booked = approved.content.changes[2].resource or {}
+    clinic.hospital.edit({**booked, "id": "made-by-the-desk"})
+    done = await stepping.until_done(approved)
+    assert done.status is Status.PENDING_REVIEW
+    assert not stepping.made(approved), "the desk was first"
+    assert stepping.is_as_before(approved)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+async def test_held_request_that_arrives_right_before_the_next_try_is_known_as_ours(
+    stepping: Stepping, number: int
+) -> None:
+    approved = await stepping.approved()
+    stepping.sink.deeds[number] = "hold"
+
+    async def arrives() -> None:
+        assert await stepping.sink.release()
+
+    stepping.sink.before_request[number + 1] = arrives
+    done = await stepping.until_done(approved)
+    assert done.status is Status.VERIFIED
+    assert_landed_once(stepping, approved)
+
+
+async def test_nothing_is_taken_back_while_a_request_may_still_arrive(stepping: Stepping) -> None:
+    """The next try is refused, as by a token that ended; the first one is still on its way."""
+    approved = await stepping.approved()
+    stepping.sink.deeds.update({1: "hold", 2: "refuse"})
+    for _ in range(2):
+        await stepping.turn()
+        stepping.clinic.clock.advance(31)
+    assert (await stepping.clinic.get(approved)).status is Status.COMMITTING
+    assert not await stepping.clinic.audited("proposal.compensate")
+    assert await stepping.sink.release()
+    done = await stepping.until_done(approved)
+    assert done.status is Status.VERIFIED
+    assert_landed_once(stepping, approved)
+
+
+async def test_request_that_may_arrive_for_too_long_is_told_to_staff(stepping: Stepping) -> None:
+    approved = await stepping.approved()
+    stepping.sink.deeds.update({1: "hold", **dict.fromkeys(range(2, 40), "refuse")})
+    done = await stepping.until_done(approved)
+    assert done.status is Status.HANDED_OFF
+    assert f"what became of {stepping.slots[0]} could not be found out" in (done.reason or "")
+    (appointment,) = stepping.booked(approved)
+    assert f"{appointment} was written and stands" in (done.reason or "")
+
+
+async def test_same_change_by_somebody_else_is_not_taken_for_ours(stepping: Stepping) -> None:
+    approved = await stepping.approved()
+
+    async def desk_does_it() -> None:
+        stepping.edit(stepping.slots[0], status="busy")
+
+    stepping.sink.before_request[1] = desk_does_it
+    done = await stepping.until_done(approved)
+    assert done.status is Status.HANDED_OFF
+    assert f"what became of {stepping.slots[0]} could not be found out" in (done.reason or "")
+    (attempt,) = await attempts(stepping, approved)
+    assert attempt.verdict == "cannot-tell"
+
+
+async def test_what_somebody_else_took_back_meanwhile_is_taken_back(stepping: Stepping) -> None:
+    approved = await stepping.approved()
+    stepping.sink.deeds[2] = "refuse"
+
+    async def desk_does_it() -> None:
+        stepping.edit(stepping.slots[0], status="free")
+
+    stepping.sink.before_request[3] = desk_does_it
+    done = await stepping.until_done(approved)
+    assert done.status is Status.HANDED_OFF
+    assert sagas.SAY_TAKEN_BACK in (done.reason or "")
     assert stepping.is_as_before(approved)

@@ -340,10 +340,16 @@ async def _give_up(gate: Gate, claimed: Proposal, agent: str, error: ChartgateEr
 
 
 async def _found(
-    gate: Gate, committing: Proposal, attempt: Attempt, receipt: Receipt, agent: str
+    gate: Gate,
+    committing: Proposal,
+    attempt: Attempt,
+    receipt: Receipt,
+    agent: str,
+    *,
+    forward: bool = True,
 ) -> None:
-    """An attempt that was made, or of which a part was."""
-    whole = await rest_of(gate, committing, "commit", attempt, receipt, agent)
+    """An attempt that was made, or of which a part was. `forward`: the guards held for it."""
+    whole = await rest_of(gate, committing, "commit", attempt, receipt, agent, forward=forward)
     if whole is not None:
         await _landed(gate, committing, attempt.prepared, attempt.number, whole, agent)
 
@@ -459,6 +465,7 @@ async def _conflict(
         await wait_or_hand_off(gate, proposal, earlier, agent)
         return
     if found is not None:
-        await _found(gate, await taken_up(gate, proposal, agent), *found, agent)
+        committing = await taken_up(gate, proposal, agent)
+        await _found(gate, committing, *found, agent, forward=False)
         return
     await settle(gate, proposal, action, grounds, standing, agent)

@@ -52,7 +52,6 @@ from chartgate.store.proposals import Attempt, Direction, ProposalStore, Verdict
 LONG = 30  # failures after which the back-off is at its longest
 NOTHING = "; nothing was written"  # what a refusal says of itself, and not of those before it
 SAY_CHANGED = "the record changed while it was written, one change after the other"
-SAY_EARLIER = "an earlier version of the proposal arrived after it was changed"
 SAY_SHADOW = "the charter's stage became shadow while it was written"
 SAY_TAKEN_BACK = "what was written of it was taken back"
 SAY_DIFFERS = (
@@ -124,16 +123,19 @@ async def rest_of(
     attempt: Attempt,
     found: Receipt,
     agent: str,
+    *,
+    forward: bool = True,
 ) -> Receipt | None:
-    """The receipt of the whole of what was found: the changes that are missing are made now.
-    None: they could not be, and what follows from that is done."""
+    """The receipt of the whole of what was found: the changes that are missing are made now, or
+    with `forward` off what was made is taken back. None: it is not whole, and what follows from
+    that is done."""
     if len(found.effects) == len(attempt.prepared.write.changes):
         return found
     again = len(found.effects) == len(attempt.done)
     attempt = await _noted(gate, proposal, direction, attempt, found.effects)
     try:
-        if direction == "commit" and not _is_as_approved(proposal, attempt):
-            raise Stopped(attempt, VersionConflict(SAY_EARLIER))
+        if direction == "commit" and not (forward and _is_as_approved(proposal, attempt)):
+            raise Stopped(attempt, VersionConflict(SAY_CHANGED))
         receipt = await _steps(gate, proposal, direction, attempt, again=again)
     except Stopped as stopped:
         await (take_back if direction == "commit" else stop_rollback)(
