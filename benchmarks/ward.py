@@ -32,6 +32,7 @@ from chartgate.demo.hospital import Hospital, running_hospital, sample_patients
 from chartgate.flows import commits, halts, reads, reviews, rollbacks
 from chartgate.flows.proposals import Submission, submit
 from chartgate.gate import Gate, Running
+from chartgate.model.charter import Charter
 from chartgate.model.principal import Client, Person, Process
 from chartgate.model.proposal import Proposal, Status
 from chartgate.policy.charters import compile_book, parse_charter
@@ -154,7 +155,7 @@ class Ward:
         """slot-picker proposes to create an Appointment and to change the slot."""
         scenario = self.hospital.scenario
         patient = scenario.booking_patient
-        interaction = await self._see(PICKER, patient, slot, scenario.schedule)
+        interaction = await see(self.gate, PICKER, patient, slot, scenario.schedule)
         held = self.hospital.resource(slot)
         people = [
             {"actor": {"reference": actor}, "status": "accepted"}
@@ -170,22 +171,22 @@ class Ward:
         }
         changes = [
             {"interaction": "create", "resource": appointment},
-            _patch(slot, ("replace", "/status", "busy")),
+            patch_of(slot, ("replace", "/status", "busy")),
         ]
-        return await self._submit(PICKER, "book", changes, interaction)
+        return await send_in(self.gate, PICKER, "book", changes, interaction)
 
     async def move_task(self, task: str, status: str, *, day: int = 0) -> Proposal:
         """auth-clerk proposes to change one resource; `day` tells one such change from another."""
-        interaction = await self._see(CLERK, task)
+        interaction = await see(self.gate, CLERK, task)
         end = datetime(2026, 4, 1, 9, tzinfo=UTC) + timedelta(days=day)
         period = PERIOD | {"end": _instant(end)}
-        patch = _patch(task, ("replace", "/status", status), ("add", "/executionPeriod", period))
-        return await self._submit(CLERK, "update-status", [patch], interaction)
+        patch = patch_of(task, ("replace", "/status", status), ("add", "/executionPeriod", period))
+        return await send_in(self.gate, CLERK, "update-status", [patch], interaction)
 
     async def file_note(self, number: int) -> Proposal:
         """scribe proposes to create one resource, and nothing else."""
         visit = self.hospital.scenario.visit
-        interaction = await self._see(SCRIBE, visit)
+        interaction = await see(self.gate, SCRIBE, visit)
         text = base64.b64encode(f"Seen in clinic; stable. {number}".encode()).decode()
         note = {
             "resourceType": "DocumentReference",
@@ -198,7 +199,7 @@ class Ward:
             "context": {"encounter": [{"reference": visit}]},
         }
         changes = [{"interaction": "create", "resource": note}]
-        return await self._submit(SCRIBE, "file-note", changes, interaction)
+        return await send_in(self.gate, SCRIBE, "file-note", changes, interaction)
 
     async def approve(self, proposal: Proposal) -> Proposal:
         """Somebody approves what was proposed."""
@@ -228,29 +229,33 @@ class Ward:
         kept = {k: v for k, v in held.get("meta", {}).items() if k not in meta}
         return {**held, "meta": kept}
 
-    async def _see(self, client: Client, *references: str) -> str:
-        interaction: str | None = None
-        for reference in references:
-            kind, _, id_ = reference.partition("/")
-            answer = await reads.read(
-                self.gate, client, SITE, kind, id_, interaction=interaction, if_none_match=None
-            )
-            interaction = answer.interaction
-        assert interaction is not None
-        return interaction
 
-    async def _submit(
-        self, client: Client, action: str, changes: list[dict[str, Any]], interaction: str
-    ) -> Proposal:
-        submission = Submission(
-            site=SITE,
-            action=action,
-            changes=changes,
-            confidence=0.93,
-            rationale="By the campaign.",
-            interaction=interaction,
+async def see(gate: Gate, client: Client, *references: str) -> str:
+    """The interaction in which the client read these."""
+    interaction: str | None = None
+    for reference in references:
+        kind, _, id_ = reference.partition("/")
+        answer = await reads.read(
+            gate, client, SITE, kind, id_, interaction=interaction, if_none_match=None
         )
-        return await submit(self.gate, client, submission)
+        interaction = answer.interaction
+    assert interaction is not None
+    return interaction
+
+
+async def send_in(
+    gate: Gate, client: Client, action: str, changes: list[dict[str, Any]], interaction: str
+) -> Proposal:
+    """What the client proposes."""
+    submission = Submission(
+        site=SITE,
+        action=action,
+        changes=changes,
+        confidence=0.93,
+        rationale="By the campaign.",
+        interaction=interaction,
+    )
+    return await submit(gate, client, submission)
 
 
 @asynccontextmanager
@@ -304,7 +309,7 @@ async def open_ward(
             clock=clock,
             database=database,
             audit=audit,
-            running=Running(charters=compile_book([_charter(name) for name in CHARTERS])),
+            running=Running(charters=compile_book([charter_of(name) for name in CHARTERS])),
             sources={EHR: adapter},
             sinks={EHR: adapter},
         )
@@ -342,7 +347,7 @@ async def _no_repetition(
         raise Cut from error
 
 
-def _charter(name: str) -> Any:
+def charter_of(name: str) -> Charter:
     """A sample charter, without its budgets: a campaign is no day at a clinic."""
     samples = Path(chartgate.__file__).parent / "cli" / "samples"
     body = (samples / "charters" / f"{name}.yaml").read_text(encoding="utf-8")
@@ -354,7 +359,8 @@ def _charter(name: str) -> Any:
     )
 
 
-def _patch(reference: str, *operations: tuple[str, str, Any]) -> dict[str, Any]:
+def patch_of(reference: str, *operations: tuple[str, str, Any]) -> dict[str, Any]:
+    """A change, as a client proposes it."""
     return {
         "interaction": "patch",
         "reference": reference,

@@ -44,6 +44,7 @@ BOUNDS: Mapping[str, tuple[float, float]] = {  # least and most; else from 0 on
     "mllp.in_flight_max": (1, 1_000_000),
     "worker.poll_interval_s": (0.01, 3600),  # 0 would never rest
     "worker.lanes_max": (1, 1_000),
+    "worker.writes_at_once": (1, 1_000),
     "worker.worklist_every_s": (1, 3600),
     "ledger.unsigned_max_s": (1, 3600),  # proof cannot be turned off
     "retention.audit_days": (2192, 36_525),  # six years, whatever somebody would like
@@ -141,6 +142,7 @@ class WorkerConfig:
     backoff_cap_s: float = 300.0  # at most so long between tries
     notify_timeout_s: float = 10.0  # for a client to take a notification
     resolve_within_s: float = 60.0  # an unknown outcome goes to a person after that
+    writes_at_once: int = 16  # proposals of one kind of work, by one worker
     lanes_max: int = 4  # of one destination sent to at once; each has a connection there
     worklist_every_s: float = 30.0  # between looks at a handoff's Task in the EHR
     lane_idle_s: float = 30.0  # a lane's connection is closed after so long with nothing to send

@@ -446,8 +446,9 @@ async def test_worker_killed_around_a_transaction_leaves_what_another_finishes(
 async def test_many_workers_at_once_write_each_proposal_once(clinic: Clinic) -> None:
     slots = clinic.hospital.scenario.free_slots[:6]
     proposals = [await clinic.approved(slot) for slot in slots]
-    for _ in range(3):
+    for _ in slots:  # one after the other, as they are for one patient
         await asyncio.gather(*(commits.commit_next(clinic.gate, f"w{i}") for i in range(20)))
+        clinic.clock.advance(31)
     for proposal in proposals:
         assert (await clinic.get(proposal)).status is Status.VERIFIED
         assert clinic.effects(proposal) == 1

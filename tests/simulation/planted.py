@@ -14,15 +14,15 @@ from chartgate.flows.undo_ground import Ground
 from chartgate.gate import Gate
 from chartgate.model.proposal import Proposal
 from chartgate.model.write import Receipt, Write
-from chartgate.store.proposals import ProposalStore
+from chartgate.store.proposals import LastLook, ProposalStore
 
 
 @contextmanager
 def no_last_look() -> Iterator[None]:
     """A write goes out without a look whether a halt came, or the lease went, meanwhile."""
 
-    async def fine(_: ProposalStore, __: Proposal, *, now: datetime) -> tuple[None, datetime]:
-        return None, now + timedelta(hours=1)
+    async def fine(_: ProposalStore, __: Proposal, *, now: datetime, **___: bool) -> LastLook:
+        return LastLook(halted=None, waits=False, lease_until=now + timedelta(hours=1))
 
     with patch.object(ProposalStore, "last_look", fine):
         yield

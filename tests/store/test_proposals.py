@@ -182,8 +182,8 @@ async def test_claim_leases_and_an_older_claim_cannot_move(
         await move(database, first, moved(first, Status.COMMITTING))
     with pytest.raises(InvalidTransition):
         await ProposalStore(database).last_look(first, now=clock())
-    halted, _ = await ProposalStore(database).last_look(second, now=clock())
-    assert halted is None
+    found = await ProposalStore(database).last_look(second, now=clock())
+    assert (found.halted, found.waits) == (None, False)
     await move(database, second, moved(second, Status.COMMITTING))
 
 

@@ -37,6 +37,7 @@ from chartgate.flows import (
     rollbacks,
     vault,
 )
+from chartgate.flows.crews import Crew, open_crew
 from chartgate.gate import Gate
 from chartgate.store.signing_keys import SigningKey
 from chartgate.store.witness import Witness
@@ -69,10 +70,14 @@ async def run_loops(
         lanes.open_lanes(gate) as outgoing,
         notifications.open_deliveries(gate, http) as deliveries,
         atna.open_feeds(gate) as feeds,
+        open_crew(gate, commits.COMMITS, worker) as committing,
+        open_crew(gate, commits.VERIFICATIONS, worker) as verifying,
+        open_crew(gate, rollbacks.ROLLBACKS, worker) as taking_back,
     ):
+        crews = (committing, verifying, taking_back)
         loops = [
             asyncio.create_task(_loop(name, step, gate, wakeups, stopping), name=name)
-            for name, step in _steps(gate, deliveries, outgoing, feeds, worker).items()
+            for name, step in _steps(gate, deliveries, outgoing, feeds, crews, worker).items()
         ]
         listening = asyncio.create_task(listen_for_work(gate.database, wakeups), name="wakeups")
         told = asyncio.create_task(stopping.wait(), name="told")
@@ -93,6 +98,7 @@ def _steps(
     deliveries: notifications.Deliveries,
     outgoing: lanes.Lanes,
     feeds: atna.Feeds,
+    crews: Sequence[Crew],
     worker: str,
 ) -> Mapping[str, Step]:
     watch = drift.DriftWatch(gate)
@@ -107,9 +113,7 @@ def _steps(
         "counts": feed_status.Folding(gate).fold_next,
         "notifications": deliveries.start_due,
         "outgoing": outgoing.start_due,
-        "commits": lambda: commits.commit_next(gate, worker),
-        "verifications": lambda: commits.verify_next(gate, worker),
-        "rollbacks": lambda: rollbacks.rollback_next(gate, worker),
+        **{crew.name: crew.start_due for crew in crews},
         "provenances": lambda: provenances.write_next(gate, worker),
         "contracts": contracts.ContractWatch(gate).tell_next,
         "deadlines": lambda: deadlines.expire_next(gate, worker),

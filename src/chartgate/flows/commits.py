@@ -22,21 +22,20 @@ from dataclasses import replace
 from chartgate.errors import (
     ChartgateError,
     Invalid,
-    InvalidTransition,
     OutcomeUnknown,
     SourceRefused,
-    Unavailable,
     VersionConflict,
     WriteRefused,
 )
 from chartgate.failpoints import failpoint
 from chartgate.flows.conflicts import settle
 from chartgate.flows.consented import why_not_consented
+from chartgate.flows.crews import Trade, take_next
 from chartgate.flows.drafts import check_still_in_bounds
 from chartgate.flows.grounds import Grounds, grounds_of, patient_in, patient_of_proposal
 from chartgate.flows.guards import Standing, look, moved_elsewhere
 from chartgate.flows.handoffs import hand_off
-from chartgate.flows.impasses import SAY_CANNOT_TELL, no_progress
+from chartgate.flows.impasses import SAY_CANNOT_TELL
 from chartgate.flows.partial import going_apart, state_of_commit
 from chartgate.flows.permissions import SAY_TAMPERED
 from chartgate.flows.permits import can_write, running_action
@@ -58,7 +57,6 @@ from chartgate.flows.sending import (
     NOTHING_SENT,
     WENT_BACK,
     Held,
-    claim,
     doubtful,
     find_effect,
     open_attempts,
@@ -98,56 +96,45 @@ SAY_MISMATCH = "the record is not what was approved, in: "
 
 async def commit_next(gate: Gate, worker: str) -> bool:
     """Takes one approved proposal as far as it will go now. False: there was none."""
-    proposal = await claim(gate, Status.APPROVED, Status.COMMITTING)
-    if proposal is None:
-        return False
+    return await take_next(gate, COMMITS, worker)
+
+
+async def verify_next(gate: Gate, worker: str) -> bool:
+    """Reads back one write whose read-back was interrupted. False: there was none."""
+    return await take_next(gate, VERIFICATIONS, worker)
+
+
+async def _carry_on(gate: Gate, proposal: Proposal, agent: str) -> None:
     failpoint("c06")
-    agent = f"process:{worker}"
     try:
         if proposal.status is Status.COMMITTING:
             await _resume(gate, proposal, agent)
         else:
             await _commit(gate, proposal, agent)
-    except (VersionConflict, InvalidTransition):
-        pass  # the lease passed to another worker, who goes on from what is stored
-    except SourceRefused as error:
-        await no_progress(gate, proposal, "commit", agent, error)
-    except NOTHING_SENT:
-        await postpone(gate, proposal)
     except (Invalid, WriteRefused) as error:
         await _give_up(gate, proposal, agent, error)
-    except Unavailable:
-        raise
-    except Exception as error:
-        await no_progress(gate, proposal, "commit", agent, error)
-        raise
-    return True
 
 
-async def verify_next(gate: Gate, worker: str) -> bool:
-    """Reads back one write whose read-back was interrupted. False: there was none."""
-    proposal = await claim(gate, Status.COMMITTED)
-    if proposal is None:
-        return False
-    agent = f"process:{worker}"
-    try:
-        attempts = await ProposalStore(gate.database).attempts(proposal.id, "commit")
-        applied = next(a for a in attempts if a.verdict == "applied")
-        assert proposal.receipt is not None, "committed without a receipt"
-        paths = await _differences(gate, proposal, applied.prepared, proposal.receipt)
-        await _verified(gate, proposal, paths, agent)
-    except (VersionConflict, InvalidTransition):
-        pass  # as in commit_next
-    except SourceRefused as error:
-        await no_progress(gate, proposal, "commit", agent, error)
-    except NOTHING_SENT:
-        await postpone(gate, proposal)
-    except Unavailable:
-        raise
-    except Exception as error:
-        await no_progress(gate, proposal, "commit", agent, error)
-        raise
-    return True
+async def _verify(gate: Gate, proposal: Proposal, agent: str) -> None:
+    attempts = await ProposalStore(gate.database).attempts(proposal.id, "commit")
+    applied = next(a for a in attempts if a.verdict == "applied")
+    assert proposal.receipt is not None, "committed without a receipt"
+    paths = await _differences(gate, proposal, applied.prepared, proposal.receipt)
+    await _verified(gate, proposal, paths, agent)
+
+
+COMMITS = Trade(
+    name="commits",
+    statuses=(Status.APPROVED, Status.COMMITTING),
+    direction="commit",
+    carry_on=_carry_on,
+)
+VERIFICATIONS = Trade(
+    name="verifications",
+    statuses=(Status.COMMITTED,),
+    direction="commit",
+    carry_on=_verify,
+)
 
 
 async def _commit(gate: Gate, proposal: Proposal, agent: str) -> None:

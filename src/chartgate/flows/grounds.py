@@ -9,7 +9,7 @@ from chartgate.formats.compartment import patient_of
 from chartgate.gate import Gate
 from chartgate.model.interaction import Seen
 from chartgate.model.proposal import Content, Proposal
-from chartgate.model.resource import Resource, split_reference
+from chartgate.model.resource import Resource, references_in
 from chartgate.model.write import Change
 from chartgate.store.interactions import InteractionStore
 from chartgate.store.record import RecordStore
@@ -69,14 +69,3 @@ async def patient_of_proposal(gate: Gate, proposal: Proposal) -> str | None:
         gate, proposal.connection, proposal.interaction, proposal.content.base
     )
     return patient_in(proposal.content, grounds.bodies)
-
-
-def references_in(value: object) -> list[str]:
-    """Every relative literal reference at any depth, in order."""
-    if isinstance(value, dict):
-        own = value.get("reference")
-        here = [own] if isinstance(own, str) and split_reference(own) else []
-        return here + [r for v in value.values() for r in references_in(v)]
-    if isinstance(value, list):
-        return [r for v in value for r in references_in(v)]
-    return []

@@ -20,12 +20,12 @@ import orjson
 
 from chartgate.errors import ChartgateError, Invalid, NotFound, Unprocessable
 from chartgate.flows.feed_status import age_s
-from chartgate.flows.grounds import Grounds, references_in, touched_by
+from chartgate.flows.grounds import Grounds, touched_by
 from chartgate.gate import Gate
 from chartgate.model.charter import ActionRule, GuardRule
 from chartgate.model.ports import Source
 from chartgate.model.proposal import Content, Difference, Proposal
-from chartgate.model.resource import Copy, Resource
+from chartgate.model.resource import Copy, Resource, references_in
 from chartgate.model.write import Change
 from chartgate.policy.differences import after_images, differences
 from chartgate.policy.guards import (

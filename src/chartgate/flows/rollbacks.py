@@ -15,16 +15,15 @@ from chartgate.errors import (
     Invalid,
     InvalidTransition,
     OutcomeUnknown,
-    SourceRefused,
-    Unavailable,
     VersionConflict,
     WriteRefused,
 )
 from chartgate.failpoints import failpoint
 from chartgate.flows.contexts import proposal_for
+from chartgate.flows.crews import Trade, take_next
 from chartgate.flows.grounds import patient_of_proposal
 from chartgate.flows.handoffs import hand_off
-from chartgate.flows.impasses import SAY_NOT_UNDONE, no_progress
+from chartgate.flows.impasses import SAY_NOT_UNDONE
 from chartgate.flows.partial import going_apart, state_of_rollback
 from chartgate.flows.permissions import why_not
 from chartgate.flows.permits import (
@@ -40,7 +39,6 @@ from chartgate.flows.sending import (
     NOTHING_SENT,
     WENT_BACK,
     Held,
-    claim,
     doubtful,
     find_effect,
     is_too_old,
@@ -104,29 +102,24 @@ async def request_rollback(gate: Gate, principal: Principal, id_: str, *, reason
 
 async def rollback_next(gate: Gate, worker: str) -> bool:
     """Takes one rollback as far as it will go now. False: there was none."""
-    proposal = await claim(gate, Status.ROLLING_BACK)
-    if proposal is None:
-        return False
+    return await take_next(gate, ROLLBACKS, worker)
+
+
+async def _carry_on(gate: Gate, proposal: Proposal, agent: str) -> None:
     failpoint("c15.06")
-    agent = f"process:{worker}"
-    try:
-        attempts = await open_attempts(gate, proposal, "rollback")
-        if attempts:
-            await _resume(gate, proposal, attempts, agent)
-        else:
-            await _roll_back(gate, proposal, agent)
-    except (VersionConflict, InvalidTransition):
-        pass  # the lease passed to another worker, who goes on from what is stored
-    except SourceRefused as error:
-        await no_progress(gate, proposal, "rollback", agent, error)
-    except NOTHING_SENT:
-        await postpone(gate, proposal)
-    except Unavailable:
-        raise
-    except Exception as error:
-        await no_progress(gate, proposal, "rollback", agent, error)
-        raise
-    return True
+    attempts = await open_attempts(gate, proposal, "rollback")
+    if attempts:
+        await _resume(gate, proposal, attempts, agent)
+    else:
+        await _roll_back(gate, proposal, agent)
+
+
+ROLLBACKS = Trade(
+    name="rollbacks",
+    statuses=(Status.ROLLING_BACK,),
+    direction="rollback",
+    carry_on=_carry_on,
+)
 
 
 async def _roll_back(gate: Gate, proposal: Proposal, agent: str) -> None:

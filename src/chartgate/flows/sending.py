@@ -39,7 +39,14 @@ class Held(ChartgateError):
     status = 503
 
 
-NOTHING_SENT = (SourceUnreachable, Throttled, Held)
+class Overlaps(ChartgateError):
+    """Another write that touches the same goes first: nothing was sent."""
+
+    issue = "conflict"
+    status = 409
+
+
+NOTHING_SENT = (SourceUnreachable, Throttled, Held, Overlaps)
 
 
 async def claim(gate: Gate, *statuses: Status) -> Proposal | None:
@@ -102,10 +109,12 @@ def _last_look(
             await guards()
         now = gate.clock()
         store = ProposalStore(gate.database)
-        halted, lease_until = await store.last_look(proposal, now=now, undoing=undoing)
-        if halted is not None:
+        found = await store.last_look(proposal, now=now, undoing=undoing)
+        if found.halted is not None:
             raise Held("a halt is in force; nothing was sent")
-        left_s = (lease_until - now).total_seconds()
+        if found.waits:
+            raise Overlaps("another write to the same chart is under way; nothing was sent")
+        left_s = (found.lease_until - now).total_seconds()
         limit.reschedule(asyncio.get_running_loop().time() + left_s)
 
     return look

@@ -54,3 +54,14 @@ def split_reference(reference: str) -> tuple[str, str] | None:
     """("Slot", "12") of "Slot/12"; None if it is no relative literal reference."""
     match = REFERENCE.fullmatch(reference)
     return (match[1], match[2]) if match else None
+
+
+def references_in(value: object) -> list[str]:
+    """Every relative literal reference at any depth, in order."""
+    if isinstance(value, dict):
+        own = value.get("reference")
+        here = [own] if isinstance(own, str) and split_reference(own) else []
+        return here + [r for v in value.values() for r in references_in(v)]
+    if isinstance(value, list):
+        return [r for v in value for r in references_in(v)]
+    return []

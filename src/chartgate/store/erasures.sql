@@ -22,7 +22,7 @@ WITH emptied AS (
                       compensation = substring(compensation FROM 1 FOR 0)
   WHERE tenant = $1 AND sealed_by = ANY($2::bigint[]) RETURNING id
 ), contents AS (
-  UPDATE proposal_content SET body = '' FROM emptied
+  UPDATE proposal_content SET body = '', touches = '{}' FROM emptied
   WHERE tenant = $1 AND proposal = emptied.id
 ), attempts AS (
   UPDATE proposal_attempt SET intent = '', done = substring(done FROM 1 FOR 0) FROM emptied

@@ -11,13 +11,15 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import asyncpg
 
 from chartgate.errors import InvalidTransition, NotFound, VersionConflict, mapped
+from chartgate.formats.canonical import digest
 from chartgate.model.audit import AuditEvent
 from chartgate.model.proposal import Content, Proposal, Status, content_bytes, content_from
+from chartgate.model.resource import references_in
 from chartgate.model.write import Effect, Prepared, effects_bytes, prepared_bytes, prepared_from
 from chartgate.store.database import Connection, Database
 from chartgate.store.queries import load_queries
@@ -47,6 +49,14 @@ class Attempt:
     started_at: datetime
     verdict: Verdict | None
     done: tuple[Effect, ...] = ()  # by its first changes, where they go one after the other
+
+
+class LastLook(NamedTuple):
+    """What stands against a write."""
+
+    halted: str | None  # the reason of the halt in force
+    waits: bool  # another write touches what this one touches, and goes first
+    lease_until: datetime
 
 
 class ProposalStore:
@@ -256,6 +266,7 @@ class ProposalStore:
             self._sealed.seal(key, body, proposal.id, str(content.version), table=CONTENT),
             content.edited_by,
             at,
+            sorted(_touched(proposal)),
         )
 
     async def claim(
@@ -292,10 +303,9 @@ class ProposalStore:
 
     async def last_look(
         self, proposal: Proposal, *, now: datetime, undoing: bool = False
-    ) -> tuple[str | None, datetime]:
-        """Why no write may go out now (the reason of the halt in force; None: it may), and when
-        the lease ends. Raises InvalidTransition when the proposal is another worker's now, or
-        not what was decided."""
+    ) -> LastLook:
+        """Whether a write may go out now. Raises InvalidTransition when the proposal is another
+        worker's now, or not what was decided."""
         row = await self._database.fetch_row(
             QUERIES["select_may_send"],
             proposal.id,
@@ -307,7 +317,7 @@ class ProposalStore:
         )
         if row is None or not row["ours"]:
             raise InvalidTransition(SAY_TAKEN_OVER)
-        return row["halted"], row["lease_until"]
+        return LastLook(halted=row["halted"], waits=row["waits"], lease_until=row["lease_until"])
 
     async def end_attempt(
         self,
@@ -431,6 +441,21 @@ def ending_attempts(
 async def notify_work(transaction: Connection, kind: str) -> None:
     """Wakes the workers once the transaction commits."""
     await transaction.execute(QUERIES["notify_work"], kind)
+
+
+def _touched(proposal: Proposal) -> frozenset[int]:
+    """Numbers of all that the proposal changes or names, its patient among it."""
+    named = {proposal.patient} if proposal.patient else set()
+    for change in proposal.content.changes:
+        values = [operation.get("value") for operation in change.patch]
+        named.update(value for value in values if isinstance(value, str) and "/" in value)
+        named.update(references_in([change.resource, *values]))
+        if change.reference:
+            named.add(change.reference)
+    return frozenset(
+        int.from_bytes(digest(f"{proposal.connection} {one}".encode())[:8], signed=True)
+        for one in named
+    )
 
 
 def _uuid(text: str) -> uuid.UUID:

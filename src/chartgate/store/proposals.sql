@@ -8,8 +8,9 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $
         $20, $21, $22, $17, $23, $24, $25, $26);
 
 -- name: insert_content
-INSERT INTO proposal_content (tenant, proposal, version, digest, body, edited_by, created_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7);
+INSERT INTO proposal_content
+  (tenant, proposal, version, digest, body, edited_by, created_at, touches)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8);
 
 -- name: select_key
 -- What a proposal is sealed by.
@@ -82,11 +83,14 @@ WHERE tenant = $1 AND id = $2 AND status = $3 AND fence = $4 AND content_version
 RETURNING status;
 
 -- name: claim_proposal
--- A halt leaves what is only approved where it is; what was sent is still resolved by reading.
+-- A halt leaves what is only approved where it is; what was sent is still resolved by reading. What
+-- touches what another one in work touches waits for it: each guard looks at what the others leave.
 WITH claimed AS (
   UPDATE proposal SET fence = fence + 1, lease_until = $4
   WHERE tenant = $1 AND id = (
     SELECT p.id FROM proposal p
+    JOIN proposal_content t
+      ON t.tenant = p.tenant AND t.proposal = p.id AND t.version = p.content_version
     WHERE p.tenant = $1 AND p.status = ANY ($2) AND p.seed IS NULL
       AND (p.sealed_by IS NULL OR EXISTS (
         SELECT FROM patient_key k WHERE k.tenant = p.tenant AND k.id = p.sealed_by))
@@ -94,9 +98,13 @@ WITH claimed AS (
       AND (p.next_try_at IS NULL OR p.next_try_at <= $3)
       AND (p.status <> 'approved' OR NOT EXISTS (
         SELECT FROM halt h WHERE h.tenant = p.tenant AND h.scope IN ('*', p.charter)))
+      AND NOT EXISTS (
+        SELECT FROM proposal o JOIN proposal_content w
+          ON w.tenant = o.tenant AND w.proposal = o.id AND w.version = o.content_version
+        WHERE o.tenant = $1 AND o.lease_until > $3 AND w.touches && t.touches)
     ORDER BY p.next_try_at NULLS FIRST, p.decided_at
     LIMIT 1
-    FOR UPDATE SKIP LOCKED)
+    FOR UPDATE OF p SKIP LOCKED)
   RETURNING *)
 SELECT p.*, c.body AS content_body, c.edited_by,
        (SELECT k.wrapped FROM patient_key k WHERE k.tenant = p.tenant AND k.id = p.sealed_by)
@@ -127,8 +135,16 @@ SELECT
        AND p.status = 'committing' AND NOT $7)) AS halted,
   p.fence = $3 AND p.lease_until > $4 AND p.status = $5 AND p.seed IS NULL
     AND p.decided_digest = p.content_digest AND p.content_digest = $6 AS ours,
-  p.lease_until
-FROM proposal p WHERE p.tenant = $1 AND p.id = $2;
+  p.lease_until,
+  -- Two that were taken up in one moment: the one with the lower id goes first.
+  EXISTS (
+    SELECT FROM proposal o JOIN proposal_content w
+      ON w.tenant = o.tenant AND w.proposal = o.id AND w.version = o.content_version
+    WHERE o.tenant = $1 AND o.lease_until > $4 AND o.id < p.id AND w.touches && t.touches)
+    AS waits
+FROM proposal p JOIN proposal_content t
+  ON t.tenant = p.tenant AND t.proposal = p.id AND t.version = p.content_version
+WHERE p.tenant = $1 AND p.id = $2;
 
 -- name: postpone_proposal
 UPDATE proposal SET lease_until = NULL, next_try_at = $4, attempts = attempts + $5

@@ -548,6 +548,7 @@ CREATE INDEX proposal_work ON proposal (tenant, status, next_try_at)
   WHERE status IN ('pending-review', 'approved', 'conflicted', 'committing', 'committed',
                    'expired', 'mismatched', 'rolling-back');
 CREATE INDEX proposal_recent ON proposal (tenant, created_at);
+CREATE INDEX proposal_leased ON proposal (tenant, lease_until) WHERE lease_until IS NOT NULL;
 
 CREATE TABLE proposal_content (
   tenant text NOT NULL,
@@ -555,6 +556,7 @@ CREATE TABLE proposal_content (
   version integer NOT NULL,
   digest text NOT NULL,
   body bytea NOT NULL,  -- canonical JSON of changes and differences
+  touches bigint[] NOT NULL,  -- what it changes or names: no two such writes are in work at once
   edited_by text,
   created_at timestamptz NOT NULL,
   PRIMARY KEY (tenant, proposal, version),
