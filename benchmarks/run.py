@@ -22,7 +22,9 @@ BENCHMARKS = (
     "bench_record",
     "bench_isolation",
     "bench_commits",
+    "bench_writes",
     "bench_ledger",
+    "bench_audit",
 )
 RESULTS = Path(__file__).parent / "results"
 
