@@ -138,9 +138,12 @@ class Ward:
         return f"Slot/w{number}"
 
     def task(self, number: int) -> str:
-        """A prior authorisation of its own."""
+        """A prior authorisation of a patient of its own: what is about one patient is written one
+        after the other."""
         sample = self.hospital.resource(self.hospital.scenario.authorisation)
-        self.hospital.edit({**sample, "id": f"w{number}"})
+        self.hospital.edit({"resourceType": "Patient", "id": f"w{number}"})
+        about = {"reference": f"Patient/w{number}"}
+        self.hospital.edit({**sample, "id": f"w{number}", "for": about})
         return f"Task/w{number}"
 
     async def propose(self, what: str, number: int) -> Proposal:
