@@ -10,9 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from chartgate.cli.status import _age, _reachable, gateway_breakers
+from chartgate.cli.status import _age, _lines, _reachable, gateway_breakers
 from chartgate.config import Config, WebConfig
 from chartgate.demo.rig import Rig
+from chartgate.flows.ledger import Standing
+from chartgate.flows.status import Status
+from chartgate.store.atna import AtnaStanding
+from chartgate.store.outbox import Stuck
 from tests.cli.conftest import Cli
 
 
@@ -138,3 +142,45 @@ def test_age_is_in_words(seconds: float, words: str) -> None:
 
 def test_status_json_is_one_value(at_house: Cli) -> None:
     assert isinstance(json.loads(at_house("status", "--json").out), dict)
+
+
+def test_status_names_who_takes_nothing_and_what_an_audit_repository_lacks() -> None:
+    now = datetime(2026, 3, 2, 9, tzinfo=UTC)
+    since = now - timedelta(minutes=7)
+    stuck = Stuck(
+        client="slot-picker",
+        charter="clinic-booking",
+        waiting=3,
+        number=9,
+        attempts=13,
+        since=since,
+        last_error="answered 500",
+    )
+    place = AtnaStanding(
+        destination="arr",
+        sent=40,
+        lag=2,
+        oldest=since,
+        failures=4,
+        sent_at=None,
+        last_error="answered 503",
+    )
+    ledger = Standing(
+        size=42, head_size=42, head_signed_at=None, waiting=0, waiting_since=None, trouble=""
+    )
+    found = Status(
+        queues=(),
+        proposals={},
+        stages={},
+        halts=(),
+        probed=(),
+        stuck=(stuck,),
+        atna=(place,),
+        ledger=ledger,
+    )
+    lines = "\n".join(_lines(found, {}, "", now))
+    assert (
+        "TAKES NOTHING slot-picker: 3 notifications of clinic-booking, oldest 7 min, 13 tries: "
+        "answered 500"
+    ) in lines
+    assert "audit to arr       2, oldest 7 min, 4 tries failed: answered 503" in lines

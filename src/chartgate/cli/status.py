@@ -1,4 +1,4 @@
-"""`chartgate status`: queues, proposals, stages, halts, breakers, ledger, in one look."""
+"""`chartgate status`: queues, who takes nothing, proposals, stages, halts, breakers, ledger."""
 
 import argparse
 import re
@@ -74,6 +74,15 @@ def _lines(
     for queue in found.queues:
         age = f", oldest {_age(queue.oldest, now)}" if queue.oldest else ""
         lines.append(f"  {queue.name:<18} {queue.waiting}{age}")
+    for one in found.stuck:
+        lines.append(
+            f"  TAKES NOTHING {one.client}: {one.waiting} notifications of {one.charter}, oldest "
+            f"{_age(one.since, now)}, {one.attempts} tries: {one.last_error}"
+        )
+    for place in found.atna:
+        age = f", oldest {_age(place.oldest, now)}" if place.oldest else ""
+        failed = f", {place.failures} tries failed: {place.last_error}" if place.failures else ""
+        lines.append(f"  audit to {place.destination:<9} {place.lag}{age}{failed}")
     lines.append("proposals")
     lines += [f"  {name:<18} {count}" for name, count in found.proposals.items()] or ["  none"]
     lines.append("stages")

@@ -1,4 +1,5 @@
-"""How everything stands, in one look: queues, proposals, stages, halts, write rights, ledger."""
+"""How everything stands, in one look: queues, who takes nothing, proposals, stages, halts, write
+rights, ledger."""
 
 from dataclasses import dataclass
 
@@ -6,7 +7,9 @@ from chartgate.flows import ledger
 from chartgate.flows.ledger import Standing as LedgerStanding
 from chartgate.formats.checkpoint import VerificationKey
 from chartgate.gate import Gate
+from chartgate.store.atna import AtnaStanding, AtnaStore
 from chartgate.store.halts import Halt, HaltStore
+from chartgate.store.outbox import OutboxStore, Stuck
 from chartgate.store.stages import StageStore
 from chartgate.store.standing import Probed, Queue, StandingStore
 from chartgate.store.witness import Witness
@@ -21,6 +24,8 @@ class Status:
     stages: dict[str, str]  # by charter
     halts: tuple[Halt, ...]
     probed: tuple[Probed, ...]
+    stuck: tuple[Stuck, ...]  # clients that do not take their notifications
+    atna: tuple[AtnaStanding, ...]  # what each audit record repository has
     ledger: LedgerStanding
 
 
@@ -34,5 +39,7 @@ async def status(gate: Gate, *, witness: Witness, public_key: VerificationKey) -
         stages={c.name: await stages.current(c) for c in gate.charters.charters.values()},
         halts=await HaltStore(gate.database).listed(),
         probed=await store.probed(),
+        stuck=await OutboxStore(gate.database).stuck(),
+        atna=await AtnaStore(gate.database).standing(),
         ledger=await ledger.standing(gate.database, witness=witness, public_key=public_key),
     )
