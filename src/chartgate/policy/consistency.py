@@ -9,6 +9,7 @@ from chartgate.formats.compartment import patients_named
 from chartgate.model.resource import Resource
 from chartgate.model.write import Change
 from chartgate.policy.coded import (
+    is_number,
     is_quantity,
     names_swapped,
     quantities,
@@ -45,7 +46,7 @@ def _unit_findings(held: Resource | None, after: Resource) -> Iterator[str]:
     for path, _, quantity in quantities(after):
         if quantity not in known and unit_contradicts(quantity):
             yield f"{path}: the unit that is shown is not the unit of the code"
-    for path, old, new in _pairs(held, after, ""):
+    for path, old, new in _pairs(held, after):
         if old.get("value") == new.get("value") and _unit_differs(old, new):
             yield f"{path}: the unit would change and the number would not"
 
@@ -71,8 +72,8 @@ def _repeated_findings(held: Resource | None, after: Resource, bodies: Bodies) -
 
 
 def _name_findings(held: Resource | None, after: Resource, bodies: Bodies) -> Iterator[str]:
-    read = [*bodies.values(), *([held] if held else [])]
-    if names_swapped(after, read) and not (held and names_swapped(held, read)):
+    # What is changed counts as read, too: a name that stands there already is no new one.
+    if names_swapped(after, [*bodies.values(), held]):
         yield "a code goes by the name that what was read gives to another code"
 
 
@@ -94,11 +95,11 @@ def _unit_differs(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
 
 
 def _pairs(
-    old: Any, new: Any, path: str
+    old: Any, new: Any, path: str = ""
 ) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
-    """Quantities that stand in the same place before and after."""
+    """Quantities, and the numbers that stand in their place after, be it without a unit."""
     if isinstance(old, dict) and isinstance(new, dict):
-        if is_quantity(old) and is_quantity(new):
+        if is_quantity(old) and is_number(new.get("value")):
             yield path, old, new
             return
         for name in old.keys() & new.keys():
