@@ -83,19 +83,27 @@ def _count_findings(where: str, count: Mapping[str, Any], types: set[str]) -> Fi
     yield from _search_findings(where, count["query"], types)
     if "is" in count and ("min" in count or "max" in count):
         yield f"{where}: is says it all; leave min and max out"
-    elif count.get("min", 0) > count.get("max", count.get("min", 0)):
-        yield f"{where}: min is above max, so that nothing could ever be written"
+    else:
+        yield from _range_findings(where, count)
 
 
 def _path_findings(where: str, path: str, types: set[str], why: str) -> Findings:
     resource_type, _, rest = path.partition(".")
     if not r4.is_resource_type(resource_type):
         yield no_type(where, resource_type)
-    elif not rest or r4.find_element(resource_type, rest) is None:
-        names = r4.element_names(resource_type)
-        yield f"{where}: there is no {path}{near(rest.partition('.')[0], names)}"
+    elif _element(path) is None:
+        yield f"{where}: there is no {path}{_near_step(resource_type, rest)}"
     elif resource_type not in types:
         yield f"{where}: {path} needs {resource_type} under {_key(why)}: {why}"
+
+
+def _near_step(owner: str, path: str) -> str:
+    """A hint about the first step of a path that its owner does not have."""
+    name, _, rest = path.partition(".")
+    if found := r4.element_of_base(owner, name):
+        return _near_step(found.type, rest)
+    names = r4.element_names(owner)
+    return near(name, names) if names else ""
 
 
 def _key(why: str) -> str:
@@ -103,8 +111,7 @@ def _key(why: str) -> str:
 
 
 def _value_findings(where: str, path: str, rule: Mapping[str, Any]) -> Findings:
-    if "min" in rule and "max" in rule and rule["min"] > rule["max"]:
-        yield f"{where}: min is above max, so that nothing could ever be written"
+    yield from _range_findings(where, rule)
     measured = {"unit", "min", "max"} & set(rule)
     if measured and {"one_of", "names"} & set(rule):
         yield f"{where}: unit, min and max are for numbers; one_of and names are for codes"
@@ -117,17 +124,19 @@ def _value_findings(where: str, path: str, rule: Mapping[str, Any]) -> Findings:
         yield f"{where}: {path} is not coded"
 
 
+def _range_findings(where: str, bounds: Mapping[str, Any]) -> Findings:
+    if "min" in bounds and "max" in bounds and bounds["min"] > bounds["max"]:
+        yield f"{where}: min is above max, so that nothing could ever be written"
+
+
 def _element(path: str) -> r4.Element | None:
     resource_type, _, rest = path.partition(".")
-    return r4.find_element(resource_type, rest) if rest else None
+    return r4.find_element(resource_type, rest)
 
 
 def _kinds(path: str) -> set[str]:
     """The types that the element may be of: of a choice, each."""
-    found = _element(path)
-    if found is None:
-        return set()
-    resource_type, *steps, last = path.split(".")
-    owner = _element(f"{resource_type}.{'.'.join(steps)}") if steps else None
-    known = r4.elements(owner.type if owner else resource_type)
+    above, _, last = path.rpartition(".")
+    owner = _element(above)
+    known = r4.elements(owner.type if owner else above)
     return {e.type for e in known.values() if last in (e.name, e.base)}
