@@ -62,7 +62,7 @@ class Measures:
     a_minute_max: int  # approvals within one minute
     run_max: int  # longest run of approvals
     trend: Mapping[str, tuple[float | None, float | None]]  # earlier half, later half
-    alarms: tuple[str, ...]  # what stands out, in sentences
+    alarms: tuple[str, ...] = ()  # what stands out, in sentences
 
 
 def measured(decisions: Iterable[Decided]) -> Measures:
@@ -85,7 +85,6 @@ def measured(decisions: Iterable[Decided]) -> Measures:
         a_minute_max=_most_within([d.at.timestamp() for d in approvals], MINUTE_S),
         run_max=_longest_run(real),
         trend=_trend(real, seeds),
-        alarms=(),
     )
     return _with_alarms(figures)
 
