@@ -29,7 +29,7 @@ from chartgate.policy.deidentify_values import (
     is_over,
     year_of,
 )
-from chartgate.policy.marks import masked, masked_value, says_something, with_marks
+from chartgate.policy.marks import SUBSETTED, masked, masked_value, says_something, with_marks
 
 DEPTH_MAX = 64
 PSEUDONYM_BYTES = 16
@@ -69,7 +69,6 @@ AGE_OWNERS = frozenset(
     {"Extension", "Observation", "Observation.component", "QuestionnaireResponse.item.answer"}
 )
 STANDARDS = ("http://terminology.hl7.org/", "http://hl7.org/fhir/")
-QUANTITIES = frozenset({"Age", "Duration", "Quantity"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +157,8 @@ def _values(
 
 def _keep(kept: dict[str, Any], element: r4.Element, shown: list[Any]) -> None:
     """Puts down what is left; marks for what is required, or stands among others in a list."""
+    if not element.many:
+        shown = shown[:1]
     if None not in shown:
         kept[element.name] = shown if element.many else shown[0]
         return
@@ -169,9 +170,8 @@ def _keep(kept: dict[str, Any], element: r4.Element, shown: list[Any]) -> None:
         return
     beside = [masked() if v is None else None for v in shown]
     if any(v is not None for v in shown):
-        kept[element.name] = shown if element.many else shown[0]
-    if any(beside):
-        kept["_" + element.name] = beside if element.many else beside[0]
+        kept[element.name] = shown  # a list: a single value would be all that there is
+    kept["_" + element.name] = beside if element.many else beside[0]
 
 
 def _primitive(value: Any, owner: str, element: r4.Element, work: Work) -> Any:
@@ -194,9 +194,7 @@ def _primitive(value: Any, owner: str, element: r4.Element, work: Work) -> Any:
     return value
 
 
-def _complex(
-    value: Any, element: r4.Element, work: Work, depth: int, *, of_age: bool = False
-) -> Any:
+def _complex(value: Any, element: r4.Element, work: Work, depth: int, *, of_age: bool) -> Any:
     if type(value) is not dict or element.type in DROPPED_TYPES or element.type in DROPPED_OWNERS:
         return None
     if element.type in r4.RESOURCE_TYPES_OPEN:
@@ -206,7 +204,7 @@ def _complex(
     if element.type == "Address":
         return _object(address(value, limited=work.is_limited), "Address", work, depth - 1) or None
     kept = _object(value, element.type, work, depth - 1)
-    if element.type in QUANTITIES and not work.is_limited:
+    if element.type in MEASURES and not work.is_limited:
         kept = aged(kept, is_age=element.type == "Age" or of_age)
     if element.type == "Extension" and not says_something(kept):
         return None
@@ -255,8 +253,7 @@ def _meta(meta: Any, work: Work) -> dict[str, Any]:
     marks = ["REDACTED", "PSEUDED" if work.settings.key else "ANONYED"]
     if not work.is_limited:
         marks.append("ABSTRED")
-    kept: dict[str, Any] = {"security": with_marks(security, marks)}
-    kept["tag"] = with_marks([], ["SUBSETTED"])
+    kept: dict[str, Any] = {"security": with_marks(security, marks), "tag": [dict(SUBSETTED)]}
     if work.is_limited and isinstance(meta, dict) and isinstance(meta.get("lastUpdated"), str):
         kept["lastUpdated"] = meta["lastUpdated"]
     return kept

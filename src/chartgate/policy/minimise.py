@@ -75,7 +75,7 @@ def minimise(resource: Resource, rule: ReadRule, settings: ViewSettings | None =
     misread, or not as the rule asks for it.
     """
     plan = _plan(
-        resource.get("resourceType", ""),
+        _type_of(resource),
         rule.elements,
         rule.text,
         rule.extensions,
@@ -86,8 +86,7 @@ def minimise(resource: Resource, rule: ReadRule, settings: ViewSettings | None =
     kept["resourceType"] = plan.resource_type
     kept["meta"] = _meta(resource.get("meta"), plan)
     for element in plan.masked:
-        if element.name not in kept and "_" + element.name not in kept:
-            mask(kept, element)
+        mask(kept, element)
     if plan.view == "identified":
         return kept
     if settings is None:
@@ -115,6 +114,13 @@ def listable_elements(resource_type: str) -> frozenset[str]:
     return r4.element_names(resource_type) - BY_NAME_ONLY - NEVER_SHOWN
 
 
+def _type_of(resource: Resource) -> str:
+    resource_type = resource.get("resourceType")
+    if not isinstance(resource_type, str) or not r4.is_resource_type(resource_type):
+        raise Denied("what the system of record gave is no FHIR R4 resource")
+    return resource_type
+
+
 @lru_cache(maxsize=PLANS_MAX)
 def _plan(
     resource_type: str,
@@ -124,8 +130,6 @@ def _plan(
     identifiers: tuple[str, ...] | None,
     view: View,
 ) -> Plan:
-    if not r4.is_resource_type(resource_type):
-        raise Denied("what the system of record gave is no FHIR R4 resource")
     bases = (kept_elements(resource_type) | set(listed)) - NEVER_SHOWN - {"meta"}
     known = r4.elements(resource_type)
     required = sorted(r4.mandatory_bases(resource_type) - bases)
