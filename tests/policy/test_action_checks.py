@@ -108,6 +108,7 @@ def test_path_that_an_action_cannot_be_about_is_told_with_its_key(keys: str, fin
         ("Observation.value", "max: 3, one_of: [x]", APART),
         ("Observation.value", f"unit: mg, {NAMES}", APART),
         ("Observation.code", f"one_of: [x], {NAMES}", ONE_TABLE),
+        ("Observation.status", "unit: mg", "{path} is no number and no quantity"),
         ("Observation.code.coding.system", "unit: mg", "{path} is no number and no quantity"),
         ("Observation.referenceRange.text", "max: 2", "{path} is no number and no quantity"),
         ("Observation.referenceRange.low", NAMES, "{path} is not coded"),

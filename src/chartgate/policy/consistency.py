@@ -9,7 +9,6 @@ from chartgate.formats.compartment import patients_named
 from chartgate.model.resource import Resource
 from chartgate.model.write import Change
 from chartgate.policy.coded import (
-    is_number,
     is_quantity,
     names_swapped,
     quantities,
@@ -97,9 +96,9 @@ def _unit_differs(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
 def _pairs(
     old: Any, new: Any, path: str = ""
 ) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
-    """Quantities, and the numbers that stand in their place after, be it without a unit."""
+    """Quantities, and what stands in their place after, be it without a unit."""
     if isinstance(old, dict) and isinstance(new, dict):
-        if is_quantity(old) and is_number(new.get("value")):
+        if is_quantity(old):
             yield path, old, new
             return
         for name in old.keys() & new.keys():
