@@ -135,6 +135,104 @@ def test_where_nothing_can_be_wrong_there_is_no_version() -> None:
     assert bad_versions([create(zero)]) == ()
 
 
-@pytest.mark.parametrize("value", ["2026", "2026-03", "not a date", "9999-12-31", 7, None])
+@pytest.mark.parametrize(
+    "value", ["2026", "2026-03", "20260302", "not a date", "9999-12-31", 7, None]
+)
 def test_time_that_cannot_be_moved_is_left_alone(value: Any) -> None:
     assert bad_versions([create({"resourceType": "Basic", "date": value})]) == ()
+
+
+def wrong(element: str, value: Any) -> dict[str, Any]:
+    """The wrong values of one element, by the name of the mistake."""
+    changes = made(create({"resourceType": "Basic", element: value}))
+    return {name: (each[0].resource or {})[element] for name, each in changes.items()}
+
+
+@pytest.mark.parametrize(
+    ("quantity", "expected"),
+    [
+        ({"value": 1, "unit": "mg"}, {"value": 1, "unit": "g"}),
+        ({"value": 1, "code": "mg"}, {"value": 1, "code": "g"}),
+        ({"value": 2, "unit": "milligrams", "code": "mg"}, {"unit": "milligrams", "code": "g"}),
+        ({"value": 2, "unit": "mL", "extension": [{"url": "x"}]}, {"unit": "L"}),
+        ({"value": 2, "unit": "beats"}, None),  # of which there is no thousandth
+        ({"value": 0, "unit": "mg"}, None),
+        ({"value": True, "unit": "mg"}, None),
+        ({"value": "5", "unit": "mg"}, None),
+        ({"value": 5, "currency": "EUR"}, None),  # of money, nothing is given to a patient
+    ],
+)
+def test_amount_is_wrong_by_a_unit_that_somebody_could_take_for_it(
+    quantity: Any, expected: Any
+) -> None:
+    found = wrong("amount", quantity)
+    assert found.get("unit") == (None if expected is None else {**quantity, **expected})
+    of_ten = expected or quantity.get("unit") == "beats"
+    assert found.get("tenfold") == (
+        {**quantity, "value": quantity["value"] * 10} if of_ten else None
+    )
+
+
+def test_date_is_moved_by_almost_a_year_to_the_same_day_of_the_week() -> None:
+    assert wrong("date", "2026-03-02") == {"day": "2027-03-01"}
+    assert wrong("birthDate", "2026-03-02") == {}
+
+
+@pytest.mark.parametrize("value", ["active", "completed"])
+def test_only_a_state_is_turned_into_its_opposite(value: str) -> None:
+    assert set(wrong("status", value)) == {"status"}
+    assert wrong("intent", value) == {}
+    assert wrong("status", {"value": value}) == {}
+
+
+def test_comment_is_about_somebody_else_and_the_text_of_a_code_is_not() -> None:
+    assert wrong("comment", "Fasting") == {"name": f"{NOBODY}\nFasting"}
+    assert wrong("comment", ["Fasting"]) == {"name": [f"{NOBODY}\nFasting"]}
+    assert wrong("code", {"text": "Fasting"}) == {}
+
+
+@pytest.mark.parametrize("path", ["/comment", "/comment/0", "/comment/-", "/x/0/comment"])
+def test_value_of_a_patch_goes_by_the_name_in_its_path(path: str) -> None:
+    patch = ({"op": "add", "path": path, "value": "left"},)
+    change = Change(
+        interaction="patch", resource_type="Task", reference="Task/1", patch=patch, if_match="3"
+    )
+    found = made(change)
+    assert set(found) == {"name", "side"}
+    assert found["side"][0].patch == ({**patch[0], "value": "right"},)
+
+
+@pytest.mark.parametrize("path", ["", "/", "/0", "/-"])
+def test_path_without_a_name_is_no_reason_to_fail(path: str) -> None:
+    patch = ({"op": "add", "path": path, "value": "left"}, {"op": "remove", "path": path})
+    assert made(Change(interaction="patch", resource_type="Task", patch=patch)) == {}
+
+
+LEFT = base64.b64encode(b"left").decode()
+RIGHT = base64.b64encode(b"right").decode()
+
+
+def test_attachment_with_another_text_has_no_hash_and_no_size_of_the_right_one() -> None:
+    """They would give it away, or make it invalid."""
+    whole = {
+        "contentType": "text/plain; charset=utf-8",
+        "data": LEFT,
+        "size": 4,
+        "hash": "aGFzaA==",
+    }
+    kept = {"contentType": whole["contentType"], "data": RIGHT}
+    assert wrong("attachment", whole)["side"] == kept
+
+
+@pytest.mark.parametrize(
+    "attachment",
+    [
+        {"contentType": "text/plain", "data": f"{LEFT}@@"},
+        {"contentType": "text/plain", "data": base64.b64encode(b"left \xff").decode()},
+        {"contentType": "application/pdf", "data": LEFT},
+        {"data": LEFT},
+        {"contentType": "text/plain"},
+    ],
+)
+def test_attachment_that_is_no_plain_text_is_left_alone(attachment: Any) -> None:
+    assert wrong("attachment", attachment) == {}

@@ -146,8 +146,8 @@ def _of_code(tables: Tables, anywhere: Mapping[str, Found], system: str, code: s
     plain = unicodedata.normalize("NFKC", code).strip().upper()
     found: set[str] = set()
     for table in _systems(named, plain):
-        found |= _in_table(tables.codes.get(table, {}), table, plain)
-        found -= _in_table(tables.excepted.get(table, {}), table, plain)
+        found |= _in_table(tables.codes.get(table), table, plain)
+        found -= _in_table(tables.excepted.get(table), table, plain)
     if named not in tables.codes and named not in SYSTEMS:
         found |= anywhere.get(plain, NOTHING)
         if not named:
@@ -179,7 +179,7 @@ def _systems(named: str, code: str) -> tuple[str, ...]:
     return (named,)
 
 
-def _in_table(table: Mapping[str, Found], system: str, code: str) -> set[str]:
+def _in_table(table: Mapping[str, Found] | None, system: str, code: str) -> set[str]:
     if not table:
         return set()
     if system in HIERARCHICAL:

@@ -109,8 +109,7 @@ def _mistaken(key: str, value: Any, mistake: Mistake) -> Any:
 def _unit(key: str, value: Any) -> Any:
     if not _is_quantity(value):
         return None
-    wrong = {k: UNITS.get(v, v) if k in ("unit", "code") else v for k, v in value.items()}
-    return wrong if wrong != value else None
+    return {k: UNITS.get(v, v) if k in ("unit", "code") else v for k, v in value.items()}
 
 
 def _tenfold(key: str, value: Any) -> Any:
@@ -152,13 +151,12 @@ def _side(key: str, value: Any) -> Any:
 
 
 def _worded(key: str, value: Any, change: Callable[[str], str]) -> Any:
-    """A text, or an attachment of one, with other words. None where they stay the same."""
+    """A text, or an attachment of one, with other words."""
     if isinstance(value, str) and key in WORDS:
-        wrong = change(value)
-        return wrong if wrong != value else None
+        return change(value)
     if not isinstance(value, dict) or not isinstance(value.get("data"), str):
         return None
-    if not str(value.get("contentType", "")).startswith("text/plain"):
+    if not str(value.get("contentType")).startswith("text/plain"):
         return None
     try:
         text = base64.b64decode(value["data"], validate=True).decode()
