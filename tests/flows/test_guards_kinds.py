@@ -108,6 +108,9 @@ async def holds(live: Live, *guards: GuardRule, of: Sequence[dict[str, Any]] = (
 @pytest.mark.parametrize(
     ("rule", "found", "more", "expected"),
     [
+        (GuardRule(kind="none", query=QUERY), 0, False, True),
+        (GuardRule(kind="none", query=QUERY), 1, False, False),
+        (GuardRule(kind="none", query=QUERY), 0, True, False),  # what nobody read may be one
         (GuardRule(kind="some", query=QUERY), 0, False, False),
         (GuardRule(kind="some", query=QUERY), 1, True, True),
         (GuardRule(kind="count", query=QUERY, found_min=2), 1, False, False),

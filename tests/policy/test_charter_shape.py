@@ -55,9 +55,47 @@ def test_every_object_when_it_has_fixed_keys_then_it_is_closed() -> None:
     walk(CHARTER_SCHEMA)
 
 
-def test_near_when_only_the_case_differs_then_it_is_found() -> None:
-    assert near("slot", ["Slot", "Schedule"]) == "; did you mean Slot?"
-    assert near("zzz", ["a", "b"]) == "; known: a, b"
+def test_everything_that_can_be_wrong_is_described() -> None:
+    """By its own schema, by what it refers to, or where it is referred to: the sentences about a
+    value that is wrong, a key that is missing and a key that is malformed say what to write."""
+
+    def described(schema: dict[str, Any]) -> bool:
+        kind = CHARTER_SCHEMA["$defs"].get(schema.get("$ref", "").rpartition("/")[2], {})
+        return "description" in schema or "description" in kind
+
+    def walk(schema: object) -> None:
+        if isinstance(schema, dict):
+            for inner in values_of(schema):
+                assert described(inner), inner
+            for inner in schema.values():
+                walk(inner)
+
+    def values_of(schema: dict[str, Any]) -> list[dict[str, Any]]:
+        parts = [schema.get(k) for k in ("items", "additionalProperties", "propertyNames")]
+        known = schema.get("properties", {})
+        assert set(schema.get("required", [])) <= set(known), "what is needed is known"
+        return [p for p in [*parts, *known.values()] if isinstance(p, dict)]
+
+    walk(CHARTER_SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "hint"),
+    [
+        ("slot", ["Slot", "Schedule"], "; did you mean Slot?"),
+        ("SLOT", ["Slot", "Schedule"], "; did you mean Slot?"),  # no letter but one is the same
+        ("Slto", ["Slot", "Schedule"], "; did you mean Slot?"),
+        ("statu", ["status", "stat", "start"], "; did you mean status?"),
+        ("zzz", ["b", "a"], "; known: a, b"),
+        ("zzz", [f"name-{n:02}" for n in range(12)],
+         "; known: " + ", ".join(f"name-{n:02}" for n in range(12))),
+        ("zzz", [f"name-{n:02}" for n in range(13)], ""),  # more than a person would read
+    ],
+)  # fmt: skip
+def test_near_hints_at_the_name_that_was_meant_else_at_a_few_that_are_known(
+    name: str, known: list[str], hint: str
+) -> None:
+    assert near(name, known) == hint
 
 
 def test_path_text_when_written_then_it_reads_as_in_the_file() -> None:
@@ -80,7 +118,7 @@ def test_findings_when_the_value_is_no_mapping_then_one_sentence() -> None:
         ("reads/Slot/elements", GONE,
          "reads.Slot: the key elements is missing: a list of top-level elements, or the word all"),
         ("sites", {"North": "x"},
-         "sites: a name there must be of small letters, digits and hyphens"),
+         'sites: a key there must be a name of small letters, digits and hyphens, not "North"'),
         ("sites", {}, "sites must not be empty"),
         ("clients", [], "clients must not be empty"),
         ("model", "", "model must not be empty"),
@@ -102,6 +140,16 @@ def test_findings_when_the_value_is_no_mapping_then_one_sentence() -> None:
         ("budgets/open_proposals", 0,
          "budgets.open_proposals must be a whole number from 1, not 0"),
         ("events/0", "x", 'events[0] must be an HL7 v2 event such as SIU^S12, not "x"'),
+        ("proposes/book/fixed", {"slot": 1},
+         'proposes.book.fixed: a key there must be an element path such as Slot.status, not "slot"'),
+        ("proposes/book/rules", [7],
+         "proposes.book.rules[0] must be the name of a check, e.g. same-patient, not 7"),
+        ("rollout/0/units", [7],
+         "rollout[0].units[0] must be the name of a unit, e.g. clinic-a, not 7"),
+        ("proposes/book/fixed", {"Slot.status": {}},
+         "proposes.book.fixed.Slot.status must be a text, a number, true or false, not {}"),
+        ("halt_when", [],
+         'halt_when must be what stops this AI by itself, e.g. {verify_mismatch: "> 0"}, not []'),
     ],
 )  # fmt: skip
 def test_finding_says_where_what_is_expected_and_what_stands_there(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from itertools import product
 from random import Random
 from typing import Any
 
@@ -15,6 +16,7 @@ from chartgate.model.charter import (
     Charter,
     GuardRule,
     ReadRule,
+    Stage,
     ValueRule,
     WriteRule,
 )
@@ -215,6 +217,87 @@ without:
     packaged = compile_book([SAMPLE])
     assert weakenings(packaged, weaker)
     assert weakenings(weaker, packaged) == ()
+
+
+PILOT = Stage(
+    name="pilot", for_s=60.0, units=("a", "b"), share=0.5, gate=(("agreement", ">= 0.90"),)
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "weaker"),
+    [
+        ({"for_s": 59.0}, True),
+        ({"for_s": 61.0}, False),
+        ({"share": 0.6}, True),
+        ({"share": 0.4}, False),
+        ({"gate": ()}, True),
+        ({"gate": (("agreement", ">= 0.80"),)}, True),
+        ({"gate": (*PILOT.gate, ("overdue", "< 1"))}, False),
+        ({"units": ("a",)}, False),
+        ({"units": ("a", "b", "c")}, True),
+        ({"units": ("c",)}, True),
+        ({"units": ()}, True),  # no unit named is all of them
+    ],
+    ids=str,
+)
+def test_stage_when_it_is_shorter_or_wider_or_asks_for_less_then_a_sentence_names_it(
+    changes: dict[str, Any], weaker: bool
+) -> None:
+    before = replace(SAMPLE, rollout=(PILOT, Stage(name="full")))
+    after = replace(SAMPLE, rollout=(replace(PILOT, **changes), Stage(name="full")))
+    told = ("clinic-booking: rollout asks for less at pilot",) if weaker else ()
+    assert found(before, after) == told
+
+
+def test_stage_of_all_units_when_it_is_held_to_some_then_nothing_is_weakened() -> None:
+    before = replace(SAMPLE, rollout=(replace(PILOT, units=()),))
+    assert found(before, replace(SAMPLE, rollout=(PILOT,))) == ()
+    assert found(before, before) == ()
+
+
+@pytest.mark.parametrize(
+    ("guard", "said"),
+    [
+        (GuardRule(kind="none", query="Slot?status=busy"), "Slot?status=busy"),
+        (GuardRule(kind="some", query="Slot?status=free"), "some Slot?status=free"),
+        (GuardRule(kind="count", query="Slot?status=free"), "count Slot?status=free"),
+        (GuardRule(kind="fresh", feed="adt", within_s=9.0), "fresh adt"),
+        (GuardRule(kind="same", paths=("Slot.start", "Slot.end")), "same Slot.start, Slot.end"),
+        (GuardRule(kind="state", paths=("Slot.status",), denied=("busy",)), "state Slot.status"),
+    ],
+    ids=str,
+)
+def test_guard_when_it_goes_then_the_sentence_says_what_was_guarded(
+    guard: GuardRule, said: str
+) -> None:
+    told = found(with_action(guards=(*BOOK_RULE.guards, guard)), SAMPLE)
+    assert told == (f"clinic-booking: proposes.book.guards has fewer: {said}",)
+
+
+@pytest.mark.parametrize(
+    ("field", "narrow_to_wide"),
+    [
+        ("text", ["cut", "structured-only", "keep"]),
+        ("view", ["safe-harbor", "limited", "identified"]),
+        ("handoff_as", ["console", "task"]),
+    ],
+)
+def test_word_of_a_scale_when_it_is_wider_or_not_known_then_a_sentence_says_so(
+    field: str, narrow_to_wide: list[str]
+) -> None:
+    """Law: of two words of a scale, only the step to the narrower one weakens nothing; a word that
+    stands in no scale cannot be told to be harmless, whether it comes or goes."""
+    change = with_action if field.startswith("handoff") else with_read
+    words = [*narrow_to_wide, "unheard-of"]
+    for before, after in product(words, words):
+        told = found(change(**{field: before}), change(**{field: after}))
+        known = "unheard-of" not in (before, after)
+        if before == after or (known and words.index(after) < words.index(before)):
+            assert told == ()
+        else:
+            assert len(told) == 1
+            assert told[0].endswith(f"{field} is wider: {after} instead of {before}")
 
 
 SCHEMA: Mapping[type, Mapping[str, Any]] = {

@@ -259,7 +259,9 @@ def _same_results(
 def _found_result(rule: GuardRule, count: int, complete: bool) -> GuardResult:
     kind = rule.query.partition("?")[0]
     broken = found_breaks(rule, count, complete=complete)
-    if rule.kind == "none":
+    if rule.kind == "none" and broken and not count:
+        sentence = f"the record has more of {kind} than was looked at: {rule.query}"
+    elif rule.kind == "none":
         sentence = (
             f"there is {kind} in the record that must not be there: {rule.query}"
             if broken

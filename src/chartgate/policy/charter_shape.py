@@ -33,7 +33,7 @@ def shape_findings(value: Any) -> list[str]:
 
 def near(name: str, known: Collection[str]) -> str:
     """A hint that ends a sentence about an unknown name."""
-    found = difflib.get_close_matches(name, sorted(known), n=1)
+    found = difflib.get_close_matches(name, sorted(known))
     folded = {k.lower(): k for k in known}
     hit = folded.get(name.lower()) or (found[0] if found else None)
     if hit:
@@ -47,53 +47,43 @@ def _sentences(error: jsonschema_rs.ValidationError) -> Iterator[str]:
     rule = kind.name
     holder = _schema_at(error.schema_path[:-1])
     if rule == "additionalProperties":
-        known = list(holder.get("properties", {}))
+        known = list(holder["properties"])
         for key in kind.unexpected:
             yield f"{where}: there is no key {key}{near(key, known)}"
     elif rule == "required":
-        missing = kind.property
-        yield f"{where}: the key {missing} is missing{_described(holder, missing)}"
+        about = _described(holder["properties"][kind.property])
+        yield f"{where}: the key {kind.property} is missing: {about}"
     elif rule == "propertyNames":
-        yield f"{where}: a name there must be of small letters, digits and hyphens"
+        key = _shown(kind.error.instance)
+        yield f"{where}: a key there must be {holder['description']}, not {key}"
     elif rule == "uniqueItems":
         yield f"{where}: something stands there twice"
     elif rule in ("minItems", "minProperties", "minLength") and not error.instance:
         yield f"{where} must not be empty"
     else:
-        expected = _described_at_use(error.evaluation_path) or holder.get("description", "")
-        expected = expected or _described_above(error.schema_path)
+        expected = _described_at_use(error.evaluation_path) or holder["description"]
         listed = rule == "enum" and isinstance(error.instance, str)
         hint = near(str(error.instance), holder["enum"]) if listed else ""
-        yield f"{where} must be {expected or error.message}, not {_shown(error.instance)}{hint}"
+        yield f"{where} must be {expected}, not {_shown(error.instance)}{hint}"
 
 
 def _described_at_use(path: Sequence[str | int]) -> str:
     """The description beside the $ref that led to the failing schema: it knows more."""
-    if len(path) < 2 or path[-2] != "$ref":
+    if path[-2] != "$ref":
         return ""
     schema: Any = CHARTER_SCHEMA
     for step in path[:-2]:
-        if step == "$ref":
-            schema = CHARTER_SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]]
-        else:
-            schema = schema[step]
+        schema = _target(schema) if step == "$ref" else schema[step]
     return str(schema.get("description", ""))
 
 
-def _described_above(path: Sequence[str | int]) -> str:
-    """The description of the nearest schema above that has one, e.g. of an anyOf."""
-    for end in range(len(path) - 1, 0, -1):
-        described = _schema_at(path[:end])
-        if isinstance(described, dict) and isinstance(described.get("description"), str):
-            return str(described["description"])
-    return ""
+def _described(schema: Mapping[str, str]) -> str:
+    """The description of a schema, else of what its $ref leads to."""
+    return schema.get("description") or str(_target(schema)["description"])
 
 
-def _described(holder: Mapping[str, Any], key: str) -> str:
-    schema = holder.get("properties", {}).get(key, {})
-    target = schema.get("$ref", "").rpartition("/")[2]
-    text = schema.get("description") or CHARTER_SCHEMA["$defs"].get(target, {}).get("description")
-    return f": {text}" if text else ""
+def _target(schema: Mapping[str, str]) -> Any:
+    return CHARTER_SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]]
 
 
 def path_text(path: Sequence[str | int]) -> str:

@@ -76,9 +76,10 @@ def parse_variable(variable: str) -> tuple[str, str | None]:
 
 
 def found_breaks(guard: GuardRule, count: int, *, complete: bool) -> bool:
-    """Whether a search that found so many breaks its guard. Not complete: it found more."""
+    """Whether a search that found so many breaks its guard. Not complete: there may be more, which
+    nobody has looked at, so that a limit cannot be said to hold."""
     if guard.kind == "none":
-        return count > 0
+        return count > 0 or not complete
     if guard.kind == "some":
         return count == 0
     most = guard.found_max

@@ -150,8 +150,7 @@ def _wider(scale: Sequence[str]) -> Compare:
     def compare(before: str, after: str) -> str | None:
         if before == after:
             return None
-        known = before in scale and after in scale
-        narrower = known and scale.index(after) < scale.index(before)
+        narrower = before in scale and after in scale[: scale.index(before)]
         return None if narrower else f"is wider: {after} instead of {before}"
 
     return compare
