@@ -157,3 +157,18 @@ def test_years_over_89_are_one_category_in_every_kind_of_measure(measure: str) -
     assert kept == [{"url": "http://x/any", f"value{measure}": OVER}]
     limited = view("Patient", "limited", extension=[extension])["extension"]
     assert limited == [extension]
+
+
+def test_range_of_an_age_has_no_end_over_89_with_or_without_a_unit() -> None:
+    """Its ends are as much of an age as a value by itself would be."""
+    code = {"coding": [{"system": "http://loinc.org", "code": "30525-0"}]}
+    ages = {"low": {"value": 88}, "high": {"value": 93}}
+    cut = {"low": {"value": 88}, "high": OVER}
+    assert one("Observation", "valueRange", ages, code=code) == cut
+    component = [{"code": code, "valueRange": ages}]
+    assert one("Observation", "component", component)[0]["valueRange"] == cut
+    assert one("Observation", "valueRange", ages) == ages, "which may be of anything"
+    assert view("Observation", "limited", code=code, valueRange=ages)["valueRange"] == ages
+    says = [{"url": "http://x/any", "valueBoolean": True}]
+    odd = {"extension": says, "high": {"comparator": "<"}}
+    assert one("Observation", "valueRange", odd, code=code) == odd

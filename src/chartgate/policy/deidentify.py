@@ -206,6 +206,9 @@ def _complex(value: Any, element: r4.Element, work: Work, depth: int, *, of_age:
     kept = _object(value, element.type, work, depth - 1)
     if element.type in MEASURES and not work.is_limited:
         kept = aged(kept, is_age=element.type == "Age" or of_age)
+    if element.type == "Range" and of_age and not work.is_limited:
+        ends = {name: kept[name] for name in ("low", "high") if name in kept}
+        kept |= {name: aged(end, is_age=True) for name, end in ends.items()}
     if element.type == "Extension" and not says_something(kept):
         return None
     return kept or None
