@@ -25,7 +25,8 @@ async def test_a_crash_at_any_point_doubles_loses_and_sticks_nothing(fault: str)
 
 def test_every_failpoint_is_in_the_matrix() -> None:
     places = {Case(p, "stop", seed).place()[0] for p in POINTS for seed in range(10)}
-    assert places == set(failpoints.POINTS)
+    apart = {name for name in failpoints.POINTS if name.startswith("c17.")}  # see test_sagas.py
+    assert places == set(failpoints.POINTS) - apart
 
 
 def test_what_is_wrong_is_counted_and_does_not_hold() -> None:

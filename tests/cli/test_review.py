@@ -9,7 +9,7 @@ import pytest
 from chartgate.cli.review import NOTHING
 from chartgate.demo.rig import Rig, Staff
 from tests.cli.conftest import Cli
-from tests.cli.test_proposals import booked
+from tests.cli.houses import booked
 
 
 @pytest.fixture(scope="module")
@@ -19,8 +19,8 @@ def refused(house: Rig) -> str:
 
 
 async def _refused(house: Rig) -> str:
-    id_ = await booked(house)
     async with aiohttp.ClientSession() as http:
+        id_ = await booked(house, http)
         sofia = Staff(house.gateway, http, "sofia")
         await sofia.sign_in()
         proposal = await sofia.get(f"/v1/proposals/{id_}")
