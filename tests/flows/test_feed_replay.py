@@ -20,8 +20,8 @@ from chartgate.store.inbox import InboxStore
 from chartgate.store.quarantine import QuarantineStore, Selection
 from chartgate.testing.clock import FakeClock
 from chartgate.testing.messages import adt, header, message, patient
-from tests.flows.feeds import FEED, feed_gate
-from tests.flows.test_events import accept, dict_of, process_all
+from tests.flows.feeds import FEED, accept, feed_gate
+from tests.flows.test_events import dict_of, process_all
 from tests.flows.test_quarantine import audited
 
 WHO = Process(id="cli/olu")

@@ -17,8 +17,8 @@ from chartgate.store.database import Database
 from chartgate.store.drift import DriftStore
 from chartgate.testing.clock import FakeClock
 from chartgate.testing.messages import adt, header, message, patient
-from tests.flows.feeds import CHARTER, CLIENT, FEED, feed_gate
-from tests.flows.test_events import accept, process_all
+from tests.flows.feeds import CHARTER, CLIENT, FEED, accept, feed_gate
+from tests.flows.test_events import process_all
 
 
 @pytest.fixture

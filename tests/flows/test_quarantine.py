@@ -17,8 +17,8 @@ from chartgate.store.inbox import InboxStore
 from chartgate.store.quarantine import QuarantineStatus, QuarantineStore, Selection
 from chartgate.testing.clock import FakeClock
 from chartgate.testing.messages import adt
-from tests.flows.feeds import FEED, feed_gate
-from tests.flows.test_events import accept, current, dict_of, process_all
+from tests.flows.feeds import FEED, accept, feed_gate
+from tests.flows.test_events import current, dict_of, process_all
 
 WHO = Process(id="cli/olu")
 WRONG = adt("A08", "bad", mrn="p1").replace(b"19800102", b"19801399")

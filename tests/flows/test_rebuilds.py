@@ -18,8 +18,8 @@ from chartgate.store.rebuilds import Rebuild, RebuildStore
 from chartgate.store.record import RecordStore
 from chartgate.testing.clock import FakeClock
 from chartgate.testing.messages import adt, header, message, patient, siu, visit
-from tests.flows.feeds import FEED, feed_gate
-from tests.flows.test_events import accept, actions, process_all
+from tests.flows.feeds import FEED, accept, actions, feed_gate
+from tests.flows.test_events import process_all
 
 WHO = Process(id="cli/olu")
 RULES = "north.toml"
