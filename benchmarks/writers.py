@@ -24,8 +24,9 @@ import orjson
 from benchmarks.ward import STAFF, Ward, asking, open_ward, told
 from chartgate.clock import utc_now
 from chartgate.config import WorkerConfig
-from chartgate.errors import ChartgateError
+from chartgate.errors import ChartgateError, Unavailable
 from chartgate.flows import commits, reviews
+from chartgate.flows.crews import open_crew
 from chartgate.flows.impasses import SAY_CANNOT_TELL
 from chartgate.formats.canonical import canonical_bytes
 from chartgate.model.proposal import Proposal, Status
@@ -35,7 +36,7 @@ from chartgate.store.interactions import InteractionStore
 COUNT = 10_000
 WRITERS = 50
 LANES = 16
-WORKERS = 4
+WORKERS = 2
 CHARTS = 200
 EXAMPLES_MAX = 5
 PAUSE_S = (0.5, 2.0)  # of a writer between two changes
@@ -97,7 +98,7 @@ async def run(
         async with aiohttp.ClientSession() as http, asyncio.TaskGroup() as group:
             outside = [group.create_task(_write(campaign, http, n)) for n in range(writers)]
             lanes = [group.create_task(_commit(campaign)) for _ in range(LANES)]
-            working = [group.create_task(_work(campaign)) for _ in range(WORKERS)]
+            working = [group.create_task(_work(campaign, f"w{n}")) for n in range(WORKERS)]
             await asyncio.gather(*lanes)
             campaign.busy = False
             await asyncio.gather(*outside, *working)
@@ -173,14 +174,20 @@ async def _rest(ward: Ward, proposal: Proposal) -> Proposal:
     return found
 
 
-async def _work(campaign: Campaign) -> None:
+async def _work(campaign: Campaign, name: str) -> None:
     """A worker, for whatever is approved."""
     gate = campaign.ward.gate
-    while campaign.busy:
-        did = await commits.commit_next(gate, "w1")
-        did = await commits.verify_next(gate, "w1") or did
-        if not did:
-            await asyncio.sleep(LOOK_S)
+    async with (
+        open_crew(gate, commits.COMMITS, name) as committing,
+        open_crew(gate, commits.VERIFICATIONS, name) as verifying,
+    ):
+        while campaign.busy:
+            try:
+                did = await committing.start_due() + await verifying.start_due()
+            except Unavailable:
+                did = 0  # the store is slow; a worker looks again
+            if not did:
+                await asyncio.sleep(LOOK_S)
 
 
 def _told(campaign: Campaign, seed: int, writers: int) -> dict[str, Any]:
