@@ -113,8 +113,10 @@ def mutate(group: Group, folder: Path, *, jobs: int, sample: int | None) -> dict
     exit_code = run_mutmut(folder, drawn, jobs=jobs)
     found = outcomes(folder)
     if exit_code or not found:
-        tail = (folder / "mutmut.log").read_text("utf-8").replace("\r", "\n")[-2000:]
-        sys.exit(f"mutmut ended with {exit_code}:\n{tail}")
+        lines = (folder / "mutmut.log").read_text("utf-8").replace("\r", "\n").splitlines()
+        telling = [line[:300] for line in lines if line.startswith(("FAILED", "ERROR", "E  "))]
+        said = "\n".join((telling or lines)[-20:])
+        sys.exit(f"mutmut ended with {exit_code}:\n{said}")
     return {name: code for name, code in found.items() if code is not None}
 
 
