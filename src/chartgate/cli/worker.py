@@ -85,10 +85,11 @@ async def run_loops(
         ended = "" if told.done() else next(t.get_name() for t in (*loops, listening) if t.done())
         stopping.set()
         wakeups.wake()
+        closing = asyncio.gather(*(crew.close() for crew in crews))  # all hands at once
         _, late = await asyncio.wait(loops, timeout=DRAIN_S)
         for task in (*late, listening):
             task.cancel()
-        await asyncio.gather(*loops, listening, told, return_exceptions=True)
+        await asyncio.gather(*loops, listening, told, closing, return_exceptions=True)
     if ended:
         raise Unavailable(f"the loop {ended} ended by itself; the worker must be started again")
 
