@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from chartgate.errors import Denied, Invalid, VersionConflict
-from chartgate.flows.grounds import patient_of_proposal
 from chartgate.flows.permits import SAY_PERSON
 from chartgate.flows.proposal_events import event_of
 from chartgate.flows.undo_lists import Plan, Selection, list_writes, rollback_decision
@@ -74,7 +73,6 @@ async def _move(
     """All of them, or none. Whatever moved meanwhile is left out and counted."""
     at = gate.clock()
     store = ProposalStore(gate.database)
-    patients = [await patient_of_proposal(gate, before) for before in chosen]
     decisions = [await rollback_decision(gate, person, before) for before in chosen]
     done = 0
     async with gate.database.change_found() as (transaction, events):
@@ -93,7 +91,6 @@ async def _move(
                 "proposal.rollback",
                 person.agent,
                 at=at,
-                patient=patients[place],
                 decision=decisions[place],
                 details=(("list", made.digest),),
             )

@@ -32,7 +32,7 @@ from chartgate.flows.conflicts import settle
 from chartgate.flows.consented import why_not_consented
 from chartgate.flows.crews import Trade, take_next
 from chartgate.flows.drafts import check_still_in_bounds
-from chartgate.flows.grounds import Grounds, grounds_of, patient_in, patient_of_proposal
+from chartgate.flows.grounds import Grounds, grounds_of
 from chartgate.flows.guards import Standing, look, moved_elsewhere
 from chartgate.flows.handoffs import hand_off
 from chartgate.flows.impasses import SAY_CANNOT_TELL
@@ -161,9 +161,8 @@ async def _commit(gate: Gate, proposal: Proposal, agent: str) -> None:
         return
     prepared = await told(gate, proposal, action, _prepared(proposal, standing))
     prepared = await as_sent(gate, proposal, prepared)
-    patient = patient_in(content, grounds.bodies)
     elsewhere = moved_elsewhere(grounds, standing)
-    committing, number = await _intend(gate, proposal, prepared, patient, agent, elsewhere)
+    committing, number = await _intend(gate, proposal, prepared, agent, elsewhere)
     failpoint("c08")
     guards = tightest(gate, proposal, action, grounds, prepared.write)
     await _send(gate, committing, action, number, prepared, guards, agent)
@@ -231,7 +230,6 @@ async def _intend(
     gate: Gate,
     proposal: Proposal,
     prepared: Prepared,
-    patient: str | None,
     agent: str,
     elsewhere: Sequence[str],
 ) -> tuple[Proposal, int]:
@@ -240,7 +238,7 @@ async def _intend(
     at = gate.clock()
     after = moved(proposal, Status.COMMITTING)
     details = (("elsewhere", " ".join(elsewhere)),) if elsewhere else ()
-    event = event_of(gate, after, "proposal.send", agent, at=at, patient=patient, details=details)
+    event = event_of(gate, after, "proposal.send", agent, at=at, details=details)
     number = await ProposalStore(gate.database).intend(
         event, proposal, after, "commit", prepared, at=at
     )
@@ -389,7 +387,6 @@ async def _store_receipt(
         "proposal.commit",
         agent,
         at=at,
-        patient=await patient_of_proposal(gate, before),
         details=(
             ("resolved", str(receipt.resolved).lower()),
             *written(receipt, before.content.changes),
@@ -408,8 +405,7 @@ async def _verified(gate: Gate, committed: Proposal, paths: Sequence[str], agent
         return
     at = gate.clock()
     after = moved(committed, Status.VERIFIED, attempts=0)
-    patient = await patient_of_proposal(gate, committed)
-    event = event_of(gate, after, "proposal.verify", agent, at=at, patient=patient)
+    event = event_of(gate, after, "proposal.verify", agent, at=at)
     failpoint("c13")
     also = due_steps(running_action(gate, committed), after, at=at)
     await ProposalStore(gate.database).move_at_once(event, committed, after, *also, at=at)
@@ -425,7 +421,6 @@ async def _mismatch(gate: Gate, committed: Proposal, paths: Sequence[str], agent
         "proposal.verify",
         agent,
         at=gate.clock(),
-        patient=await patient_of_proposal(gate, committed),
         outcome=Outcome.FAILED,
         reason=reason,
     )

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from chartgate.errors import Invalid, InvalidTransition, NotFound
 from chartgate.flows.drafts import content_on_live
-from chartgate.flows.grounds import Grounds, patient_in, patient_of_proposal
+from chartgate.flows.grounds import Grounds
 from chartgate.flows.guards import Standing
 from chartgate.flows.handoffs import hand_off
 from chartgate.flows.proposal_events import event_of
@@ -52,7 +52,6 @@ async def settle(
         "proposal.conflict",
         agent,
         at=at,
-        patient=patient_in(proposal.content, grounds.bodies),
         outcome=Outcome.FAILED,
         reason="guard",
         details=(("on_conflict", action.on_conflict),),
@@ -107,7 +106,6 @@ async def replaced_event(gate: Gate, earlier: Proposal, successor: Proposal) -> 
         "proposal.withdraw",
         successor.author,
         at=successor.created_at,
-        patient=await patient_of_proposal(gate, earlier),
         details=(("successor", successor.id),),
     )
 

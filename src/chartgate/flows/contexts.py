@@ -2,7 +2,6 @@
 at that site, and of no others: they are as if they were not there."""
 
 from chartgate.errors import NotFound
-from chartgate.flows.grounds import patient_of_proposal
 from chartgate.gate import Gate
 from chartgate.model.principal import Person, Principal
 from chartgate.model.proposal import Proposal
@@ -12,7 +11,7 @@ from chartgate.store.proposals import SAY_NOT_FOUND, ProposalStore
 async def proposal_for(gate: Gate, principal: Principal, id_: str) -> Proposal:
     """The proposal of that id. Raises NotFound where it is of another patient than the session."""
     proposal = await ProposalStore(gate.database).get(id_)
-    if not await in_context(gate, principal, proposal):
+    if not in_context(principal, proposal):
         raise NotFound(SAY_NOT_FOUND)
     return proposal
 
@@ -22,10 +21,10 @@ def is_bound(principal: Principal) -> bool:
     return isinstance(principal, Person) and principal.patient is not None
 
 
-async def in_context(gate: Gate, principal: Principal, proposal: Proposal) -> bool:
+def in_context(principal: Principal, proposal: Proposal) -> bool:
     """Whether this principal's session may know of the proposal, as far as its patient goes."""
     if not isinstance(principal, Person) or principal.patient is None:
         return True
     if proposal.site not in principal.sites:
         return False
-    return await patient_of_proposal(gate, proposal) == principal.patient
+    return proposal.patient == principal.patient

@@ -3,14 +3,12 @@
 from contextlib import suppress
 
 from chartgate.errors import VersionConflict
-from chartgate.flows.grounds import patient_of_proposal
 from chartgate.flows.handoffs import hand_off
 from chartgate.flows.permits import running_action
 from chartgate.flows.proposal_events import event_of
 from chartgate.flows.seeded import lapse
 from chartgate.gate import Gate
-from chartgate.model.audit import AuditEvent
-from chartgate.model.proposal import Proposal, Status, moved
+from chartgate.model.proposal import Status, moved
 from chartgate.store.proposals import ProposalStore
 
 SAY_EXPIRED = "nobody decided in time"
@@ -28,15 +26,11 @@ async def expire_next(gate: Gate, worker: str) -> bool:
     expired, events = before, []
     if before.status is Status.PENDING_REVIEW:
         expired = moved(before, Status.EXPIRED, reason=SAY_EXPIRED)
-        events = [await _event(gate, expired, agent)]
+        at = gate.clock()
+        events = [event_of(gate, expired, "proposal.expire", agent, at=at)]
     after = moved(expired, Status.HANDED_OFF, reason=expired.reason or before.status.value)
     action = running_action(gate, before)
     # Somebody may decide at the last moment, or another worker be quicker.
     with suppress(VersionConflict):
         await hand_off(gate, before, after, action, agent=agent, events=events)
     return True
-
-
-async def _event(gate: Gate, expired: Proposal, agent: str) -> AuditEvent:
-    patient = await patient_of_proposal(gate, expired)
-    return event_of(gate, expired, "proposal.expire", agent, at=gate.clock(), patient=patient)

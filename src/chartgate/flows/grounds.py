@@ -8,7 +8,7 @@ import orjson
 from chartgate.formats.compartment import patient_of
 from chartgate.gate import Gate
 from chartgate.model.interaction import Seen
-from chartgate.model.proposal import Content, Proposal
+from chartgate.model.proposal import Content
 from chartgate.model.resource import Resource, references_in
 from chartgate.model.write import Change
 from chartgate.store.interactions import InteractionStore
@@ -59,13 +59,3 @@ def patient_in(content: Content, bodies: Mapping[str, Resource]) -> str | None:
             if resource is not None and (patient := patient_of(resource)):
                 return patient
     return None
-
-
-async def patient_of_proposal(gate: Gate, proposal: Proposal) -> str | None:
-    """As `patient_in`, asking the record only where the changes do not say it."""
-    if patient := patient_in(proposal.content, {}):
-        return patient
-    grounds = await grounds_of(
-        gate, proposal.connection, proposal.interaction, proposal.content.base
-    )
-    return patient_in(proposal.content, grounds.bodies)

@@ -23,7 +23,6 @@ from chartgate.errors import (
     WriteRefused,
 )
 from chartgate.flows.escalations import released
-from chartgate.flows.grounds import patient_of_proposal
 from chartgate.flows.handoffs import closing, event_on, taking
 from chartgate.flows.permits import running_action
 from chartgate.flows.proposal_events import Details
@@ -249,10 +248,10 @@ async def _shown(gate: Gate, in_hand: InHand) -> Shown:
         status=handoff.status,
         worklist=handoff.worklist,
         title=f"{words}, by hand: {handoff.reason}. The AI was {percent} % sure.",
+        patient=proposal.patient,
         cause=handoff.cause,
         code=action.handoff_code if action else "",
         priority=action.handoff_priority if action else "routine",
-        patient=await patient_of_proposal(gate, proposal) or proposal.patient,
         owner=_reference_of(gate, in_hand.item.connection, who),
         opened_at=handoff.opened_at,
         due_at=handoff.due_at,

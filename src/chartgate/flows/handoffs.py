@@ -12,7 +12,6 @@ from uuid import uuid4
 
 from chartgate.errors import Invalid, InvalidTransition, NotFound
 from chartgate.flows.contexts import in_context
-from chartgate.flows.grounds import patient_of_proposal
 from chartgate.flows.permits import check_person, request_on
 from chartgate.flows.proposal_events import Details, event_of
 from chartgate.gate import Gate
@@ -94,7 +93,6 @@ async def hand_off(
         "handoff.open",
         agent,
         at=at,
-        patient=await patient_of_proposal(gate, after),
         reason=handoff.reason,
         details=details_of(handoff),
     )
@@ -171,7 +169,6 @@ async def event_on(
         action,
         agent,
         at=at,
-        patient=await patient_of_proposal(gate, proposal) or proposal.patient,
         outcome=Outcome.FAILED if reason else Outcome.SUCCESS,
         reason=reason,
         details=(*details_of(handoff), *details),
@@ -216,7 +213,7 @@ async def waiting(gate: Gate, person: Person, worklist: str | None = None) -> tu
             verb: decide(gate.charters, request_on(proposal, person, verb))
             for verb in ("show", "take", "close")
         }
-        if may["show"].permitted and await in_context(gate, person, proposal):
+        if may["show"].permitted and in_context(person, proposal):
             shown.append(
                 Waiting(
                     handoff=handoff,
@@ -348,7 +345,7 @@ async def _for(
 ) -> tuple[Handoff, Proposal, Person]:
     handoff = await HandoffStore(gate.database).get(id_)
     proposal = await ProposalStore(gate.database).get(handoff.proposal)
-    if not await in_context(gate, principal, proposal):
+    if not in_context(principal, proposal):
         raise NotFound(f"there is no handoff {id_}")
     request = request_on(proposal, principal, verb)
     person, _ = await check_person(gate, principal, request, proposal=proposal.id)

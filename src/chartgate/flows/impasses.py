@@ -10,7 +10,6 @@ from contextlib import suppress
 from datetime import datetime
 
 from chartgate.errors import SourceRefused, VersionConflict
-from chartgate.flows.grounds import patient_of_proposal
 from chartgate.flows.handoffs import hand_off
 from chartgate.flows.partial import going_apart, state_of_commit, state_of_rollback
 from chartgate.flows.permits import running_action
@@ -97,7 +96,6 @@ async def _not_verified(
         "proposal.verify",
         agent,
         at=at,
-        patient=await patient_of_proposal(gate, mismatched),
         outcome=Outcome.FAILED,
         reason=SAY_NOT_READ_BACK,
     )

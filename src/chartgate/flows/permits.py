@@ -2,7 +2,6 @@
 
 from chartgate.errors import Denied, TooLarge, Unprocessable
 from chartgate.flows.decided import note
-from chartgate.flows.grounds import patient_of_proposal
 from chartgate.flows.relationships import relationships_of
 from chartgate.gate import Gate
 from chartgate.model.audit import AuditEvent, Outcome
@@ -44,7 +43,7 @@ async def relationship_on(
     action = running_action(gate, proposal)
     if action is None or not action.review_relationship:
         return None
-    patient = await patient_of_proposal(gate, proposal)
+    patient = proposal.patient
     if patient is None:
         return frozenset()
     kinds = action.review_relationship

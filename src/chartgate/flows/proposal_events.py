@@ -1,4 +1,4 @@
-"""Audit events of proposals: who did what to which one, for which patient, under which rules."""
+"""Audit events of proposals: who did what to which one, about which patient, under which rules."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -19,7 +19,6 @@ def event_of(
     agent: str,
     *,
     at: datetime,
-    patient: str | None = None,
     decision: Decision | None = None,
     outcome: Outcome = Outcome.SUCCESS,
     reason: str | None = None,
@@ -36,7 +35,7 @@ def event_of(
         agent=agent,
         outcome=outcome,
         entities=(f"Proposal/{proposal.id}", *dict.fromkeys(references)),
-        patient=patient,
+        patient=proposal.patient,
         site=proposal.site,
         charter=proposal.charter,
         charter_digest=charter.digest if charter else proposal.charter_digest,

@@ -20,7 +20,7 @@ from chartgate.flows.consented import why_not_consented
 from chartgate.flows.contexts import in_context, is_bound, proposal_for
 from chartgate.flows.decided import note
 from chartgate.flows.drafts import draft, stand_ins_of
-from chartgate.flows.grounds import grounds_of, patient_in, patient_of_proposal
+from chartgate.flows.grounds import grounds_of, patient_in
 from chartgate.flows.guards import GuardResult, cannot_tell, look_bounded
 from chartgate.flows.handoffs import details_of, opened
 from chartgate.flows.mentions import mentioned
@@ -145,7 +145,7 @@ async def listed(
         limit=LIST_MAX if is_bound(principal) else min(limit, LIST_MAX),
     )
     seen = [p for p in found if _may_see(gate, principal, p)]
-    shown = tuple([p for p in seen if await in_context(gate, principal, p)][:limit])
+    shown = tuple([p for p in seen if in_context(principal, p)][:limit])
     event = AuditEvent(
         recorded=gate.clock(),
         action="proposal.list",
@@ -180,10 +180,7 @@ async def show(gate: Gate, principal: Principal, id_: str) -> ProposalView:
             three_way = seen_proposed_now(content.differences, changed) if standing else None
         else:
             mentions = await looking
-    patient = patient_in(content, grounds.bodies)
-    event = event_of(
-        gate, proposal, "proposal.show", principal.agent, at=gate.clock(), patient=patient
-    )
+    event = event_of(gate, proposal, "proposal.show", principal.agent, at=gate.clock())
     related = await relationship_on(gate, proposal, principal)
     handoff = await HandoffStore(gate.database).of_proposal(proposal.id)
     contents = await ProposalStore(gate.database).contents(proposal.id)
@@ -219,10 +216,7 @@ async def withdraw(gate: Gate, client: Client, id_: str) -> Proposal:
     )
     after = moved(proposal, Status.WITHDRAWN)
     at = gate.clock()
-    patient = await patient_of_proposal(gate, proposal)
-    event = event_of(
-        gate, after, "proposal.withdraw", client.agent, at=at, patient=patient, decision=decision
-    )
+    event = event_of(gate, after, "proposal.withdraw", client.agent, at=at, decision=decision)
     async with gate.database.change(event) as transaction:
         await ProposalStore(gate.database).move(transaction, proposal, after, at=at)
     return after
@@ -296,7 +290,7 @@ async def _store(
     if stop is not None:
         at, said = proposal.created_at, stop.sentence
         handoff, item = opened(gate, proposal, action, cause=stop.cause, reason=said, at=at)
-    events = _events(gate, proposal, proposal.patient, decision, handoff)
+    events = _events(gate, proposal, decision, handoff)
     store = ProposalStore(gate.database)
     # What staff get at once takes nobody's place: what it would replace still waits for a decision.
     replaced = await replaced_by(gate, action, proposal) if stop is None else None
@@ -353,7 +347,6 @@ def can_decide_itself(action: ActionRule, *, stage: str, confidence: float) -> b
 def _events(
     gate: Gate,
     proposal: Proposal,
-    patient: str | None,
     decision: Decision,
     handoff: Handoff | None,
 ) -> list[AuditEvent]:
@@ -366,15 +359,12 @@ def _events(
             "proposal.submit",
             proposal.author,
             at=at,
-            patient=patient,
             decision=decision,
             details=confidence,
         )
     ]
     if proposal.status is Status.APPROVED:
-        events.append(
-            event_of(gate, proposal, "proposal.review", RULE_AUTO, at=at, patient=patient)
-        )
+        events.append(event_of(gate, proposal, "proposal.review", RULE_AUTO, at=at))
     if handoff is not None:
         events.append(
             event_of(
@@ -383,7 +373,6 @@ def _events(
                 "handoff.open",
                 RULE_AUTO,
                 at=at,
-                patient=patient,
                 reason=handoff.reason,
                 details=details_of(handoff),
             )

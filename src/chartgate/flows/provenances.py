@@ -19,7 +19,6 @@ from chartgate.errors import (
     VersionConflict,
     WriteRefused,
 )
-from chartgate.flows.grounds import patient_of_proposal
 from chartgate.flows.proposal_events import event_of
 from chartgate.flows.review_care import approvers_of
 from chartgate.flows.sending import NOTHING_SENT, Held, retry_at
@@ -153,7 +152,6 @@ async def _event(
         "proposal.provenance",
         agent,
         at=at,
-        patient=await patient_of_proposal(gate, proposal),
         outcome=outcome,
         reason=reason,
         details=(("provenance", reference),) if reference else (),

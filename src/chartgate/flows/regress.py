@@ -7,7 +7,7 @@ there is for people to find; Chartgate writes nothing anew by itself.
 
 import orjson
 
-from chartgate.flows.grounds import Grounds, patient_of_proposal
+from chartgate.flows.grounds import Grounds
 from chartgate.flows.guards import Standing
 from chartgate.flows.handoffs import hand_off
 from chartgate.flows.permits import running_action
@@ -71,7 +71,6 @@ async def alarm(
         "connection.regress",
         agent,
         at=gate.clock(),
-        patient=await patient_of_proposal(gate, proposal),
         outcome=Outcome.FAILED,
         reason=SAY_WENT_BACK,
         details=(("connection", proposal.connection), ("resources", " ".join(references))),

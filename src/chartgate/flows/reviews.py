@@ -22,7 +22,7 @@ from chartgate.failpoints import failpoint
 from chartgate.flows.contexts import proposal_for
 from chartgate.flows.drafts import draft
 from chartgate.flows.entries import kept_changes
-from chartgate.flows.grounds import grounds_of, patient_in, patient_of_proposal
+from chartgate.flows.grounds import grounds_of, patient_in
 from chartgate.flows.handoffs import hand_off
 from chartgate.flows.permissions import POLICY_ACTIONS, SAY_TAMPERED, Verb, why_not
 from chartgate.flows.permits import (
@@ -112,9 +112,7 @@ class _Walk:
             "reason": self.words,
         }
 
-    def event(
-        self, after: Proposal, verdict: str, patient: str | None, *more: Detail
-    ) -> AuditEvent:
+    def event(self, after: Proposal, verdict: str, *more: Detail) -> AuditEvent:
         """What the audit says of it."""
         known_bad = (("known-bad", self.before.seed),) if self.before.seed else ()
         return event_of(
@@ -123,7 +121,6 @@ class _Walk:
             "proposal.review",
             self.person.agent,
             at=self.gate.clock(),
-            patient=patient,
             decision=self.decision,
             details=(("verdict", verdict), *more, *known_bad),
         )
@@ -142,7 +139,6 @@ async def _approve(walk: _Walk, acknowledged: Collection[str]) -> Proposal:
     gate, before, person = walk.gate, walk.before, walk.person
     action = running_action(gate, before)
     assert action is not None, "policy permits nothing of what no charter proposes"
-    patient = await patient_of_proposal(gate, before)
     at = gate.clock()
     failpoint("c04")
     async with gate.database.change_found() as (transaction, events):
@@ -153,7 +149,7 @@ async def _approve(walk: _Walk, acknowledged: Collection[str]) -> Proposal:
         of = f"{action.review_people - missing.people} of {action.review_people}"
         several = (("approvals", of),) if action.review_people > 1 else ()
         looked = (("looked_s", f"{decided.dwell_s:.0f}"), ("floor_s", f"{decided.floor_s:.0f}"))
-        events.append(walk.event(after, "approve", patient, *looked, *several))
+        events.append(walk.event(after, "approve", *looked, *several))
         await ReviewStore(gate.database).decide(transaction, before, decided)
         if after is not before:
             await ProposalStore(gate.database).move(transaction, before, after, at=at)
@@ -178,7 +174,7 @@ async def _refuse(walk: _Walk, verdict: str) -> Proposal:
         after = ended(before, walk.person, caught=True, gate=gate)
     else:
         after = moved(before, Status.REJECTED, **walk.decided)
-    event = walk.event(after, verdict, await patient_of_proposal(gate, before))
+    event = walk.event(after, verdict)
     async with gate.database.change(event) as transaction:
         await ProposalStore(gate.database).move(transaction, before, after, at=event.recorded)
         decided = await decided_otherwise(
@@ -208,7 +204,7 @@ async def _hand_back(walk: _Walk) -> Proposal:
         running_action(gate, before),
         agent=walk.person.agent,
         say=SAY_HANDED_BACK,
-        events=[walk.event(after, "hand-back", await patient_of_proposal(gate, after))],
+        events=[walk.event(after, "hand-back")],
         also=noted,
     )
 
@@ -222,7 +218,6 @@ async def _fail(walk: _Walk, verdict: Verb, error: ChartgateError) -> NoReturn:
         f"proposal.{POLICY_ACTIONS[verdict]}",
         walk.person.agent,
         at=gate.clock(),
-        patient=await patient_of_proposal(gate, before),
         outcome=Outcome.FAILED,
         decision=walk.decision,
         reason=error.issue,
@@ -259,8 +254,7 @@ async def edit(
         edited_by=person.agent,
         base=content.base,
     )
-    patient = patient_in(edited, grounds.bodies)
-    if patient != patient_in(content, grounds.bodies):
+    if patient_in(edited, grounds.bodies) != before.patient:
         raise Invalid("an edit may not move the proposal to another patient; refuse it instead")
     after = replace(before, content=edited, reason=None)
     at = gate.clock()
@@ -270,7 +264,6 @@ async def edit(
         "proposal.edit",
         person.agent,
         at=at,
-        patient=patient,
         decision=decision,
         details=(("before", content.digest),),
     )

@@ -21,7 +21,6 @@ from chartgate.errors import (
 from chartgate.failpoints import failpoint
 from chartgate.flows.contexts import proposal_for
 from chartgate.flows.crews import Trade, take_next
-from chartgate.flows.grounds import patient_of_proposal
 from chartgate.flows.handoffs import hand_off
 from chartgate.flows.impasses import SAY_NOT_UNDONE
 from chartgate.flows.partial import going_apart, state_of_rollback
@@ -91,7 +90,6 @@ async def request_rollback(gate: Gate, principal: Principal, id_: str, *, reason
         "proposal.rollback",
         person.agent,
         at=at,
-        patient=await patient_of_proposal(gate, before),
         decision=decision,
     )
     async with gate.database.change(event) as transaction:
@@ -268,7 +266,6 @@ async def _stays(gate: Gate, proposal: Proposal, reason: str, agent: str) -> Non
         "proposal.not-rolled-back",
         agent,
         at=at,
-        patient=await patient_of_proposal(gate, proposal),
         outcome=Outcome.FAILED,
         reason=reason,
     )
@@ -314,7 +311,6 @@ async def _landed(
         "proposal.rolled-back",
         agent,
         at=at,
-        patient=await patient_of_proposal(gate, proposal),
         details=(("resolved", str(receipt.resolved).lower()), *written(receipt)),
     )
     store = ProposalStore(gate.database)

@@ -20,7 +20,6 @@ from chartgate.errors import (
     WriteRefused,
 )
 from chartgate.failpoints import failpoint
-from chartgate.flows.grounds import patient_of_proposal
 from chartgate.flows.handoffs import hand_off
 from chartgate.flows.partial import state_of_commit, state_of_rollback
 from chartgate.flows.permits import running_action
@@ -175,7 +174,6 @@ async def take_back(gate: Gate, committing: Proposal, stopped: Stopped, agent: s
         "proposal.compensate",
         agent,
         at=at,
-        patient=await patient_of_proposal(gate, committing),
         outcome=Outcome.FAILED,
         reason="conflict" if conflict else "refused",
         details=written(receipt, made.changes),

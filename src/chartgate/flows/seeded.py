@@ -70,7 +70,7 @@ async def lapse(gate: Gate, proposal: Proposal, agent: str) -> None:
     """Takes back one that nobody decided on in time."""
     at = gate.clock()
     after = moved(proposal, Status.WITHDRAWN, reason=SAY_LAPSED)
-    event = event_of(gate, after, "proposal.expire", agent, at=at, patient=proposal.patient)
+    event = event_of(gate, after, "proposal.expire", agent, at=at)
     # Somebody may decide at the last moment, or another worker be quicker.
     with suppress(VersionConflict):
         await ProposalStore(gate.database).move_at_once(event, proposal, after, at=at)
@@ -98,7 +98,7 @@ def _drawn(proposal: Proposal, grounds: Grounds, chance: Chance) -> Proposal | N
 
 
 async def _put(gate: Gate, seed: Proposal) -> None:
-    event = event_of(gate, seed, "proposal.seed", RULE_SEEDS, at=gate.clock(), patient=seed.patient)
+    event = event_of(gate, seed, "proposal.seed", RULE_SEEDS, at=gate.clock())
     async with gate.database.change(event) as transaction:
         await ProposalStore(gate.database).insert(transaction, seed, idempotency_key=None)
 

@@ -161,7 +161,7 @@ def _check(gate: Gate, who: Principal, selection: Selection) -> None:
 async def _may_see(gate: Gate, who: Principal, proposal: Proposal) -> bool:
     """What a person may not be shown is as if it were not there."""
     may = decide(gate.charters, request_on(proposal, who, "show")).permitted
-    return may and await in_context(gate, who, proposal)
+    return may and in_context(who, proposal)
 
 
 async def rollback_decision(gate: Gate, person: Person, proposal: Proposal) -> Decision:

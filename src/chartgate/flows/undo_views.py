@@ -9,7 +9,6 @@ import orjson
 
 from chartgate.errors import Denied, InvalidTransition, NotFound
 from chartgate.flows.contexts import proposal_for
-from chartgate.flows.grounds import patient_of_proposal
 from chartgate.flows.guards import together
 from chartgate.flows.permits import check_person, request_on
 from chartgate.flows.proposal_events import event_of
@@ -85,7 +84,6 @@ async def compare(gate: Gate, principal: Principal, id_: str) -> tuple[Compared,
         "proposal.show",
         person.agent,
         at=gate.clock(),
-        patient=await patient_of_proposal(gate, proposal),
         decision=decision,
         details=(("view", "three-way"),),
     )

@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 
-from chartgate.flows.grounds import patient_of_proposal
 from chartgate.flows.handoffs import hand_off
 from chartgate.flows.impasses import SAY_CANNOT_TELL
 from chartgate.flows.partial import going_apart, state_of_commit
@@ -38,7 +37,6 @@ async def back(
         "proposal.not-sent",
         agent,
         at=at,
-        patient=await patient_of_proposal(gate, committing),
         outcome=Outcome.FAILED,
         reason=reason,
         details=details,

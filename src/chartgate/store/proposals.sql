@@ -85,26 +85,37 @@ RETURNING status;
 -- name: claim_proposal
 -- A halt leaves what is only approved where it is; what was sent is still resolved by reading. What
 -- touches what another one in work touches waits for it: each guard looks at what the others leave.
-WITH claimed AS (
+-- Each status is read in the order of its index until one fits, however many there are. LIMIT 3, of
+-- the statuses, says how few they are: the plan is then made once, which costs more than to run it.
+WITH busy AS MATERIALIZED (
+  SELECT coalesce(array_agg(touched), '{}') AS touches
+  FROM proposal o JOIN proposal_content w
+    ON w.tenant = o.tenant AND w.proposal = o.id AND w.version = o.content_version,
+    unnest(w.touches) AS touched
+  WHERE o.tenant = $1 AND o.lease_until > $3),
+claimed AS (
   UPDATE proposal SET fence = fence + 1, lease_until = $4
   WHERE tenant = $1 AND id = (
-    SELECT p.id FROM proposal p
-    JOIN proposal_content t
-      ON t.tenant = p.tenant AND t.proposal = p.id AND t.version = p.content_version
-    WHERE p.tenant = $1 AND p.status = ANY ($2) AND p.seed IS NULL
-      AND (p.sealed_by IS NULL OR EXISTS (
-        SELECT FROM patient_key k WHERE k.tenant = p.tenant AND k.id = p.sealed_by))
-      AND (p.lease_until IS NULL OR p.lease_until <= $3)
-      AND (p.next_try_at IS NULL OR p.next_try_at <= $3)
-      AND (p.status <> 'approved' OR NOT EXISTS (
-        SELECT FROM halt h WHERE h.tenant = p.tenant AND h.scope IN ('*', p.charter)))
-      AND NOT EXISTS (
-        SELECT FROM proposal o JOIN proposal_content w
-          ON w.tenant = o.tenant AND w.proposal = o.id AND w.version = o.content_version
-        WHERE o.tenant = $1 AND o.lease_until > $3 AND w.touches && t.touches)
-    ORDER BY p.next_try_at NULLS FIRST, p.decided_at
-    LIMIT 1
-    FOR UPDATE OF p SKIP LOCKED)
+    SELECT due.id FROM (SELECT unnest($2::text[]) LIMIT 3) AS waiting(status), LATERAL (
+      SELECT p.id, coalesce(p.next_try_at, '-infinity') AS since, p.decided_at
+      FROM proposal p
+      WHERE p.tenant = $1 AND p.status = waiting.status AND p.seed IS NULL
+        AND p.status IN ('pending-review', 'approved', 'conflicted', 'committing', 'committed',
+                         'expired', 'mismatched', 'rolling-back')  -- as the index says it
+        AND coalesce(p.next_try_at, '-infinity') <= $3
+        AND (p.lease_until IS NULL OR p.lease_until <= $3)
+        AND (p.sealed_by IS NULL OR EXISTS (
+          SELECT FROM patient_key k WHERE k.tenant = p.tenant AND k.id = p.sealed_by))
+        AND (p.status <> 'approved' OR NOT EXISTS (
+          SELECT FROM halt h WHERE h.tenant = p.tenant AND h.scope IN ('*', p.charter)))
+        AND NOT (SELECT touches FROM busy) && (
+          SELECT t.touches FROM proposal_content t
+          WHERE t.tenant = p.tenant AND t.proposal = p.id AND t.version = p.content_version)
+      ORDER BY coalesce(p.next_try_at, '-infinity'), p.decided_at
+      LIMIT 1
+      FOR UPDATE SKIP LOCKED) due
+    ORDER BY due.since, due.decided_at
+    LIMIT 1)
   RETURNING *)
 SELECT p.*, c.body AS content_body, c.edited_by,
        (SELECT k.wrapped FROM patient_key k WHERE k.tenant = p.tenant AND k.id = p.sealed_by)

@@ -39,12 +39,15 @@ WHERE tenant = $1 AND connection = $2 AND resource_type = $3 AND id = $4 AND ver
   AND as_of < $6;
 
 -- name: select_versions
-SELECT v.resource_type || '/' || v.id AS reference, v.digest, v.body, v.sealed_by,
+-- Each by its key, as in select_bodies.
+SELECT wanted.resource_type || '/' || wanted.id AS reference, v.digest, v.body, v.sealed_by,
        (SELECT k.wrapped FROM patient_key k WHERE k.tenant = $1 AND k.id = v.sealed_by) AS wrapped
-FROM record_version v
-JOIN unnest($3::text[], $4::text[], $5::bytea[]) AS wanted (resource_type, id, digest)
-  USING (resource_type, id, digest)
-WHERE v.tenant = $1 AND v.connection = $2;
+FROM unnest($3::text[], $4::text[], $5::bytea[]) AS wanted (resource_type, id, digest)
+CROSS JOIN LATERAL (
+  SELECT x.digest, x.body, x.sealed_by FROM record_version x
+  WHERE x.tenant = $1 AND x.connection = $2 AND x.resource_type = wanted.resource_type
+    AND x.id = wanted.id AND x.digest = wanted.digest
+  LIMIT 1) AS v;
 
 -- name: select_bodies
 -- Each by its key: a plan for freshly filled tables would else read all of them, every time.

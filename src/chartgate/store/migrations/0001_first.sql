@@ -544,7 +544,8 @@ CREATE TABLE proposal (
   CHECK (status NOT IN ('committed', 'verified', 'rolling-back', 'rolled-back')
          OR (receipt IS NOT NULL AND compensation IS NOT NULL))
 );
-CREATE INDEX proposal_work ON proposal (tenant, status, next_try_at)
+CREATE INDEX proposal_work
+  ON proposal (tenant, status, (coalesce(next_try_at, '-infinity'::timestamptz)), decided_at)
   WHERE status IN ('pending-review', 'approved', 'conflicted', 'committing', 'committed',
                    'expired', 'mismatched', 'rolling-back');
 CREATE INDEX proposal_recent ON proposal (tenant, created_at);
