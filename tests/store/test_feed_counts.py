@@ -1,7 +1,6 @@
 """The counts of the inbox: exact at every moment, at a cost that does not grow with it."""
 
 import asyncio
-import json
 import random
 from collections import Counter
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from chartgate.store import feed_counts
 from chartgate.store.database import Database, open_database
 from chartgate.store.feed_counts import QUERIES, FeedCountStore
 from chartgate.store.inbox import InboxStore
+from tests.store.plans import pages_read
 from tests.store.test_quarantine import AT, EVENT, end, requeue, taken
 
 
@@ -190,15 +190,6 @@ async def test_tenants_count_for_themselves(database: Database, database_url: st
         await other.close()
 
 
-async def blocks_read(database: Database, name: str, *parameters: Any) -> int:
-    """Pages that a query touches, by its own account."""
-    plan = await database.fetch_value(
-        f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {QUERIES[name]}", *parameters
-    )
-    top = json.loads(plan)[0]["Plan"]
-    return int(top["Shared Hit Blocks"]) + int(top["Shared Read Blocks"])
-
-
 async def test_cost_of_a_look_does_not_grow_with_the_inbox(
     counts: FeedCountStore, database: Database
 ) -> None:
@@ -224,7 +215,7 @@ async def test_cost_of_a_look_does_not_grow_with_the_inbox(
         await database.fetch(insert, first, last)
         await counts.fold()
         await database.fetch("SELECT $1")
-        pages.append([await blocks_read(database, name, *given) for name, given in asked])
+        pages.append([await pages_read(database, QUERIES[name], *given) for name, given in asked])
     for (name, _), before, after in zip(asked, *pages, strict=True):
         assert after <= before + 20, f"{name}: {before} pages, then {after}"
     await check_exact(counts)

@@ -26,8 +26,9 @@ from chartgate.model.resource import Copy
 from chartgate.model.write import Change, Effect, Prepared, Receipt, Write
 from chartgate.store.database import Database, open_database
 from chartgate.store.handoffs import HandoffStore
-from chartgate.store.proposals import ProposalStore
+from chartgate.store.proposals import QUERIES, ProposalStore
 from chartgate.testing.clock import START, FakeClock
+from tests.store.plans import pages_read
 
 EVENT = AuditEvent(recorded=START, action="proposal.submit", agent="process:test")
 PATCH = Change(
@@ -381,3 +382,47 @@ async def test_another_tenant_sees_nothing(database: Database, database_url: str
         assert await ProposalStore(other).listed(limit=10) == ()
     finally:
         await other.close()
+
+
+async def test_claim_costs_no_more_where_many_wait_and_many_are_in_work(
+    database: Database, clock: FakeClock
+) -> None:
+    """Ten times as many, the same pages, within what an index is deeper."""
+    made = await insert(database, proposal())
+    await move(database, made, approved(made))
+    await many_like(database, made.id, of=300)
+    await at_work(database, clock, 16)
+    few = await pages_of_a_claim(database, clock)
+    await many_like(database, made.id, of=3_000)
+    assert await pages_of_a_claim(database, clock) <= few + 20
+
+
+async def many_like(database: Database, id_: str, *, of: int) -> None:
+    """Copies of one proposal, each on something of its own, as freshly inserted as it was."""
+    async with database.bookkeeping() as transaction:
+        await transaction.execute(
+            "WITH copy AS (SELECT n, gen_random_uuid() AS id FROM generate_series(1, $3::int) n),"
+            " made AS (INSERT INTO proposal SELECT (jsonb_populate_record(p, jsonb_build_object("
+            "  'id', copy.id, 'idempotency_key', copy.id, 'lease_until', NULL))).* FROM proposal p, copy"
+            "  WHERE p.tenant = $1 AND p.id = $2)"
+            " INSERT INTO proposal_content SELECT (jsonb_populate_record(c, jsonb_build_object("
+            "  'proposal', copy.id, 'touches', jsonb_build_array(copy.n)))).*"
+            " FROM proposal_content c, copy WHERE c.tenant = $1 AND c.proposal = $2",
+            database.tenant, id_, of,
+        )  # fmt: skip
+
+
+async def at_work(database: Database, clock: FakeClock, count: int) -> None:
+    async with database.bookkeeping() as transaction:
+        await transaction.execute(
+            "UPDATE proposal SET lease_until = $2 WHERE tenant = $1 AND id IN ("
+            " SELECT id FROM proposal WHERE tenant = $1 LIMIT $3)",
+            database.tenant, clock() + timedelta(seconds=30), count,
+        )  # fmt: skip
+
+
+async def pages_of_a_claim(database: Database, clock: FakeClock) -> int:
+    until = clock() + timedelta(seconds=30)
+    return await pages_read(
+        database, QUERIES["claim_proposal"], ["approved", "committing"], clock(), until
+    )
