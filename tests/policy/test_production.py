@@ -1,5 +1,6 @@
 """What production asks of the config, and the list of processors."""
 
+import re
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -82,19 +83,19 @@ def test_a_good_config_may_be_production() -> None:
         ({"store/database_url": "postgresql://db.example/x"}, "sslmode=verify-full"),
         ({"store/database_url": "postgresql://db.example/x?sslmode=require"}, "sslmode"),
         ({"clients/slot-picker/vendor": None}, "names no vendor"),
-        ({"connections/north-ehr/vendor": None}, r"\[connections.north-ehr\] it names no vendor"),
+        ({"connections/north-ehr/vendor": None}, "[connections.north-ehr] it names no vendor"),
         ({"vendors/acme/contract": ""}, "acme has no contract"),
         ({"vendors/acme/until": TODAY - timedelta(1)}, "ended on 2026-11-20"),
-        ({"egress/private": ["ten"]}, r"\[egress\] private"),
+        ({"egress/private": ["ten"]}, "[egress] private"),
         ({"clients/slot-picker/jwks_url": "http://127.0.0.1/jwks"}, "jwks_url must be https"),
         ({"clients/slot-picker/notify_url": "http://ai.example"}, "notify_url must be https"),
-        ({"services/a": {"jwks_url": "http://127.0.0.1/k"}}, r"\[services.a\] jwks_url"),
+        ({"services/a": {"jwks_url": "http://127.0.0.1/k"}}, "[services.a] jwks_url"),
         ({"connections/north-ehr/url": "http://ehr.example"}, "url must be https"),
         ({"connections/north-ehr/token_url": "http://ehr.example"}, "token_url must be https"),
         ({"connections/north-ehr/url": "file:///x"}, "url: it must begin with https"),
         ({"connections/north-ehr/allow_http": True}, "allow_http lets patient data"),
         ({"connections/north-ehr/send_allow_cleartext": True}, "send_allow_cleartext"),
-        ({"sites": {}}, r"\[sites.north-clinic\]"),
+        ({"sites": {}}, "[sites.north-clinic]"),
         ({"clients": {}}, "slot-picker, which is not registered"),
     ],
     ids=str,
@@ -102,7 +103,7 @@ def test_a_good_config_may_be_production() -> None:
 def test_what_production_does_not_take_is_said(change: dict[str, Any], says: str) -> None:
     findings = production_findings(config(**change), CHARTERS, TODAY)
     assert len(findings) == 1
-    with pytest.raises(ConfigError, match=says):
+    with pytest.raises(ConfigError, match=re.escape(says)):
         check_production(config(**change), CHARTERS, TODAY)
     check_production(config(**change, production=False), CHARTERS, TODAY)
 
