@@ -19,6 +19,7 @@ from chartgate.errors import (
     SourceUnreachable,
     Throttled,
 )
+from chartgate.flows.audit_search import parse_time
 from chartgate.flows.contexts import in_context
 from chartgate.flows.decided import note
 from chartgate.flows.permits import SAY_PERSON, relationship_on, request_on
@@ -35,6 +36,7 @@ from chartgate.policy.decide import decide
 from chartgate.policy.undo_order import Landed, newest_first
 from chartgate.store.written import Written, WrittenStore
 
+SELECTING = ("client", "charter", "stage", "since", "until")  # by which writes are selected
 BULK_MAX = 1_000  # writes taken back in one go; the same again takes the next ones
 LOOKS_AT_ONCE = 8  # reads of one list that are under way together
 CLIENT = re.compile(r"[A-Za-z0-9._\-]{1,64}")
@@ -84,6 +86,15 @@ class Plan:
     def count(self, verdict: Verdict) -> int:
         """How many."""
         return sum(item.verdict == verdict for item in self.items)
+
+
+def selection_of(said: Mapping[str, str], *, now: datetime) -> Selection:
+    """From texts: client, charter, stage, and since and until as `parse_time` takes them; what is
+    empty is not said. Raises Invalid."""
+    texts = {name: said.get(name) or None for name in SELECTING}
+    since, until = (parse_time(t, now=now) if (t := texts[n]) else None for n in SELECTING[3:])
+    client, charter, stage = (texts[n] for n in SELECTING[:3])
+    return Selection(client=client, charter=charter, stage=stage, since=since, until=until)
 
 
 def plan_json(made: Plan) -> dict[str, Any]:

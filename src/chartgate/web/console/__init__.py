@@ -1,6 +1,15 @@
 """The pages people use, one file a page."""
 
-from chartgate.web.console import break_glass, connections, inbox, launch, login, proposal, worklist
+from chartgate.web.console import (
+    break_glass,
+    connections,
+    inbox,
+    launch,
+    login,
+    proposal,
+    take_back,
+    worklist,
+)
 from chartgate.web.console.pages import FORM, error_page, style
 from chartgate.web.routes import Endpoint, Guard, Route
 
@@ -35,6 +44,8 @@ ROUTES: tuple[Route, ...] = (
     _route("GET", "/worklist/{id}", worklist.show, Guard.PERSON, "handoff"),
     _route("POST", "/worklist/{id}/take", worklist.take, Guard.PERSON, "take"),
     _route("POST", "/worklist/{id}/close", worklist.close, Guard.PERSON, "close"),
+    _route("GET", "/take-back", take_back.show, Guard.PERSON, "take-back"),
+    _route("POST", "/take-back", take_back.ask, Guard.PERSON, "take-back-all"),
     _route("GET", "/connections", connections.connections, Guard.PERSON, "connections"),
     _route("GET", "/break-glass", break_glass.show, Guard.PERSON, "break-glasses"),
     _route("POST", "/break-glass", break_glass.open_, Guard.PERSON, "break-glass"),

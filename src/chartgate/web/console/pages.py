@@ -36,6 +36,7 @@ FLASHES = {
     "handed-back": "Handed back to staff; it is in the worklist.",
     "edited": "Your version is saved. Look at it once more, then decide.",
     "rolling-back": "The change is being taken back.",
+    "rolling-back-many": "They are being taken back, the newest first. Look again to see how far.",
     "taken": "You have taken it on.",
     "closed": "Closed.",
     "signed-out": "You are signed out.",
@@ -47,9 +48,9 @@ FLASHES = {
 }
 # Where a sign-in may lead: our own pages only, or a link could send people elsewhere.
 AFTER_SIGN_IN = re.compile(
-    r"/(worklist(/[0-9a-f-]{36})?|break-glass|connections|proposals/[0-9a-f-]{36})?"
+    r"/(worklist(/[0-9a-f-]{36})?|take-back|break-glass|connections|proposals/[0-9a-f-]{36})?"
 )
-PROPOSAL_PATH = re.compile(r"(/proposals/[0-9a-f-]{36})(/\w+)?")
+RETURN = re.compile(r"(/proposals/[0-9a-f-]{36}|/take-back)(/\w+)?")  # to where a form was
 
 
 @cache
@@ -136,14 +137,14 @@ def error_page(request: Request, error: ChartgateError, request_id: str) -> Resp
         if request.method not in ("GET", "HEAD"):
             return see("/login", done="expired")
         return see(f"/login?then={path}" if AFTER_SIGN_IN.fullmatch(path) else "/login")
-    proposal = PROPOSAL_PATH.fullmatch(path)
+    form = RETURN.fullmatch(path)
     body = (
         environment()
         .get_template("error.html")
         .render(
             reason=said(error),
             request_id=request_id,
-            back=proposal[1] if proposal and request.method == "POST" else "",
+            back=form[1] if form and request.method == "POST" else "",
             person=None,
             csrf="",
             flash="",
