@@ -16,8 +16,8 @@ import re
 import statistics
 import sys
 import time
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -74,8 +74,12 @@ def main() -> None:
     tell(results, options.out)
 
 
-async def measure(folder: Path, *, commits_each: int) -> dict[str, Any]:
-    """Both sizes, on one hospital and one store."""
+@asynccontextmanager
+async def beside_a_hospital(
+    folder: Path, config_of: Callable[[Path, str], Config], book: CharterBook
+) -> AsyncIterator[tuple[Gate, aiohttp.ClientSession, str]]:
+    """A gate in this process on a sample hospital and PostgreSQL in theirs, something to ask the
+    hospital with, and its URL. `config_of` takes the folder and the URL of its FHIR base."""
     port = free_port()
     command = [sys.executable, "-m", "chartgate.demo.hospital", "--port", str(port)]
     server = start_embedded(folder / "data")
@@ -85,10 +89,16 @@ async def measure(folder: Path, *, commits_each: int) -> dict[str, Any]:
         base = f"http://127.0.0.1:{port}"
         await wait_for(f"{base}/fhir/metadata")
         await migrate(server.url)
-        config = _config(folder, f"{base}/fhir")
+        config = config_of(folder, f"{base}/fhir")
         create_master_key(config.path(config.vault.master_key_file))
-        gate = await stack.enter_async_context(open_gate(config, url=server.url, book=_book()))
+        gate = await stack.enter_async_context(open_gate(config, url=server.url, book=book))
         http = await stack.enter_async_context(aiohttp.ClientSession())
+        yield gate, http, base
+
+
+async def measure(folder: Path, *, commits_each: int) -> dict[str, Any]:
+    """Both sizes, on one hospital and one store."""
+    async with beside_a_hospital(folder, _config, _book()) as (gate, http, base):
         bench = Bench(gate=gate, http=http, base=base, slots=await _free_slots(http, base))
         await bench.prepare()
         results: dict[str, Any] = {"latency_ms": LATENCY_S * 1000, "commits_each": commits_each}

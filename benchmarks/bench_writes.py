@@ -14,10 +14,8 @@ import asyncio
 import json
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -25,21 +23,18 @@ from typing import Any
 
 import aiohttp
 
-from benchmarks.bench_commits import EHR, OPERATOR, run
-from benchmarks.bench_reads import free_port, running, wait_for
+from benchmarks.bench_commits import EHR, OPERATOR, beside_a_hospital, run
+from benchmarks.own import own_folder, tell
 from benchmarks.ward import AT_ONCE, CLERK, PERIOD, STAFF, charter_of, patch_of, see, send_in
 from chartgate.clock import utc_now
 from chartgate.config import Config, ConnectionConfig
 from chartgate.flows import commits, halts, probes, reviews
 from chartgate.flows.crews import Crew, open_crew
 from chartgate.flows.sending import claim
-from chartgate.gate import Gate, open_gate
+from chartgate.gate import Gate
 from chartgate.model.proposal import Proposal, Status
 from chartgate.policy.charters import compile_book
-from chartgate.store.embedded import start_embedded
-from chartgate.store.migrate import migrate
 from chartgate.store.proposals import ProposalStore
-from chartgate.store.vault_keys import create_master_key
 
 COUNT, QUICK = 1_000, 200
 SIZES_APART = 30  # of what waits for the worker: to take one up may not cost more where many wait
@@ -61,31 +56,16 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer proposals")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="cg-bench-") as folder:
-        Path(folder).chmod(0o711)
-        results = run(measure(Path(folder), QUICK if options.quick else COUNT))
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(results, indent=2))
+    with own_folder() as folder:
+        results = run(measure(folder, QUICK if options.quick else COUNT))
+    tell(results, options.out)
     sys.exit(0 if results["targets"]["halt_holds"] else 1)
 
 
 async def measure(folder: Path, count: int) -> dict[str, Any]:
     """On one hospital and one store."""
-    port = free_port()
-    command = [sys.executable, "-m", "chartgate.demo.hospital", "--port", str(port)]
-    server = start_embedded(folder / "data")
-    async with AsyncExitStack() as stack:
-        stack.callback(server.stop)
-        stack.enter_context(running(command, folder / "hospital.log"))
-        base = f"http://127.0.0.1:{port}"
-        await wait_for(f"{base}/fhir/metadata")
-        await migrate(server.url)
-        config = _config(folder, f"{base}/fhir")
-        create_master_key(config.path(config.vault.master_key_file))
-        book = compile_book([charter_of("prior-authorisation")])
-        gate = await stack.enter_async_context(open_gate(config, url=server.url, book=book))
-        http = await stack.enter_async_context(aiohttp.ClientSession())
+    book = compile_book([charter_of("prior-authorisation")])
+    async with beside_a_hospital(folder, _config, book) as (gate, http, base):
         bench = Bench(gate=gate, http=http, base=base)
         await probes.probe(gate, EHR)
         await halts.set_stage(gate, OPERATOR, CLERK.charter, "suggest")
