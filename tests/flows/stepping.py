@@ -173,6 +173,14 @@ class Stepping:
         hospital = self.clinic.hospital
         hospital.edit({**hospital.resource(reference), **elements})
 
+    def edit_before(self, request: int, reference: str, **elements: Any) -> None:
+        """As `edit`, when this request of ours is about to go out."""
+
+        async def edited() -> None:
+            self.edit(reference, **elements)
+
+        self.sink.before_request[request] = edited
+
     def is_as_before(self, proposal: Proposal) -> bool:
         return not self.booked(proposal) and all(
             plain(self.clinic.hospital.resource(slot)) == self.preimages[slot]

@@ -149,11 +149,7 @@ async def test_conflict_in_the_middle_takes_back_and_is_worked_out_anew(
     stepping: Stepping,
 ) -> None:
     approved = await stepping.approved()
-
-    async def edited() -> None:
-        stepping.edit(stepping.slots[1], status="busy-tentative")
-
-    stepping.sink.before_request[2] = edited
+    stepping.edit_before(2, stepping.slots[1], status="busy-tentative")
     done = await stepping.until_done(approved)
     assert done.status is Status.PENDING_REVIEW
     assert not stepping.booked(approved)
@@ -168,11 +164,7 @@ async def test_conflict_that_is_none_for_the_guards_is_written_in_the_end(
 ) -> None:
     """What was made and taken back keeps its mark: what is made anew must not be taken for it."""
     approved = await stepping.approved()
-
-    async def edited() -> None:
-        stepping.edit(stepping.slots[1], comment="seen by the desk")
-
-    stepping.sink.before_request[2] = edited
+    stepping.edit_before(2, stepping.slots[1], comment="seen by the desk")
     done = await stepping.until_done(approved)
     assert done.status is Status.VERIFIED
     first, second = stepping.made(approved)
@@ -188,11 +180,7 @@ async def test_what_somebody_changed_meanwhile_is_not_taken_back_and_said(
 ) -> None:
     approved = await stepping.approved()
     stepping.sink.deeds[2] = "refuse"
-
-    async def edited() -> None:
-        stepping.edit(stepping.slots[0], comment="the desk was here")
-
-    stepping.sink.before_request[3] = edited
+    stepping.edit_before(3, stepping.slots[0], comment="the desk was here")
     await stepping.work()
     handed = await stepping.clinic.get(approved)
     appointment = stepping.made(approved)[0].reference
@@ -421,11 +409,7 @@ async def test_what_was_taken_back_is_not_taken_for_an_earlier_try_that_arrived(
     await stepping.turn()
     stepping.clinic.clock.advance(31)
     await stepping.turn()
-
-    async def edited() -> None:
-        stepping.edit(stepping.slots[1], comment="seen by the desk")
-
-    stepping.sink.before_request[3] = edited
+    stepping.edit_before(3, stepping.slots[1], comment="seen by the desk")
     done = await stepping.until_done(approved)
     assert done.status is Status.VERIFIED
     verdicts = [attempt.verdict for attempt in await attempts(stepping, approved)]
