@@ -19,4 +19,8 @@ FOUND: Mapping[int, str] = {
     "_reads_as_sent)",
     40: "a create or a transaction that was sent twice was refused or matched by the second, and "
     "where writes are seen late it was called not-applied (adapters/fhir_r4/writer.py)",
+    619: "the play set its steady clock back, and one connection waited for ever (world.py: steady_s)",
+    1994: "a request came late, after its proposal had gone back to be tried again; somebody edited "
+    "the chart so that all guards held once more, and it was written twice (flows/commits.py: "
+    "_is_there); likewise 3088, 3198, 3266, 3679, 4253 and 4643",
 }

@@ -143,3 +143,32 @@ async def gives_up(play: Play, turn: Callable[..., Awaitable[bool]], proposal: P
         if found.status in (Status.HANDED_OFF, Status.VERIFIED):
             return
     raise AssertionError("it never gave up")
+
+
+async def test_what_came_late_and_was_edited_away_is_not_written_again(scene: Scene) -> None:
+    """It went back to be tried again; meanwhile it arrived, and somebody put the task back, so that
+    every guard holds again."""
+    play = await scene(PROMPT)
+    world = play.world
+    proposal = await play.submitted(play.task())
+    await play.reviewed(proposal, "approve")
+    world.session.weather.writes, world.session.weather.kinds = 1.0, ("held",)
+    while not world.session.held or await status_of(play, proposal) is not Status.APPROVED:
+        with suppress(ChartgateError):
+            await commits.commit_next(play.gate, "w1")
+        later(world.clock, 10)
+    world.session.weather.writes = 0.0
+    (came,) = world.session.held
+    world.session.held.clear()
+    before = world.resource("Task/auth-1")
+    await world.session.arrive(came)
+    assert came.effects
+    world.app.control.edit({**before, "description": "put back by the desk"})
+    proposal = await rested(play, proposal)
+    assert proposal.status is Status.VERIFIED
+    assert [bool(sent.effects) for sent in world.session.sent] == [True]
+    assert world.resource("Task/auth-1")["description"] == "put back by the desk"
+
+
+async def status_of(play: Play, proposal: Proposal) -> Status:
+    return (await ProposalStore(play.gate.database).get(proposal.id)).status

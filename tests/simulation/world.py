@@ -69,6 +69,7 @@ class World:
         self.app = HospitalApp(chart, clients=(), url=URL_BASE, clock=self.clock)
         self.session = SimSession(self.app, str(seed), self.trouble)
         self.restarts = 0
+        self._steady_s = 0.0
         self.gate: Gate
         self._audit: AuditWriter | None = None
         self._others = asyncio.all_tasks()
@@ -79,6 +80,11 @@ class World:
         await self.start()
         for name in CHARTERS:
             await halts.set_stage(self.gate, OPERATOR, name, "suggest")
+
+    def steady_s(self) -> float:
+        """Seconds of a clock that nobody sets back."""
+        self._steady_s = max(self._steady_s, (self.clock() - START).total_seconds() + 1e6)
+        return self._steady_s
 
     async def start(self) -> None:
         """A process starts: all that it knows is in the store."""
@@ -95,7 +101,7 @@ class World:
             name=EHR,
             auth=None,
             clock=self.clock,
-            monotonic=lambda: (self.clock() - START).total_seconds() + 1e6,
+            monotonic=self.steady_s,
         )
         verdicts = {line: (not (self.lags and line in LAGGING), "simulated") for line in PROBED}
         adapter = FhirR4(

@@ -83,6 +83,7 @@ from chartgate.store.proposals import Attempt, ProposalStore, ending_attempts
 from chartgate.store.stages import StageStore
 
 REASON_MAX = 1_000  # characters
+FIRST_FENCE = 1  # of a proposal that is taken up for the first time
 SAY_NO_CHARTER = "the running charter does not propose this any more"
 SAY_SHADOW = "the charter's stage is shadow now, in which nothing is written"
 SAY_NEVER_ARRIVES = (
@@ -158,6 +159,8 @@ async def _commit(gate: Gate, proposal: Proposal, agent: str) -> None:
     check_still_in_bounds(action, content, grounds)
     if standing.broken:
         await _conflict(gate, proposal, action, grounds, standing, agent)
+        return
+    if proposal.fence > FIRST_FENCE and await _is_there(gate, proposal, agent, guards_hold=True):
         return
     prepared = await told(gate, proposal, action, _prepared(proposal, standing))
     prepared = await as_sent(gate, proposal, prepared)
@@ -440,14 +443,23 @@ async def _conflict(
     agent: str,
 ) -> None:
     """A guard no longer holds. If that is the doing of an earlier attempt of ours, it landed."""
+    if not await _is_there(gate, proposal, agent, guards_hold=False):
+        await settle(gate, proposal, action, grounds, standing, agent)
+
+
+async def _is_there(gate: Gate, proposal: Proposal, agent: str, *, guards_hold: bool) -> bool:
+    """Whether an earlier attempt landed after all, which goes on from there, or may have, which is
+    waited for. Asked once the charts were looked at: what comes later meets another version."""
     earlier = await open_attempts(gate, proposal, "commit")
+    if guards_hold:  # a message is known again by its control id, and nothing can be read
+        earlier = tuple(a for a in earlier if a.prepared.write.message is None)
     try:
         found = await find_effect(gate, proposal, earlier)
     except OutcomeUnknown:
         await wait_or_hand_off(gate, proposal, earlier, agent)
-        return
-    if found is not None:
-        committing = await taken_up(gate, proposal, agent)
-        await _found(gate, committing, *found, agent, forward=False)
-        return
-    await settle(gate, proposal, action, grounds, standing, agent)
+        return True
+    if found is None:
+        return False
+    committing = await taken_up(gate, proposal, agent)
+    await _found(gate, committing, *found, agent, forward=guards_hold)
+    return True
