@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chartgate.errors import ChartgateError, TooLarge, Unprocessable
+from chartgate.formats.canonical import canonical_bytes
 from chartgate.model.charter import ActionRule, ValueRule, WriteRule
+from chartgate.model.write import change_json
 from chartgate.policy.bounds import check_bounds, check_size, plain_path
 from chartgate.policy.content import check_changes, parse_changes
 from chartgate.policy.differences import after_images, differences
@@ -213,6 +215,13 @@ def test_authorship_is_written_only_where_the_charter_names_it(
     check(replace(ACTION, writes=(named,)), create(resource))
 
 
+def test_authorship_that_the_charter_fixes_is_its_own() -> None:
+    raw = create({"resourceType": "Task", "requester": {"display": "Desk"}})
+    check(replace(ACTION, fixed=(("Task.requester.display", "Desk"),)), raw)
+    with pytest.raises(Unprocessable, match="says who did or asked for it"):
+        check(replace(ACTION, fixed=(("Task.owner.display", "Desk"),)), raw)
+
+
 def test_authorship_that_stands_is_no_obstacle_to_a_change_beside_it() -> None:
     task = {"resourceType": "Task", "id": "1", "requester": {"display": "X"}, "status": "draft"}
     check(ACTION, patch("/status", "ready", "Task/1"), before={"Task/1": task})
@@ -239,6 +248,21 @@ def test_entered_in_error_needs_a_charter_that_says_so() -> None:
         ),
     ):
         check(action, raw, before={"Slot/1": SLOT})
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        replace(ACTION, fixed=(("Slot.status", "busy"),)),
+        replace(ACTION, fixed=(("Slot.comment", "entered-in-error"),)),
+        replace(ACTION, values=(ValueRule(path="Slot.status", one_of=("busy", "free")),)),
+        replace(ACTION, values=(ValueRule(path="Slot.comment", one_of=("entered-in-error",)),)),
+    ],
+    ids=["another fixed value", "fixed elsewhere", "other values", "listed elsewhere"],
+)
+def test_entered_in_error_is_not_let_in_by_a_rule_of_something_else(action: ActionRule) -> None:
+    with pytest.raises(Unprocessable, match="entered in error"):
+        check(action, patch("/status", "entered-in-error"), before={"Slot/1": SLOT})
 
 
 def test_cancel_lets_nothing_else_of_the_status_be_written() -> None:
@@ -288,6 +312,14 @@ def test_limit_of_changes_is_exact(count: int, most: int) -> None:
     else:
         with pytest.raises(TooLarge):
             check_size(action, changes)
+
+
+def test_limit_of_bytes_is_exact() -> None:
+    changes = parse_changes([create(observation())])
+    size_bytes = len(canonical_bytes([change_json(change) for change in changes]))
+    check_size(replace(ACTION, limits={"bytes": size_bytes}), changes)
+    with pytest.raises(TooLarge):
+        check_size(replace(ACTION, limits={"bytes": size_bytes - 1}), changes)
 
 
 def test_plain_path_has_no_places_and_choices_by_their_base() -> None:

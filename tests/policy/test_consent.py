@@ -109,6 +109,19 @@ def test_answer_says_by_which_provision_and_what_would_change_it() -> None:
     assert "does not go so far; a later consent that does would permit it" in limited.sentence
 
 
+def test_answer_names_the_mode_or_what_is_missing_where_no_consent_decides() -> None:
+    excepted = answered(mode="opt-in-with-exceptions", exceptions=("TREAT",))
+    found = [answered(), answered(mode="opt-out"), answered(mode="not-needed"), excepted]
+    assert [each.rule for each in found] == ["mode"] * 4
+    lost = [answered(mode="opt-out", complete=False), answered(PERMIT, complete=False)]
+    assert [each.rule for each in lost] == ["missing"] * 2
+
+
+def test_notice_of_part_2_goes_with_what_part_2_protects_alone() -> None:
+    for plain in (answered(PERMIT), answered(mode="opt-out"), answered(mode="not-needed")):
+        assert (plain.permitted, plain.notice, plain.scope) == (True, False, "")
+
+
 def test_digest_is_of_the_mode_and_of_what_was_looked_at() -> None:
     several = {
         answered(*consents, mode=mode).digest
