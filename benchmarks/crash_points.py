@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -217,11 +217,12 @@ async def _job(shared: Drill, case: Case, hospital: Hospital, proxy: Proxy, fold
 async def _new_database(shared: Drill) -> str:
     shared.databases += 1
     name = f"drill_{shared.databases}"
-    connection = await asyncpg.connect(shared.server.admin_url)
-    try:
+
+    async def act(connection: Any) -> None:
+        await connection.execute(f"DROP DATABASE IF EXISTS {name}")  # cut off, and tried again
         await connection.execute(f"CREATE DATABASE {name} OWNER chartgate")
-    finally:
-        await connection.close()
+
+    await _once_up(shared.server.admin_url, act)
     head, _, tail = shared.server.url.partition("?")
     return f"{head.rpartition('/')[0]}/{name}" + (f"?{tail}" if tail else "")
 
@@ -314,18 +315,25 @@ async def _count(job: Job, hospital: Hospital, result: Result) -> None:
 
 
 async def _facts(job: Job) -> list[Any]:
+    async def act(connection: Any) -> list[Any]:
+        return list(await connection.fetch(FACTS))
+
+    settings = {"chartgate.tenant": job.tenant}
+    found: list[Any] = await _once_up(job.url, act, server_settings=settings)
+    return found
+
+
+async def _once_up(url: str, act: Callable[[Any], Awaitable[Any]], **settings: Any) -> Any:
+    """What a connection gives, once PostgreSQL is back from what was done to it."""
     for _ in range(200):
         try:
-            connection = await asyncpg.connect(
-                job.url, server_settings={"chartgate.tenant": job.tenant}
-            )
+            connection = await asyncpg.connect(url, **settings)
             try:
-                found: list[Any] = await connection.fetch(FACTS)
-                return found
+                return await act(connection)
             finally:
                 await connection.close()
         except (OSError, asyncpg.PostgresError):
-            await asyncio.sleep(0.05)  # PostgreSQL is on its way up
+            await asyncio.sleep(0.05)
     raise TimeoutError("PostgreSQL did not come back")
 
 

@@ -233,3 +233,15 @@ async def test_the_tenant_of_a_pool_stays_after_each_use(database_url: str) -> N
     tenant = "SELECT current_setting('chartgate.tenant') || left($1, 0)"
     assert await database.fetch_value(tenant) == "main"
     await database.close()
+
+
+@pytest.mark.parametrize("sqlstate", ["53100", "58030", "XX000", "57P01"])
+async def test_store_that_fails_in_a_statement_is_unavailable(
+    database: Database, sqlstate: str
+) -> None:
+    """A full disk, one that fails, a file that cannot grow, and a goodbye."""
+    failing = f"DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '{sqlstate}'; END $$"
+    with pytest.raises(Unavailable):
+        async with database.bookkeeping() as transaction:
+            await transaction.execute(failing)
+    assert await database.fetch_value("SELECT $1::text") == database.tenant

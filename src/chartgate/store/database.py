@@ -32,6 +32,7 @@ GONE = {
     asyncpg.OperatorInterventionError: Unavailable,
     asyncpg.InsufficientResourcesError: Unavailable,
     asyncpg.PostgresSystemError: Unavailable,  # its disk fails
+    asyncpg.InternalServerError: Unavailable,  # a file fails in a way without a class
     ConnectionError: Unavailable,
     TimeoutError: Unavailable,
     OSError: Unavailable,
