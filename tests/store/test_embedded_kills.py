@@ -136,6 +136,7 @@ async def test_a_backend_that_outlives_its_postmaster_is_ended_before_the_restar
     os.kill(server.pid, signal.SIGKILL)
     cluster = cluster_of(killed_dir)
     assert await asyncio.to_thread(wait_until, lambda: processes_in(cluster) == [backend], 10)
+    assert await asyncio.to_thread(wait_until, lambda: not server.is_alive(), 10)
     await asyncio.to_thread(server.restart)
     assert backend not in processes_in(cluster)
     connection.terminate()
