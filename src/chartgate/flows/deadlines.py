@@ -26,8 +26,7 @@ async def expire_next(gate: Gate, worker: str) -> bool:
     expired, events = before, []
     if before.status is Status.PENDING_REVIEW:
         expired = moved(before, Status.EXPIRED, reason=SAY_EXPIRED)
-        at = gate.clock()
-        events = [event_of(gate, expired, "proposal.expire", agent, at=at)]
+        events = [event_of(gate, expired, "proposal.expire", agent, at=gate.clock())]
     after = moved(expired, Status.HANDED_OFF, reason=expired.reason or before.status.value)
     action = running_action(gate, before)
     # Somebody may decide at the last moment, or another worker be quicker.

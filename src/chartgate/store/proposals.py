@@ -27,6 +27,7 @@ from chartgate.store.sealed_proposals import ATTEMPT, CONTENT, SealedProposals
 from chartgate.store.vault import CONNECTION_KEY, Key
 
 QUERIES = load_queries("proposals.sql")
+CLAIMED_MAX = 3  # statuses of one claim, as its query has it
 SAY_NOT_FOUND = "there is no such proposal"  # the same whether it is not there or not theirs to see
 
 SAY_KEY_USED = "this idempotency key was used for another proposal; take a new one"
@@ -273,6 +274,7 @@ class ProposalStore:
         self, statuses: Sequence[Status], *, now: datetime, lease_until: datetime
     ) -> Proposal | None:
         """The next one to work on, with a new fence; nobody else gets it before the lease ends."""
+        assert len(statuses) <= CLAIMED_MAX, "the query would pass the others over"
         row = await self._database.bookkeep_row(
             QUERIES["claim_proposal"], [s.value for s in statuses], now, lease_until
         )
