@@ -403,9 +403,9 @@ async def test_proposal_of_an_erased_patient_is_there_no_more_and_no_worker_take
     with pytest.raises(NotFound):
         await store.get(done.id)
     assert await store.listed(limit=9) == ()
-    statuses = list(type(done.status))
     until = clinic.clock()
-    assert await store.claim(statuses, now=until, lease_until=until) is None
+    for status in type(done.status):
+        assert await store.claim([status], now=until, lease_until=until) is None
     with pytest.raises(VersionConflict):  # somebody who read it before
         await store.move_at_once(
             AuditEvent(recorded=until, action="proposal.rollback", agent=WHO.agent),
