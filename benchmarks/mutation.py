@@ -38,6 +38,7 @@ COPIED = ("src", "tests", "tools", "benchmarks", "docs", "changelog.d", "README.
 KILLED, SURVIVED, NO_TESTS = 1, 0, 33  # exit codes by which mutmut keeps what became of a mutant
 TIMED_OUT = (24, -24, 36, 152, 255)  # on a busy machine that says nothing: tried again
 ALONE_TIMEOUT_S = 300  # of the tests on one change; a loop without end is noticed by that
+ALONE_MEMORY_KIB = 8 * 1024 * 1024  # and one that gathers by this: a change must not take it all
 SENTENCE = re.compile(r"[\w}][^ ]* +[^ ]*[\w{]")  # two words with a space between
 FIELD = re.compile(r"\{[^{}]*\}")
 DIFFS = """
@@ -225,10 +226,11 @@ def _imported(path: Path) -> set[str]:
 
 def is_noticed_alone(folder: Path, mutant: str, tests: Sequence[str]) -> bool:
     """Whether these tests fail on a mutant, in a process that was never without it."""
+    limited = ["sh", "-c", f'ulimit -v {ALONE_MEMORY_KIB} && exec "$@"', "sh"]
     command = [sys.executable, "-m", "pytest", "-x", "-q", *PYTEST]
     try:
         done = subprocess.run(
-            [*command, *tests],
+            [*limited, *command, *tests],
             cwd=folder / "mutants", capture_output=True, timeout=ALONE_TIMEOUT_S, check=False,
             env={**os.environ, "MUTANT_UNDER_TEST": mutant, "PYTHONPATH": "src"},
         )  # fmt: skip
