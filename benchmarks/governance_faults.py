@@ -293,6 +293,8 @@ async def play(rig: Rig, plan: Plan) -> tuple[bytes, str]:
     finally:
         rig.plan = None
         await rig.mend()
+        task = asyncio.current_task()
+        assert task and not task.cancelling(), "what failed left the request cancelled in part"
     return answer.body, ""
 
 

@@ -20,7 +20,7 @@ from yarl import URL
 from chartgate.demo.hospital.app import HospitalApp
 from chartgate.demo.hospital.journal import Effect
 from chartgate.model.write import Write
-from tests.simulation.store import Trouble
+from tests.simulation.store import pass_by
 
 URL_BASE = "http://ehr.sim"
 MARKER: ContextVar[str] = ContextVar("marker", default="")  # of the write that is being sent
@@ -80,7 +80,7 @@ class _Response:
 class SimSession:
     """What the adapter takes for aiohttp's session."""
 
-    def __init__(self, app: HospitalApp, seed: str, trouble: Trouble) -> None:
+    def __init__(self, app: HospitalApp, seed: str) -> None:
         self.app = app
         self.weather = Weather()
         self.sent: list[Sent] = []
@@ -88,7 +88,6 @@ class SimSession:
         self.log: list[str] = []
         self.on_write: Any = None  # awaited with each write before it goes out
         self._seed = seed
-        self._trouble = trouble
         self._asked: Counter[str] = Counter()
 
     @asynccontextmanager
@@ -110,7 +109,7 @@ class SimSession:
     async def _read(
         self, method: str, url: URL, headers: Mapping[str, str], body: bytes
     ) -> _Response:
-        await self._trouble.pass_by("read")
+        await pass_by("read")
         fault = self._drawn(f"{method} {url}", self.weather.reads, READ_FAULTS)
         if fault:
             return _failed(fault)
@@ -125,7 +124,7 @@ class SimSession:
         self.sent.append(sent)
         if self.on_write is not None:
             await self.on_write(sent)
-        await self._trouble.pass_by("send")
+        await pass_by("send")
         fault = self._drawn(f"{method} {marker}", self.weather.writes, self.weather.kinds)
         self.log.append(f"{method} {url.path_qs} {marker} {fault or 'well'}")
         if fault == "held":
@@ -136,7 +135,7 @@ class SimSession:
         response = await self.arrive(sent)
         if fault == "twice":  # somebody on the way sends again what it thinks was lost
             response = await self.arrive(sent)
-        await self._trouble.pass_by("sent")
+        await pass_by("sent")
         if fault.endswith("-after"):
             return _failed(fault.removesuffix("-after"))
         return response

@@ -415,16 +415,16 @@ class Play:
         self, place: str, act: Coroutine[Any, Any, object], meanwhile: Callable[[], Awaitable[None]]
     ) -> bool:
         """Runs `act` until it is held at `place`, then `meanwhile`, then the rest of it."""
-        stop = self.world.trouble.stop = Stop(place)
+        stop = Stop(place)
         context = copy_context()
-        context.run(VICTIM.set, True)
+        context.run(VICTIM.set, stop)
         task = asyncio.create_task(act, context=context)
         reached = asyncio.create_task(stop.reached.wait())
         await asyncio.wait((task, reached), return_when=asyncio.FIRST_COMPLETED)
         reached.cancel()
-        self.world.trouble.stop = None
         was_held, died = not task.done(), False
         if was_held:
+            await self.world.pool.rest()
             try:
                 await meanwhile()
             except Killed:
@@ -452,7 +452,7 @@ class Play:
     async def calm(self) -> None:
         """The weather is fine, nobody halts anything, and the workers go on until all rests."""
         disarm()
-        self.world.trouble.stop, self.world.trouble.lose_store = None, ""
+        self.world.trouble.lose_store = ""
         self.world.session.weather.writes = self.world.session.weather.reads = 0.0
         self.world.app.faults.clear()
         later(self.world.clock, 400)  # over clocks that were set back

@@ -20,7 +20,8 @@ from chartgate.store.database import Database
 from chartgate.store.vault_keys import MasterKeys
 
 MASTERS = MasterKeys.of(b"a master key for tests, 32 bytes")
-CONNECTIONS = 4
+QUIET_TURNS = 50  # of the loop, without a question: more than lie between one and the next
+KEPT = 1  # connection, by the audit trail between its batches
 QUICK = {  # a simulated crash is one of our processes; PostgreSQL's own are for `make chaos`
     "synchronous_commit": "off",
     "plan_cache_mode": "force_generic_plan",
@@ -36,6 +37,9 @@ class SimPool:
         self._connect = connect
         self._all: list[Any] = []
         self._free: list[Any] = []
+        self._busy = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._tenant = ""
 
     async def serve(self, tenant: str) -> None:
@@ -48,6 +52,27 @@ class SimPool:
 
     async def _enter(self, connection: Any) -> None:
         await connection.execute("SELECT set_config('chartgate.tenant', $1, false)", self._tenant)
+
+    def begun(self) -> None:
+        """Somebody asks."""
+        self._busy += 1
+        if self._busy > KEPT:
+            self._idle.clear()
+
+    def ended(self) -> None:
+        """Somebody was answered."""
+        self._busy -= 1
+        if self._busy <= KEPT:
+            self._idle.set()
+
+    async def rest(self) -> None:
+        """Until no question is under way and none follows: what a stopped process had begun
+        beside its stop is over."""
+        turns = 0
+        while turns < QUIET_TURNS:
+            await self._idle.wait()
+            await asyncio.sleep(0)
+            turns = turns + 1 if self._idle.is_set() else 0
 
     def acquire(self, *, timeout: float | None = None) -> "_Acquired":
         """A connection, as a context or by await."""
@@ -92,18 +117,17 @@ class _Acquired:
 
     async def __aenter__(self) -> Any:
         self._connection = await self._pool.take()
+        self._pool.begun()
         return self._connection
 
     async def __aexit__(self, *_: object) -> None:
         await self._pool.release(self._connection)
+        self._pool.ended()
 
 
 async def open_pool(url: str) -> SimPool:
     """A pool on a migrated database."""
     return SimPool(lambda: asyncpg.connect(url, server_settings=dict(QUICK)))
-
-
-VICTIM: ContextVar[bool] = ContextVar("victim", default=False)  # whom a stop may hold
 
 
 @dataclass
@@ -114,25 +138,24 @@ class Stop:
     reached: asyncio.Event = field(default_factory=asyncio.Event)
     let_go: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def hold(self) -> None:
-        """Called by the victim."""
-        self.reached.set()
-        await self.let_go.wait()
+
+VICTIM: ContextVar[Stop | None] = ContextVar("victim", default=None)  # by what it is to be held
+
+
+async def pass_by(place: str) -> None:
+    """Holds a victim at its place, and with it whatever else it does by then, wherever that is: a
+    process is stopped as a whole."""
+    stop = VICTIM.get()
+    if stop is not None and (stop.place == place or stop.reached.is_set()):
+        stop.reached.set()
+        await stop.let_go.wait()
 
 
 class Trouble:
-    """What the simulator has in store for the next change or request."""
+    """What the simulator has in store for the next change."""
 
     def __init__(self) -> None:
-        self.stop: Stop | None = None
         self.lose_store: str = ""  # "before" or "after" the next change
-
-    async def pass_by(self, place: str) -> None:
-        """Holds a victim at its place, once."""
-        stop = self.stop
-        if stop is not None and stop.place == place and VICTIM.get():
-            self.stop = None
-            await stop.hold()
 
     def lost(self, when: str) -> None:
         """Raises Unavailable where the store goes away now."""
@@ -151,7 +174,7 @@ class SimDatabase(Database):
     @asynccontextmanager
     async def change(self, *events: AuditEvent) -> AsyncIterator[Any]:
         """As the real one."""
-        await self._trouble.pass_by("change")
+        await pass_by("change")
         self._trouble.lost("before")
         async with super().change(*events) as transaction:
             yield transaction
@@ -160,7 +183,7 @@ class SimDatabase(Database):
     @asynccontextmanager
     async def change_found(self) -> AsyncIterator[tuple[Any, list[AuditEvent]]]:
         """As the real one."""
-        await self._trouble.pass_by("change")
+        await pass_by("change")
         self._trouble.lost("before")
         async with super().change_found() as found:
             yield found
@@ -168,7 +191,7 @@ class SimDatabase(Database):
 
     async def change_at_once(self, event: AuditEvent, *steps: Any, otherwise: str) -> Any:
         """As the real one."""
-        await self._trouble.pass_by("change")
+        await pass_by("change")
         self._trouble.lost("before")
         value = await super().change_at_once(event, *steps, otherwise=otherwise)
         self._trouble.lost("after")

@@ -67,7 +67,7 @@ class World:
         chart = Chart(clock=self.clock)
         self.scenario = fill(chart)
         self.app = HospitalApp(chart, clients=(), url=URL_BASE, clock=self.clock)
-        self.session = SimSession(self.app, str(seed), self.trouble)
+        self.session = SimSession(self.app, str(seed))
         self.restarts = 0
         self._steady_s = 0.0
         self.gate: Gate
@@ -131,7 +131,7 @@ class World:
         """The process ends. What it still noted down by the way is waited for, so that the same
         seed gives the same trace."""
         disarm()
-        self.trouble.stop, self.trouble.lose_store = None, ""
+        self.trouble.lose_store = ""
         mine = {t for t in asyncio.all_tasks() - self._others if t.get_name() != "audit-writer"}
         mine.discard(asyncio.current_task())
         if mine:

@@ -62,6 +62,13 @@ def content(version: int = 1, *, base: tuple[Seen, ...] = ()) -> Content:
     )
 
 
+def content_on(reference: str) -> Content:
+    changes = (replace(PATCH, reference=reference),)
+    return Content(
+        version=1, changes=changes, differences=(), digest=content_digest(changes, (), ())
+    )
+
+
 def proposal(**fields: Any) -> Proposal:
     made = Proposal(
         id=str(uuid4()),
@@ -186,6 +193,19 @@ async def test_claim_leases_and_an_older_claim_cannot_move(
     found = await ProposalStore(database).last_look(second, now=clock())
     assert (found.halted, found.waits) == (None, False)
     await move(database, second, moved(second, Status.COMMITTING))
+
+
+async def test_what_is_due_together_is_claimed_in_the_order_of_its_id(
+    database: Database, clock: FakeClock
+) -> None:
+    """However the rows lie: a play of the simulator is the same each time."""
+    made = sorted(
+        (proposal(content=content_on(f"Slot/{n}")) for n in range(6)), key=lambda each: each.id
+    )
+    for each in (made[4], made[1], made[5], made[0], made[3], made[2]):
+        await move(database, each, approved(await insert(database, each)))
+    claimed = [await claim(database, clock) for _ in made]
+    assert [each.id for each in claimed if each is not None] == [each.id for each in made]
 
 
 async def test_last_look_refuses_when_the_lease_has_ended(

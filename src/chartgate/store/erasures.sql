@@ -39,7 +39,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9);
 
 -- name: select_open
 SELECT id, site, connections, patient, keys, reason, asked_by, begun_at
-FROM erasure WHERE tenant = $1 AND ended_at IS NULL ORDER BY begun_at LIMIT 1;
+FROM erasure WHERE tenant = $1 AND ended_at IS NULL ORDER BY begun_at, id LIMIT 1;
 
 -- name: lock_open
 SELECT id FROM erasure WHERE tenant = $1 AND id = $2 AND ended_at IS NULL FOR UPDATE;

@@ -20,10 +20,10 @@ SELECT * FROM handoff WHERE tenant = $1 AND proposal = $2;
 SELECT * FROM handoff
 WHERE tenant = $1 AND status <> 'closed' AND site = ANY ($2)
   AND ($3::text IS NULL OR worklist = $3)
-ORDER BY due_at LIMIT $4;
+ORDER BY due_at, id LIMIT $4;
 
 -- name: select_unfinished
-SELECT * FROM handoff WHERE tenant = $1 AND status <> 'closed' ORDER BY due_at LIMIT $2;
+SELECT * FROM handoff WHERE tenant = $1 AND status <> 'closed' ORDER BY due_at, id LIMIT $2;
 
 -- name: move_handoff
 -- Whoever saw another revision moves nothing. Its item outside is looked at at once.
@@ -45,22 +45,24 @@ SELECT pg_notify('chartgate_work', 'handoff');
 -- name: select_to_escalate
 SELECT * FROM handoff
 WHERE tenant = $1 AND status = 'open' AND escalate_at <= $2
-ORDER BY escalate_at LIMIT 1;
+ORDER BY escalate_at, id LIMIT 1;
 
 -- name: select_not_noticed
 SELECT * FROM handoff
 WHERE tenant = $1 AND status <> 'closed' AND overdue_at IS NULL AND due_at <= $2
-ORDER BY due_at LIMIT 1;
+ORDER BY due_at, id LIMIT 1;
 
 -- name: claim_items
-UPDATE handoff_item SET fence = fence + 1, lease_until = $3
-WHERE tenant = $1 AND handoff IN (
-  SELECT handoff FROM handoff_item
-  WHERE tenant = $1 AND state IN ('waiting', 'standing') AND next_look_at <= $2
-    AND (lease_until IS NULL OR lease_until <= $2)
-  ORDER BY next_look_at LIMIT $4
-  FOR UPDATE SKIP LOCKED)
-RETURNING *;
+WITH claimed AS (
+  UPDATE handoff_item SET fence = fence + 1, lease_until = $3
+  WHERE tenant = $1 AND handoff IN (
+    SELECT handoff FROM handoff_item
+    WHERE tenant = $1 AND state IN ('waiting', 'standing') AND next_look_at <= $2
+      AND (lease_until IS NULL OR lease_until <= $2)
+    ORDER BY next_look_at, handoff LIMIT $4
+    FOR UPDATE SKIP LOCKED)
+  RETURNING *)
+SELECT * FROM claimed ORDER BY next_look_at, handoff;
 
 -- name: select_item
 SELECT * FROM handoff_item WHERE tenant = $1 AND handoff = $2;
@@ -116,7 +118,7 @@ WHERE p.tenant = $1 AND p.status = 'approved' AND p.decided_at <= $2
   AND NOT EXISTS (
     SELECT FROM proposal_attempt a
     WHERE a.tenant = p.tenant AND a.proposal = p.id AND a.verdict IS NULL)
-ORDER BY p.decided_at LIMIT 1;
+ORDER BY p.decided_at, p.id LIMIT 1;
 
 -- name: select_figures
 SELECT worklist, cause,

@@ -29,7 +29,7 @@ WITH due AS MATERIALIZED (
       AND EXISTS (SELECT FROM outgoing o
                   WHERE o.tenant = $1 AND o.destination = outgoing_lane.destination
                     AND o.lane = outgoing_lane.lane AND o.status IN ('queued', 'sent'))
-    ORDER BY next_try_at, claimed_at NULLS FIRST
+    ORDER BY next_try_at, claimed_at NULLS FIRST, lane
     LIMIT room.free FOR UPDATE SKIP LOCKED) l
 )
 UPDATE outgoing_lane l SET fence = l.fence + 1, lease_until = $3, claimed_at = $2

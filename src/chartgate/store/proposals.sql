@@ -111,10 +111,10 @@ claimed AS (
         AND NOT (SELECT touches FROM busy) && (
           SELECT t.touches FROM proposal_content t
           WHERE t.tenant = p.tenant AND t.proposal = p.id AND t.version = p.content_version)
-      ORDER BY coalesce(p.next_try_at, '-infinity'), p.decided_at
+      ORDER BY coalesce(p.next_try_at, '-infinity'), p.decided_at, p.id
       LIMIT 1
       FOR UPDATE SKIP LOCKED) due
-    ORDER BY due.since, due.decided_at
+    ORDER BY due.since, due.decided_at, due.id
     LIMIT 1)
   RETURNING *)
 SELECT p.*, c.body AS content_body, c.edited_by,
@@ -131,7 +131,7 @@ WHERE p.tenant = $1
     SELECT FROM patient_key k WHERE k.tenant = p.tenant AND k.id = p.sealed_by))
   AND (p.status = 'pending-review' AND p.due_at <= $2
        OR p.status IN ('expired', 'conflicted', 'mismatched'))
-ORDER BY p.due_at
+ORDER BY p.due_at, p.id
 LIMIT 1;
 
 -- name: select_may_send

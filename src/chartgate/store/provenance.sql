@@ -12,7 +12,7 @@ WHERE tenant = $1 AND proposal = (
   WHERE d.tenant = $1 AND d.status = 'due'
     AND (d.lease_until IS NULL OR d.lease_until <= $2)
     AND (d.next_try_at IS NULL OR d.next_try_at <= $2)
-  ORDER BY d.next_try_at NULLS FIRST
+  ORDER BY d.next_try_at NULLS FIRST, d.proposal
   LIMIT 1
   FOR UPDATE SKIP LOCKED)
 RETURNING proposal, fence, attempts;

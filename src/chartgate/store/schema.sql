@@ -545,7 +545,7 @@ CREATE TABLE proposal (
          OR (receipt IS NOT NULL AND compensation IS NOT NULL))
 );
 CREATE INDEX proposal_work
-  ON proposal (tenant, status, (coalesce(next_try_at, '-infinity'::timestamptz)), decided_at)
+  ON proposal (tenant, status, (coalesce(next_try_at, '-infinity'::timestamptz)), decided_at, id)
   WHERE status IN ('pending-review', 'approved', 'conflicted', 'committing', 'committed',
                    'expired', 'mismatched', 'rolling-back');
 CREATE INDEX proposal_recent ON proposal (tenant, created_at);

@@ -45,5 +45,5 @@ WHERE p.tenant = $1 AND p.connection = $2 AND p.status IN ('rolling-back', 'roll
   AND p.changed_at >= $3
   AND (p.sealed_by IS NULL OR EXISTS (
     SELECT FROM patient_key k WHERE k.tenant = p.tenant AND k.id = p.sealed_by))
-ORDER BY p.changed_at DESC
+ORDER BY p.changed_at DESC, p.id
 LIMIT $4;
