@@ -294,7 +294,8 @@ async def play(rig: Rig, plan: Plan) -> tuple[bytes, str]:
         rig.plan = None
         await rig.mend()
         task = asyncio.current_task()
-        assert task and not task.cancelling(), "what failed left the request cancelled in part"
+        assert task is not None
+        assert not task.cancelling(), "what failed left the request cancelled in part"
     return answer.body, ""
 
 

@@ -187,6 +187,22 @@ CONCEPTS = parse_label_rules(b"version: '1'\ntext: concepts\n")
 ALL = parse_label_rules(b"version: '1'\ntext: all\n")
 
 
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"a": {"display": "Biktarvy"}, "b": {"text": "methadone"}},
+        {"a": {"display": "Biktarvy", "text": "methadone", "coding": []}},
+        {"a": {"coding": [{"display": "Biktarvy"}], "text": "methadone"}},
+        {"a": {"system": [], "code": "1", "display": "Biktarvy"}, "b": {"text": "methadone"}},
+        {"a": {"code": {}, "display": "Biktarvy"}, "b": {"coding": [{}], "text": "methadone"}},
+        {"a": {"code": {}, "coding": [], "text": "methadone"}, "b": {"display": "Biktarvy"}},
+    ],
+)
+def test_medication_when_several_are_named_then_each_counts(named: dict[str, Any]) -> None:
+    for order in (named, dict(reversed(named.items()))):
+        assert found({"resourceType": "Basic", **order}) == {"HIV", "OPIOIDUD"}
+
+
 def test_text_when_concepts_are_asked_for_then_terms_in_names_tell() -> None:
     uncoded = {"resourceType": "Condition", "code": {"text": "Opioid  Use-Disorder, severe"}}
     assert found(uncoded) == set()
