@@ -280,7 +280,7 @@ def test_many_small_things_take_time_in_proportion(line: bytes, count: int) -> N
     def seconds(times: int) -> float:
         raw = header().encode() + b"\rNTE|1||" + line * times
         best = 9.9
-        for _ in range(2):
+        for _ in range(5):  # the machine may be busy with something else during some of them
             started = time.process_time()
             read = parse(raw)
             last = read.segments()[-1]
