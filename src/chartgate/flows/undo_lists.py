@@ -22,6 +22,7 @@ from chartgate.errors import (
 from chartgate.flows.audit_search import parse_time
 from chartgate.flows.contexts import in_context
 from chartgate.flows.decided import note
+from chartgate.flows.guards import together
 from chartgate.flows.permits import SAY_PERSON, relationship_on, request_on
 from chartgate.flows.regress import SAY_WENT_BACK
 from chartgate.flows.undo_ground import Ground, ground_on, read_live, undone_references
@@ -240,9 +241,7 @@ async def _read_all(
             except NOT_SEEN:
                 return
 
-    async with asyncio.TaskGroup() as group:
-        for connection, reference in wanted:
-            group.create_task(read(connection, reference))
+    await together([read(connection, reference) for connection, reference in wanted])
     return live
 
 
