@@ -16,7 +16,7 @@ import re
 import statistics
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,11 +24,11 @@ from typing import Any
 from uuid import uuid4
 
 import aiohttp
-import uvloop
 
 import chartgate
 from benchmarks.bench_reads import free_port, running, wait_for
 from benchmarks.own import own_folder, tell
+from chartgate.cli.session import serve_async
 from chartgate.clock import utc_now
 from chartgate.config import Config, ConnectionConfig, ReviewConfig
 from chartgate.flows import commits, halts, probes, proposals, reads, reviews
@@ -57,12 +57,6 @@ OPERATOR = Process(id="bench")
 RESULTS = Path(__file__).parent / "results" / "commits.json"
 
 
-def run(walk: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
-    """On the event loop that the worker has."""
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(walk)
-
-
 def main() -> None:
     """Measures, prints and writes the JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -70,7 +64,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     with own_folder() as folder:
-        results = run(measure(folder, commits_each=15 if options.quick else 60))
+        results = serve_async(measure(folder, commits_each=15 if options.quick else 60))
     tell(results, options.out)
 
 

@@ -1,12 +1,16 @@
 -- name: select_known
--- Each patient by key: what the system of record said, what was recorded here, and the epoch.
+-- Each patient by key: what the system of record said, what was recorded here, and the epoch. One
+-- plan for any number of them, made once.
 SELECT w.site, w.connection, w.patient, s.as_of, s.digest, s.bodies,
        coalesce((SELECT epoch FROM governance WHERE tenant = $1), 0) AS epoch,
        (SELECT array_agg(l.body ORDER BY l.id) FROM consent_local l
         WHERE l.tenant = $1 AND l.site = w.site AND l.patient = w.patient) AS local
-FROM unnest($2::text[], $3::text[], $4::text[]) AS w (site, connection, patient)
-LEFT JOIN consent_state s
-  ON s.tenant = $1 AND s.connection = w.connection AND s.patient = w.patient;
+FROM unnest((SELECT $2::text[]), (SELECT $3::text[]), (SELECT $4::text[]))
+  AS w (site, connection, patient)
+LEFT JOIN LATERAL (
+  SELECT c.as_of, c.digest, c.bodies FROM consent_state c
+  WHERE c.tenant = $1 AND c.connection = w.connection AND c.patient = w.patient
+  LIMIT 1) AS s ON true;
 
 -- name: touch_state
 UPDATE consent_state SET as_of = greatest(as_of, $5)

@@ -85,27 +85,30 @@ RETURNING status;
 -- name: claim_proposal
 -- A halt leaves what is only approved where it is; what was sent is still resolved by reading. What
 -- touches what another one in work touches waits for it: each guard looks at what the others leave.
--- Each status is read in the order of its index until one fits, however many there are. LIMIT 3, of
--- the statuses, says how few they are: the plan is then made once, which costs more than to run it.
+-- Each status is read in the order of its index until one fits, however many there are. The plan is
+-- made once, since making it costs more than to run it: a value from a subquery cannot change it.
+-- What is looked up by key is a value too: planned on a young table, a join would read all of it.
 WITH busy AS MATERIALIZED (
   SELECT coalesce(array_agg(touched), '{}') AS touches
-  FROM proposal o JOIN proposal_content w
-    ON w.tenant = o.tenant AND w.proposal = o.id AND w.version = o.content_version,
-    unnest(w.touches) AS touched
-  WHERE o.tenant = $1 AND o.lease_until > $3),
+  FROM proposal o, unnest((
+    SELECT w.touches FROM proposal_content w
+    WHERE w.tenant = o.tenant AND w.proposal = o.id AND w.version = o.content_version)) AS touched
+  WHERE o.tenant = $1 AND o.lease_until IS NOT NULL  -- few are, as its statistics say
+    AND o.lease_until > (SELECT $3::timestamptz)),
 claimed AS (
   UPDATE proposal SET fence = fence + 1, lease_until = $4
   WHERE tenant = $1 AND id = (
-    SELECT due.id FROM (SELECT unnest($2::text[]) LIMIT 3) AS waiting(status), LATERAL (
+    SELECT due.id FROM unnest((SELECT $2::text[])) AS waiting(status), LATERAL (
       SELECT p.id, coalesce(p.next_try_at, '-infinity') AS since, p.decided_at
       FROM proposal p
       WHERE p.tenant = $1 AND p.status = waiting.status AND p.seed IS NULL
         AND p.status IN ('pending-review', 'approved', 'conflicted', 'committing', 'committed',
                          'expired', 'mismatched', 'rolling-back')  -- as the index says it
-        AND coalesce(p.next_try_at, '-infinity') <= $3
-        AND (p.lease_until IS NULL OR p.lease_until <= $3)
-        AND (p.sealed_by IS NULL OR EXISTS (
-          SELECT FROM patient_key k WHERE k.tenant = p.tenant AND k.id = p.sealed_by))
+        AND coalesce(p.next_try_at, '-infinity') <= (SELECT $3::timestamptz)
+        AND (p.lease_until IS NULL OR p.lease_until <= (SELECT $3::timestamptz))
+        AND (p.sealed_by IS NULL OR (
+          SELECT k.id FROM patient_key k WHERE k.tenant = p.tenant AND k.id = p.sealed_by)
+          IS NOT NULL)
         AND (p.status <> 'approved' OR NOT EXISTS (
           SELECT FROM halt h WHERE h.tenant = p.tenant AND h.scope IN ('*', p.charter)))
         AND NOT (SELECT touches FROM busy) && (
@@ -149,9 +152,12 @@ SELECT
   p.lease_until,
   -- Two that were taken up in one moment: the one with the lower id goes first.
   EXISTS (
-    SELECT FROM proposal o JOIN proposal_content w
-      ON w.tenant = o.tenant AND w.proposal = o.id AND w.version = o.content_version
-    WHERE o.tenant = $1 AND o.lease_until > $4 AND o.id < p.id AND w.touches && t.touches)
+    SELECT FROM proposal o
+    WHERE o.tenant = $1 AND o.lease_until IS NOT NULL
+      AND o.lease_until > (SELECT $4::timestamptz) AND o.id < p.id
+      AND t.touches && (
+        SELECT w.touches FROM proposal_content w
+        WHERE w.tenant = o.tenant AND w.proposal = o.id AND w.version = o.content_version))
     AS waits
 FROM proposal p JOIN proposal_content t
   ON t.tenant = p.tenant AND t.proposal = p.id AND t.version = p.content_version

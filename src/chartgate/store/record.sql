@@ -39,10 +39,11 @@ WHERE tenant = $1 AND connection = $2 AND resource_type = $3 AND id = $4 AND ver
   AND as_of < $6;
 
 -- name: select_versions
--- Each by its key, as in select_bodies.
+-- Each by its key, and by a plan that is made once, as in select_bodies.
 SELECT wanted.resource_type || '/' || wanted.id AS reference, v.digest, v.body, v.sealed_by,
        (SELECT k.wrapped FROM patient_key k WHERE k.tenant = $1 AND k.id = v.sealed_by) AS wrapped
-FROM unnest($3::text[], $4::text[], $5::bytea[]) AS wanted (resource_type, id, digest)
+FROM unnest((SELECT $3::text[]), (SELECT $4::text[]), (SELECT $5::bytea[]))
+  AS wanted (resource_type, id, digest)
 CROSS JOIN LATERAL (
   SELECT x.digest, x.body, x.sealed_by FROM record_version x
   WHERE x.tenant = $1 AND x.connection = $2 AND x.resource_type = wanted.resource_type
@@ -50,11 +51,12 @@ CROSS JOIN LATERAL (
   LIMIT 1) AS v;
 
 -- name: select_bodies
--- Each by its key: a plan for freshly filled tables would else read all of them, every time.
+-- Each by its key: a plan for freshly filled tables would else read all of them, every time. What is
+-- wanted comes from subqueries: with its number in sight it would be planned anew, every time.
 SELECT wanted.resource_type || '/' || wanted.id AS reference, r.version, r.digest, v.body,
        v.sealed_by, r.as_of, r.stamps,
        (SELECT k.wrapped FROM patient_key k WHERE k.tenant = $1 AND k.id = v.sealed_by) AS wrapped
-FROM unnest($3::text[], $4::text[]) AS wanted (resource_type, id)
+FROM unnest((SELECT $3::text[]), (SELECT $4::text[])) AS wanted (resource_type, id)
 CROSS JOIN LATERAL (
   SELECT c.version, c.digest, c.as_of, c.stamps
   FROM record c
