@@ -233,13 +233,13 @@ async def _until_rest(shared: Drill, job: Job, result: Result) -> None:
     started, calm = time.monotonic(), replace(job, point="", fault="")
     running = [_start(shared, job)]
     repair = asyncio.create_task(_repair(shared, job, running, calm))
-    while not all(p.exitcode is not None for p in running):
+    while None in (codes := [p.exitcode for p in running]) or 0 not in codes:
         if time.monotonic() - started > REST_WITHIN_S:
-            result.wrong.append("stuck: it did not come to rest")
+            result.wrong.append(f"stuck: {codes}, {_last_said(job)}")
             break
-        await asyncio.sleep(LOOK_EVERY_S)
-        if all(p.exitcode not in (None, 0) for p in running):
+        if None not in codes:
             running.append(_start(shared, calm))
+        await asyncio.sleep(LOOK_EVERY_S)
     repair.cancel()
     for process in running:
         process.kill()
@@ -249,8 +249,12 @@ async def _until_rest(shared: Drill, job: Job, result: Result) -> None:
         result.wrong.append("the fault was not met")
     by_itself = [p.exitcode for p in running if p.exitcode not in (None, 0, -9)]
     if by_itself:
-        said = (job.folder / "child.log").read_text().splitlines()[-1:]
-        result.wrong.append(f"a process ended by itself with {by_itself[0]}: {said}")
+        result.wrong.append(f"a process ended by itself with {by_itself[0]}: {_last_said(job)}")
+
+
+def _last_said(job: Job) -> list[str]:
+    log = job.folder / "child.log"
+    return log.read_text().splitlines()[-2:] if log.exists() else []
 
 
 async def _repair(shared: Drill, job: Job, running: list[Any], calm: Job) -> None:
